@@ -1,0 +1,497 @@
+//! What clients and servers say to each other.
+//!
+//! Every frame is a `u32` length (of what follows it), a [`FrameHeader`], and a body of rows.
+//! The first frame of a connection is a [`HelloBody`], answered by a [`WelcomeBody`]; then
+//! requests, in any number at once, each answered by one reply of the same request number.
+//!
+//! ```text
+//! length  u32 of header and body
+//! header  0 magic "KNJC"  4 kind  5 outcome  6 version (u16)  8 request (u64)
+//!         16 deadline_ms (u32)  20 count (u32)  24 crc (u32)  28 zero
+//! body    `count` rows; in a reply that is not `Done`, a text
+//! ```
+//!
+//! Rows of accounts and transfers have the fields, widths and order that TigerBeetle's
+//! reference documents, so that data can move over unchanged.
+
+use zerocopy::little_endian::{U16, U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::limits::{CLIENT_FRAME_BYTES_MAX, REQUEST_EVENTS_MAX};
+
+/// First bytes of every frame, behind the length.
+pub const CLIENT_MAGIC: [u8; 4] = *b"KNJC";
+/// Version of the protocol that this code speaks.
+pub const CLIENT_VERSION: u16 = 1;
+/// Bytes of the length in front of a frame.
+pub const LENGTH_BYTES: usize = 4;
+/// Bytes of a frame's header.
+pub const FRAME_HEADER_BYTES: usize = 32;
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// Client's first frame: one [`HelloBody`].
+    Hello = 1,
+    /// Server's first frame: one [`WelcomeBody`].
+    Welcome = 2,
+    /// Request: [`AccountBody`] rows. Reply: [`ResultRun`] rows.
+    CreateAccounts = 3,
+    /// Request: [`TransferBody`] rows. Reply: [`ResultRun`] rows.
+    CreateTransfers = 4,
+    /// Request: ids of 16 bytes. Reply: [`AccountBody`] rows of those that exist, in order.
+    LookupAccounts = 5,
+    /// Request: ids of 16 bytes. Reply: [`TransferBody`] rows of those that exist, in order.
+    LookupTransfers = 6,
+}
+
+impl FrameKind {
+    /// The kind of that number, if this version knows it.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Hello),
+            2 => Some(Self::Welcome),
+            3 => Some(Self::CreateAccounts),
+            4 => Some(Self::CreateTransfers),
+            5 => Some(Self::LookupAccounts),
+            6 => Some(Self::LookupTransfers),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one row of a request of this kind.
+    pub const fn request_row_bytes(self) -> usize {
+        match self {
+            Self::Hello => size_of::<HelloBody>(),
+            Self::Welcome => size_of::<WelcomeBody>(),
+            Self::CreateAccounts => size_of::<AccountBody>(),
+            Self::CreateTransfers => size_of::<TransferBody>(),
+            Self::LookupAccounts | Self::LookupTransfers => 16,
+        }
+    }
+}
+
+/// How a request ended. In requests it is `Done`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Executed, committed, on both disks: the body holds the results.
+    Done = 0,
+    /// The deadline came first; it may still commit. Retrying with the same ids is safe.
+    Indeterminate = 1,
+    /// This node is not the primary; the body may name the client address of the one that is.
+    NotPrimary = 2,
+    /// A higher epoch cut this node off; the outcome is unknown. Ask the new primary again.
+    Fenced = 3,
+    /// Not accepted, nothing was done: queues are full or the disk nearly is. Try again later.
+    Overloaded = 4,
+    /// The request itself cannot be read; the body says why. Nothing was done.
+    Malformed = 5,
+}
+
+impl Outcome {
+    /// The outcome of that number, if this version knows it.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Done),
+            1 => Some(Self::Indeterminate),
+            2 => Some(Self::NotPrimary),
+            3 => Some(Self::Fenced),
+            4 => Some(Self::Overloaded),
+            5 => Some(Self::Malformed),
+            _ => None,
+        }
+    }
+}
+
+/// In front of every frame's body.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct FrameHeader {
+    magic: [u8; 4],
+    kind: u8,
+    outcome: u8,
+    version: U16,
+    request: U64,
+    deadline_ms: U32,
+    count: U32,
+    crc: U32,
+    zero: U32,
+}
+
+const _: () = assert!(size_of::<FrameHeader>() == FRAME_HEADER_BYTES);
+
+/// A frame whose header, checksum and size were checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// What it carries.
+    pub kind: FrameKind,
+    /// How the request ended; `Done` in requests.
+    pub outcome: Outcome,
+    /// The client's number of the request, unique among those outstanding on a connection.
+    pub request: u64,
+    /// Milliseconds after which the server answers `Indeterminate`; 0 for none.
+    pub deadline_ms: u32,
+    /// Rows in the body.
+    pub count: u32,
+    /// The rows, or a text.
+    pub body: &'a [u8],
+}
+
+/// Why bytes are not a frame of this protocol. The connection is closed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Shorter than a header.
+    #[error("a frame of {0} bytes is shorter than its header of {FRAME_HEADER_BYTES}")]
+    Short(usize),
+    /// Longer than the limit.
+    #[error("a frame of {0} bytes is over the limit of {CLIENT_FRAME_BYTES_MAX}")]
+    Long(usize),
+    /// Another protocol.
+    #[error("not a Kanjo client frame: it starts with {0:02x?}")]
+    Magic([u8; 4]),
+    /// Damaged on its way.
+    #[error("frame checksum is {found:08x}, its bytes give {computed:08x}")]
+    Checksum {
+        /// As sent.
+        found: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// A version that this code does not speak.
+    #[error("client protocol version {0} is not spoken here, only {CLIENT_VERSION}")]
+    Version(u16),
+    /// A kind that this version does not know.
+    #[error("frame kind {0} is unknown")]
+    Kind(u8),
+    /// An outcome that this version does not know.
+    #[error("frame outcome {0} is unknown")]
+    Outcome(u8),
+    /// The body does not hold what the header says.
+    #[error("{kind:?} frame says {count} rows but has {body_bytes} bytes of body")]
+    Count {
+        /// Kind of the frame.
+        kind: FrameKind,
+        /// Rows promised.
+        count: u32,
+        /// Bytes there.
+        body_bytes: usize,
+    },
+    /// More events than a request may have.
+    #[error("{0} events are over the limit of {REQUEST_EVENTS_MAX} a request")]
+    Events(u32),
+}
+
+impl<'a> Frame<'a> {
+    /// Appends the frame, its length in front. Panics over the frame limit, which only a bug
+    /// can cause.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let length = FRAME_HEADER_BYTES + self.body.len();
+        assert!(length <= CLIENT_FRAME_BYTES_MAX, "frame over the limit");
+        let mut header = FrameHeader {
+            magic: CLIENT_MAGIC,
+            kind: self.kind as u8,
+            outcome: self.outcome as u8,
+            version: CLIENT_VERSION.into(),
+            request: self.request.into(),
+            deadline_ms: self.deadline_ms.into(),
+            count: self.count.into(),
+            crc: 0.into(),
+            zero: 0.into(),
+        };
+        header.crc = frame_crc(&header, self.body).into();
+        out.extend_from_slice(&(length as u32).to_le_bytes());
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(self.body);
+    }
+
+    /// Reads a frame without its length.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        if bytes.len() > CLIENT_FRAME_BYTES_MAX {
+            return Err(FrameError::Long(bytes.len()));
+        }
+        let (header, body) =
+            FrameHeader::read_from_prefix(bytes).map_err(|_| FrameError::Short(bytes.len()))?;
+        if header.magic != CLIENT_MAGIC {
+            return Err(FrameError::Magic(header.magic));
+        }
+        let (found, computed) = (header.crc.get(), frame_crc(&header, body));
+        if found != computed {
+            return Err(FrameError::Checksum { found, computed });
+        }
+        if header.version.get() != CLIENT_VERSION {
+            return Err(FrameError::Version(header.version.get()));
+        }
+        Ok(Self {
+            kind: FrameKind::from_number(header.kind).ok_or(FrameError::Kind(header.kind))?,
+            outcome: Outcome::from_number(header.outcome)
+                .ok_or(FrameError::Outcome(header.outcome))?,
+            request: header.request.get(),
+            deadline_ms: header.deadline_ms.get(),
+            count: header.count.get(),
+            body,
+        })
+    }
+
+    /// Checks that a request's body holds `count` rows of its kind, within the limits.
+    pub fn check_request(&self) -> Result<(), FrameError> {
+        if self.count as usize > REQUEST_EVENTS_MAX {
+            return Err(FrameError::Events(self.count));
+        }
+        self.check_rows(self.kind.request_row_bytes())
+    }
+
+    /// Checks that the body holds `count` rows of `row_bytes`.
+    pub fn check_rows(&self, row_bytes: usize) -> Result<(), FrameError> {
+        if u64::from(self.count) * row_bytes as u64 != self.body.len() as u64 {
+            let (kind, count) = (self.kind, self.count);
+            return Err(FrameError::Count {
+                kind,
+                count,
+                body_bytes: self.body.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn frame_crc(header: &FrameHeader, body: &[u8]) -> u32 {
+    let mut unsummed = *header;
+    unsummed.crc = 0.into();
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(unsummed.as_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// The client's side of the handshake.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct HelloBody {
+    /// The cluster that the client means, or zero for whichever this is.
+    pub cluster: U128,
+    /// Lowest version that the client speaks.
+    pub version_min: U16,
+    /// Highest version that the client speaks.
+    pub version_max: U16,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// The server's side of the handshake.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct WelcomeBody {
+    /// The cluster.
+    pub cluster: U128,
+    /// The epoch that the node is in.
+    pub epoch: U64,
+    /// The node.
+    pub node: U32,
+    /// 1 where this node takes writes now.
+    pub primary: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// An account: in a request as it shall be opened, in a reply as it is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+pub struct AccountBody {
+    /// The client's id.
+    pub id: U128,
+    /// Zero in a request.
+    pub debits_pending: U128,
+    /// Zero in a request.
+    pub debits_posted: U128,
+    /// Zero in a request.
+    pub credits_pending: U128,
+    /// Zero in a request.
+    pub credits_posted: U128,
+    /// The client's own data.
+    pub user_data_128: U128,
+    /// The client's own data.
+    pub user_data_64: U64,
+    /// The client's own data.
+    pub user_data_32: U32,
+    /// Zero.
+    pub reserved: U32,
+    /// The ledger.
+    pub ledger: U32,
+    /// The client's own reason code.
+    pub code: U16,
+    /// See [`AccountFlags`].
+    pub flags: U16,
+    /// Nanoseconds; zero in a request.
+    pub timestamp: U64,
+}
+
+/// A transfer: in a request as it shall be posted, in a reply as it was.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+pub struct TransferBody {
+    /// The client's id.
+    pub id: U128,
+    /// Whose debits grow.
+    pub debit_account_id: U128,
+    /// Whose credits grow.
+    pub credit_account_id: U128,
+    /// Minor units.
+    pub amount: U128,
+    /// Zero in a single-phase transfer.
+    pub pending_id: U128,
+    /// The client's own data.
+    pub user_data_128: U128,
+    /// The client's own data.
+    pub user_data_64: U64,
+    /// The client's own data.
+    pub user_data_32: U32,
+    /// Seconds; zero in a single-phase transfer.
+    pub timeout: U32,
+    /// The ledger.
+    pub ledger: U32,
+    /// The client's own reason code.
+    pub code: U16,
+    /// See [`TransferFlags`].
+    pub flags: U16,
+    /// Nanoseconds; zero in a request.
+    pub timestamp: U64,
+}
+
+/// Consecutive events of a request that ended alike. Of events that were `created` each has a
+/// timestamp one nanosecond after the one before; all others share theirs.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+pub struct ResultRun {
+    /// How many events.
+    pub count: U32,
+    /// Number of the result (see `result`).
+    pub result: U32,
+    /// When the first of them was created, or the existing one was; zero for none.
+    pub timestamp: U64,
+}
+
+/// Flags of an account, as TigerBeetle numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountFlags;
+
+impl AccountFlags {
+    /// Chained to the next event. Not yet supported: refused as a reserved flag.
+    pub const LINKED: u16 = 1 << 0;
+    /// Debits may not exceed credits.
+    pub const DEBITS_MUST_NOT_EXCEED_CREDITS: u16 = 1 << 1;
+    /// Credits may not exceed debits.
+    pub const CREDITS_MUST_NOT_EXCEED_DEBITS: u16 = 1 << 2;
+}
+
+/// Flags of a transfer, as TigerBeetle numbers them. None is supported yet: all are refused
+/// as reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferFlags;
+
+impl TransferFlags {
+    /// Chained to the next event.
+    pub const LINKED: u16 = 1 << 0;
+    /// First phase of two.
+    pub const PENDING: u16 = 1 << 1;
+}
+
+const _: () = assert!(size_of::<AccountBody>() == 128);
+const _: () = assert!(size_of::<TransferBody>() == 128);
+const _: () = assert!(size_of::<ResultRun>() == 16);
+const _: () = assert!(size_of::<HelloBody>() == 24);
+const _: () = assert!(size_of::<WelcomeBody>() == 32);
+const _: () = assert!(
+    FRAME_HEADER_BYTES + REQUEST_EVENTS_MAX * size_of::<TransferBody>() <= CLIENT_FRAME_BYTES_MAX
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_frame_is_found() {
+        let row = TransferBody {
+            id: 5.into(),
+            amount: 70.into(),
+            ..TransferBody::default()
+        };
+        let frame = Frame {
+            kind: FrameKind::CreateTransfers,
+            outcome: Outcome::Done,
+            request: 9,
+            deadline_ms: 1_000,
+            count: 1,
+            body: row.as_bytes(),
+        };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        let bytes = &bytes[LENGTH_BYTES..];
+        assert_eq!(Frame::decode(bytes), Ok(frame));
+        assert_eq!(frame.check_request(), Ok(()));
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::decode(&bad).is_err(), "bit {bit} flipped unseen");
+        }
+    }
+
+    #[test]
+    fn a_count_that_does_not_fit_the_body_is_refused() {
+        let frame = Frame {
+            kind: FrameKind::LookupAccounts,
+            outcome: Outcome::Done,
+            request: 1,
+            deadline_ms: 0,
+            count: 2,
+            body: &[0; 16],
+        };
+        assert!(matches!(
+            frame.check_request(),
+            Err(FrameError::Count { .. })
+        ));
+    }
+}

@@ -1,0 +1,1 @@
+//! To be laid out by its owner.

@@ -1,0 +1,2 @@
+//! The `kanjo` command line.
+fn main() {}
