@@ -1,1 +1,603 @@
-//! To be laid out by its owner.
+//! Checkpoint: the ledger's state at exactly one lsn, in one file.
+//!
+//! ```text
+//! header   CheckpointHeaderRow (160 B), its own checksum last
+//! sections 0 kind (u16)  2 zero  4 count (u32)  8 crc (u32)  12 zero   | `count` rows
+//!          in order of kind: reign (1 row), epochs, ledgers, unprotected, accounts by number
+//! end      a section of one row: BLAKE3 over all bytes before it
+//! ```
+//!
+//! A section's checksum says where a byte is bad; the hash binds the sections to each other.
+//! The transfer index is not in it: it is rebuilt from the log.
+
+use std::io::{self, Read, Write};
+
+use zerocopy::little_endian::{U16, U32, U64, U128};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::ids::{Chain, ClusterId, Digest, Epoch, Lsn, Tail, Timestamp};
+use crate::limits::{REASON_BYTES_MAX, SET_MEMBERS_MAX};
+use crate::record::MemberRow;
+
+/// First bytes of every checkpoint.
+pub const CHECKPOINT_MAGIC: [u8; 4] = *b"KNJP";
+/// Version that this code writes.
+pub const CHECKPOINT_VERSION: u16 = 1;
+/// Most rows of one section.
+pub const SECTION_ROWS_MAX: usize = 2_048;
+/// Bytes of a section's header.
+pub const SECTION_HEADER_BYTES: usize = 16;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct CheckpointHeaderRow {
+    magic: [u8; 4],
+    version: U16,
+    zero: U16,
+    cluster: U128,
+    tail_epoch: U64,
+    tail_lsn: U64,
+    tail_chain: [u8; 32],
+    log_time: U64,
+    posted: U64,
+    failed: U64,
+    digest: U128,
+    accounts: U32,
+    ledgers: U32,
+    epochs: U32,
+    unprotected: U32,
+    reserved: [u8; 28],
+    crc: U32,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct SectionHeaderRow {
+    kind: U16,
+    zero: U16,
+    count: U32,
+    crc: U32,
+    reserved: U32,
+}
+
+/// What a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum SectionKind {
+    /// One [`ReignSectionRow`].
+    Reign = 1,
+    /// [`EpochRow`]s, oldest first.
+    Epochs = 2,
+    /// [`LedgerRow`]s, by ledger.
+    Ledgers = 3,
+    /// [`UnprotectedRow`]s, by ledger.
+    Unprotected = 4,
+    /// [`CheckpointAccountRow`]s, by number from 0.
+    Accounts = 5,
+    /// One [`EndRow`].
+    End = 6,
+}
+
+impl SectionKind {
+    /// The kind of that number, if this version knows it.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Reign),
+            2 => Some(Self::Epochs),
+            3 => Some(Self::Ledgers),
+            4 => Some(Self::Unprotected),
+            5 => Some(Self::Accounts),
+            6 => Some(Self::End),
+            _ => None,
+        }
+    }
+
+    const fn row_bytes(self) -> usize {
+        match self {
+            Self::Reign => size_of::<ReignSectionRow>(),
+            Self::Epochs => size_of::<EpochRow>(),
+            Self::Ledgers => size_of::<LedgerRow>(),
+            Self::Unprotected => size_of::<UnprotectedRow>(),
+            Self::Accounts => size_of::<CheckpointAccountRow>(),
+            Self::End => size_of::<EndRow>(),
+        }
+    }
+}
+
+/// A row of a checkpoint's section.
+pub trait SectionRow: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + Copy {
+    /// The section that it stands in.
+    const KIND: SectionKind;
+}
+
+/// Declares the rows of the sections with what all of them derive.
+macro_rules! section_rows {
+    ($($(#[$doc:meta])* $name:ident in $kind:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(
+                Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+                Unaligned,
+            )]
+            #[repr(C)]
+            pub struct $name {
+                $($(#[$field_doc])* pub $field: $type,)*
+            }
+
+            impl SectionRow for $name {
+                const KIND: SectionKind = SectionKind::$kind;
+            }
+        )*
+    };
+}
+
+section_rows! {
+    /// Who writes at the checkpoint's lsn, and how commits are protected.
+    ReignSectionRow in Reign {
+        /// Random number of the current opening.
+        opening_random: U128,
+        /// The opener's data directory.
+        opening_incarnation: U128,
+        /// The opener.
+        opening_node: U32,
+        /// See `record::Protection`.
+        protection: u8,
+        /// 1 where the primary went on alone without reaching the auxiliary's mark.
+        unfenced: u8,
+        /// How many of `members` count.
+        member_count: u8,
+        /// How many bytes of `reason` count.
+        reason_bytes: u8,
+        /// Where the protection began.
+        since: U64,
+        /// Where the last time alone began.
+        unprotected_since: U64,
+        /// Transfers posted in it.
+        unprotected_count: U64,
+        /// 1 where commits were protected after it.
+        settled: u8,
+        /// Zero.
+        zero: [u8; 7],
+        /// The in-sync set.
+        members: [MemberRow; SET_MEMBERS_MAX],
+        /// The operator's reason, UTF-8.
+        reason: [u8; REASON_BYTES_MAX],
+    }
+
+    /// One epoch of the log and the tail that it was opened on.
+    EpochRow in Epochs {
+        /// The epoch.
+        epoch: U64,
+        /// Epoch of the last batch before it.
+        base_epoch: U64,
+        /// Where it begins.
+        base_lsn: U64,
+        /// Chain value there.
+        base_chain: [u8; 32],
+    }
+
+    /// Totals of one ledger.
+    LedgerRow in Ledgers {
+        /// The ledger.
+        ledger: U32,
+        /// Zero.
+        zero: U32,
+        /// Accounts opened in it.
+        accounts: U64,
+        /// Transfers posted in it.
+        transfers: U64,
+        /// Posted debits, and as many posted credits, modulo 2^128.
+        volume_low: U128,
+        /// How many times 2^128 more.
+        volume_high: U64,
+    }
+
+    /// What was posted alone in one ledger.
+    UnprotectedRow in Unprotected {
+        /// The ledger.
+        ledger: U32,
+        /// Zero.
+        zero: U32,
+        /// The amount, modulo 2^128.
+        amount_low: U128,
+        /// How many times 2^128 more.
+        amount_high: U64,
+    }
+
+    /// One account with its balances.
+    CheckpointAccountRow in Accounts {
+        /// The client's id.
+        id: U128,
+        /// Balance.
+        debits_pending: U128,
+        /// Balance.
+        debits_posted: U128,
+        /// Balance.
+        credits_pending: U128,
+        /// Balance.
+        credits_posted: U128,
+        /// The client's own data.
+        user_data_128: U128,
+        /// The client's own data.
+        user_data_64: U64,
+        /// When it was opened.
+        timestamp: U64,
+        /// Its ledger.
+        ledger: U32,
+        /// The client's own data.
+        user_data_32: U32,
+        /// The client's own reason code.
+        code: U16,
+        /// See `client::AccountFlags`.
+        flags: U16,
+        /// Zero.
+        zero: U32,
+    }
+
+    /// Ends the file.
+    EndRow in End {
+        /// BLAKE3 over all bytes before this section.
+        hash: [u8; 32],
+    }
+}
+
+const _: () = assert!(size_of::<CheckpointHeaderRow>() == 160);
+const _: () = assert!(size_of::<SectionHeaderRow>() == SECTION_HEADER_BYTES);
+const _: () = assert!(size_of::<ReignSectionRow>() == 296);
+const _: () = assert!(size_of::<EpochRow>() == 56);
+const _: () = assert!(size_of::<LedgerRow>() == 48);
+const _: () = assert!(size_of::<UnprotectedRow>() == 32);
+const _: () = assert!(size_of::<CheckpointAccountRow>() == 128);
+
+/// What a checkpoint says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointHeader {
+    /// Cluster of the log.
+    pub cluster: ClusterId,
+    /// The lsn, with epoch and chain there.
+    pub tail: Tail,
+    /// Time of the last record.
+    pub log_time: Timestamp,
+    /// Transfers posted.
+    pub posted: u64,
+    /// Transfer ids burned.
+    pub failed: u64,
+    /// The ledger's digest.
+    pub digest: Digest,
+    /// Account rows.
+    pub accounts: u32,
+    /// Ledger rows.
+    pub ledgers: u32,
+    /// Epoch rows.
+    pub epochs: u32,
+    /// Unprotected rows.
+    pub unprotected: u32,
+}
+
+/// Why a file is not a good checkpoint. It is derived data: remove it, and use an older one or
+/// replay the log from the start.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It could not be read.
+    #[error("checkpoint cannot be read at byte {at}: {source}")]
+    Read {
+        /// Offset.
+        at: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another kind of file.
+    #[error("checkpoint starts with {0:02x?}, not with \"KNJP\"")]
+    Magic([u8; 4]),
+    /// A version that this code does not read.
+    #[error(
+        "checkpoint version {0} is newer than this program, which reads up to {CHECKPOINT_VERSION}: use a newer kanjo"
+    )]
+    Version(u16),
+    /// Damaged.
+    #[error(
+        "checkpoint bytes from {at} on have checksum {found:08x}, their bytes give {computed:08x}"
+    )]
+    Checksum {
+        /// Offset of the header or section.
+        at: u64,
+        /// As stored.
+        found: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// A section that cannot stand there.
+    #[error("checkpoint section at byte {at} of kind {kind} with {count} rows cannot stand there")]
+    Section {
+        /// Offset of the section.
+        at: u64,
+        /// Its kind.
+        kind: u16,
+        /// Its rows.
+        count: u32,
+    },
+    /// Rows missing or too many.
+    #[error("checkpoint promises {promised} rows of {kind:?} and has {found}")]
+    Rows {
+        /// Which.
+        kind: SectionKind,
+        /// In the header.
+        promised: u64,
+        /// In the sections.
+        found: u64,
+    },
+    /// The whole is not what was written.
+    #[error(
+        "checkpoint hash does not match its bytes, though each section does: it was patched together"
+    )]
+    Hash,
+    /// Bytes behind the end.
+    #[error("checkpoint goes on behind its end at byte {at}")]
+    Trailing {
+        /// Offset of the end.
+        at: u64,
+    },
+}
+
+impl CheckpointHeader {
+    fn row(&self) -> CheckpointHeaderRow {
+        let mut row = CheckpointHeaderRow {
+            magic: CHECKPOINT_MAGIC,
+            version: CHECKPOINT_VERSION.into(),
+            zero: 0.into(),
+            cluster: self.cluster.get().into(),
+            tail_epoch: self.tail.epoch.get().into(),
+            tail_lsn: self.tail.lsn.get().into(),
+            tail_chain: *self.tail.chain.bytes(),
+            log_time: self.log_time.get().into(),
+            posted: self.posted.into(),
+            failed: self.failed.into(),
+            digest: self.digest.get().into(),
+            accounts: self.accounts.into(),
+            ledgers: self.ledgers.into(),
+            epochs: self.epochs.into(),
+            unprotected: self.unprotected.into(),
+            reserved: [0; 28],
+            crc: 0.into(),
+        };
+        row.crc = crc32fast::hash(row.as_bytes()).into();
+        row
+    }
+
+    fn from_row(row: &CheckpointHeaderRow) -> Result<Self, CheckpointError> {
+        if row.magic != CHECKPOINT_MAGIC {
+            return Err(CheckpointError::Magic(row.magic));
+        }
+        let mut unsummed = *row;
+        unsummed.crc = 0.into();
+        let (found, computed) = (row.crc.get(), crc32fast::hash(unsummed.as_bytes()));
+        if found != computed {
+            return Err(CheckpointError::Checksum {
+                at: 0,
+                found,
+                computed,
+            });
+        }
+        if row.version.get() != CHECKPOINT_VERSION {
+            return Err(CheckpointError::Version(row.version.get()));
+        }
+        Ok(Self {
+            cluster: ClusterId::new(row.cluster.get()),
+            tail: Tail {
+                epoch: Epoch::new(row.tail_epoch.get()),
+                lsn: Lsn::new(row.tail_lsn.get()),
+                chain: Chain::new(row.tail_chain),
+            },
+            log_time: Timestamp::new(row.log_time.get()),
+            posted: row.posted.get(),
+            failed: row.failed.get(),
+            digest: Digest::new(row.digest.get()),
+            accounts: row.accounts.get(),
+            ledgers: row.ledgers.get(),
+            epochs: row.epochs.get(),
+            unprotected: row.unprotected.get(),
+        })
+    }
+
+    /// Rows that the sections of `kind` must hold together.
+    const fn promised(&self, kind: SectionKind) -> u64 {
+        match kind {
+            SectionKind::Reign | SectionKind::End => 1,
+            SectionKind::Epochs => self.epochs as u64,
+            SectionKind::Ledgers => self.ledgers as u64,
+            SectionKind::Unprotected => self.unprotected as u64,
+            SectionKind::Accounts => self.accounts as u64,
+        }
+    }
+}
+
+/// Writes a checkpoint front to back.
+pub struct CheckpointWriter<'a> {
+    out: &'a mut dyn Write,
+    hasher: blake3::Hasher,
+}
+
+impl<'a> CheckpointWriter<'a> {
+    /// Writes the header.
+    pub fn start(out: &'a mut dyn Write, header: &CheckpointHeader) -> io::Result<Self> {
+        let mut writer = Self {
+            out,
+            hasher: blake3::Hasher::new(),
+        };
+        writer.put(header.row().as_bytes())?;
+        Ok(writer)
+    }
+
+    /// Writes rows of one kind, in sections of bounded size. Sections stand in order of kind.
+    pub fn rows<R: SectionRow>(&mut self, rows: &[R]) -> io::Result<()> {
+        for rows in rows.chunks(SECTION_ROWS_MAX) {
+            let mut header = SectionHeaderRow {
+                kind: (R::KIND as u16).into(),
+                zero: 0.into(),
+                count: (rows.len() as u32).into(),
+                crc: 0.into(),
+                reserved: 0.into(),
+            };
+            header.crc = section_crc(&header, rows.as_bytes()).into();
+            self.put(header.as_bytes())?;
+            self.put(rows.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the end; the caller syncs.
+    pub fn finish(mut self) -> io::Result<()> {
+        let hash = *self.hasher.finalize().as_bytes();
+        self.rows(&[EndRow { hash }])
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+/// Rows of one kind, as read.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    /// Their kind.
+    pub kind: SectionKind,
+    body: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    /// The rows. Panics if they are of another kind, which only a bug can cause.
+    pub fn rows<R: SectionRow>(&self) -> &'a [R] {
+        assert_eq!(R::KIND, self.kind, "rows of another kind");
+        <[R]>::ref_from_bytes(self.body).expect("a section's length was checked")
+    }
+}
+
+/// Reads a checkpoint front to back and checks all of it on the way.
+pub struct CheckpointReader<'a> {
+    input: &'a mut dyn Read,
+    header: CheckpointHeader,
+    hasher: blake3::Hasher,
+    at: u64,
+    last: SectionKind,
+    found: [u64; 7],
+    body: Vec<u8>,
+}
+
+impl<'a> CheckpointReader<'a> {
+    /// Reads the header.
+    pub fn start(input: &'a mut dyn Read) -> Result<Self, CheckpointError> {
+        let mut row = CheckpointHeaderRow::new_zeroed();
+        let read = input.read_exact(row.as_mut_bytes());
+        read.map_err(|source| CheckpointError::Read { at: 0, source })?;
+        let header = CheckpointHeader::from_row(&row)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(row.as_bytes());
+        Ok(Self {
+            input,
+            header,
+            hasher,
+            at: size_of::<CheckpointHeaderRow>() as u64,
+            last: SectionKind::Reign,
+            found: [0; 7],
+            body: Vec::new(),
+        })
+    }
+
+    /// What the checkpoint says of itself.
+    pub fn header(&self) -> &CheckpointHeader {
+        &self.header
+    }
+
+    /// The next section; `None` behind the last, when the whole file proved good.
+    pub fn next_section(&mut self) -> Result<Option<Section<'_>>, CheckpointError> {
+        let at = self.at;
+        let before_hash = self.hasher.clone();
+        let kind = self.read_section()?;
+        if kind != SectionKind::End {
+            let body = &self.body;
+            return Ok(Some(Section { kind, body }));
+        }
+        if self.body != before_hash.finalize().as_bytes() {
+            return Err(CheckpointError::Hash);
+        }
+        self.check_counts()?;
+        match self.input.read(&mut [0]) {
+            Ok(0) => Ok(None),
+            Ok(_) => Err(CheckpointError::Trailing { at: self.at }),
+            Err(source) => Err(CheckpointError::Read { at, source }),
+        }
+    }
+
+    fn read_section(&mut self) -> Result<SectionKind, CheckpointError> {
+        let at = self.at;
+        let failed = |source| CheckpointError::Read { at, source };
+        let mut header = SectionHeaderRow::new_zeroed();
+        self.input
+            .read_exact(header.as_mut_bytes())
+            .map_err(failed)?;
+        let (number, count) = (header.kind.get(), header.count.get());
+        let misplaced = CheckpointError::Section {
+            at,
+            kind: number,
+            count,
+        };
+        let kind = match SectionKind::from_number(number) {
+            Some(kind) if kind >= self.last => kind,
+            _ => return Err(misplaced),
+        };
+        let rows = count as usize;
+        let single = matches!(kind, SectionKind::Reign | SectionKind::End);
+        if rows == 0 || rows > SECTION_ROWS_MAX || (single && rows != 1) {
+            return Err(misplaced);
+        }
+        self.body.clear();
+        self.body.resize(rows * kind.row_bytes(), 0);
+        self.input.read_exact(&mut self.body).map_err(failed)?;
+        let (found, computed) = (header.crc.get(), section_crc(&header, &self.body));
+        if found != computed {
+            return Err(CheckpointError::Checksum {
+                at,
+                found,
+                computed,
+            });
+        }
+        self.hasher.update(header.as_bytes());
+        self.hasher.update(&self.body);
+        self.at += (SECTION_HEADER_BYTES + self.body.len()) as u64;
+        self.last = kind;
+        self.found[kind as usize] += u64::from(count);
+        Ok(kind)
+    }
+
+    fn check_counts(&self) -> Result<(), CheckpointError> {
+        for number in SectionKind::Reign as u16..=SectionKind::End as u16 {
+            let kind = SectionKind::from_number(number).expect("all numbers between are kinds");
+            let (promised, found) = (self.header.promised(kind), self.found[usize::from(number)]);
+            if promised != found {
+                return Err(CheckpointError::Rows {
+                    kind,
+                    promised,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole checkpoint and checks every byte of it, without building anything.
+pub fn verify(input: &mut dyn Read) -> Result<CheckpointHeader, CheckpointError> {
+    let mut reader = CheckpointReader::start(input)?;
+    while reader.next_section()?.is_some() {}
+    Ok(*reader.header())
+}
+
+fn section_crc(header: &SectionHeaderRow, body: &[u8]) -> u32 {
+    let mut unsummed = *header;
+    unsummed.crc = 0.into();
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(unsummed.as_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}

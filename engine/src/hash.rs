@@ -1,0 +1,88 @@
+//! Hash tables keyed by clients' ids.
+//!
+//! Clients choose ids, so the hash is keyed by a seed from outside: nobody can aim at one
+//! bucket. Tables are split into shards, so that growing one stalls the hot path for a
+//! shard's time, not for the whole table's. Nothing here is ever iterated where order shows.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// Turns ids into hashes under a seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdHasher {
+    keys: [u64; 4],
+}
+
+impl IdHasher {
+    pub(crate) fn new(seed: u64) -> Self {
+        // splitmix64 (Steele, Lea, Flood 2014): four keys from one seed.
+        let mut state = seed;
+        let keys = std::array::from_fn(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ z >> 31
+        });
+        Self { keys }
+    }
+
+    /// Two rounds of a folded multiply, as wyhash does it.
+    pub(crate) fn hash(&self, id: u128) -> u64 {
+        let [k0, k1, k2, k3] = self.keys;
+        let (low, high) = (id as u64, (id >> 64) as u64);
+        let inner = fold(low ^ k0, high ^ k1);
+        fold(inner ^ k2, low.rotate_left(32) ^ high ^ k3)
+    }
+}
+
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// A hash table in shards.
+#[derive(Clone, Debug)]
+pub(crate) struct Sharded<T> {
+    shards: Box<[HashTable<T>]>,
+    shift: u32,
+}
+
+impl<T: Clone> Sharded<T> {
+    /// A table of `2^shard_bits` shards.
+    pub(crate) fn new(shard_bits: u32) -> Self {
+        assert!((1..=16).contains(&shard_bits), "1 to 16 shard bits");
+        Self {
+            shards: vec![HashTable::new(); 1 << shard_bits].into_boxed_slice(),
+            // The top seven bits tell entries of a bucket apart; the shard takes those below.
+            shift: 57 - shard_bits,
+        }
+    }
+
+    fn shard(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize & (self.shards.len() - 1)
+    }
+
+    pub(crate) fn find(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.shards[self.shard(hash)].find(hash, eq)
+    }
+
+    pub(crate) fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
+        let shard = self.shard(hash);
+        self.shards[shard].find_mut(hash, eq)
+    }
+
+    pub(crate) fn entry(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(&T) -> bool,
+        hasher: impl Fn(&T) -> u64,
+    ) -> Entry<'_, T> {
+        let shard = self.shard(hash);
+        self.shards[shard].entry(hash, eq, hasher)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(HashTable::len).sum()
+    }
+}

@@ -1,0 +1,344 @@
+//! The ledger: its state, and the life of a batch on the primary.
+//!
+//! ```text
+//! idle ──open_batch──► open ──close_batch──► closed ──batch_placed──► idle
+//!   └──apply / index_only / batch_placed (a batch without records) stay idle
+//! ```
+
+use kanjo_format::limits::BATCH_RECORDS_MAX;
+use kanjo_format::record::{AccountRow, RecordKind, ReignRow};
+use kanjo_format::{AccountNumber, BatchHeader, Digest, Epoch, LedgerId, Lsn, Timestamp};
+
+use crate::account::{Account, Accounts};
+use crate::batch::{ClosedBatch, OpenBatch, Rows};
+use crate::digest::{AccountsDigest, Balance, Counts};
+use crate::hash::IdHasher;
+use crate::index::{Entry, RecordAt, TransferIndex};
+use crate::reign::ReignState;
+use crate::totals::{AuditError, LedgerTotals, Totals};
+
+/// Log time ends here, in the year 2262.
+pub(crate) const TIMESTAMP_MAX: u64 = (1 << 63) - 1;
+
+/// All that is true about money at one lsn, and which transfer ids are taken.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(crate) books: Books,
+    pub(crate) index: TransferIndex,
+    pub(crate) log_time: Timestamp,
+    pub(crate) applied: Lsn,
+    pub(crate) indexing: Indexing,
+    /// Set by the first batch that did not fit; nothing is applied after it.
+    pub(crate) broken: bool,
+    phase: Phase,
+    pub(crate) rows: Rows,
+}
+
+/// The money and what is derived from it. Apart from the index, so that an id's place there can
+/// be held while money moves.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) accounts: Accounts,
+    pub(crate) totals: Totals,
+    pub(crate) digest: AccountsDigest,
+    pub(crate) reign: ReignState,
+    pub(crate) posted: u64,
+    pub(crate) failed: u64,
+}
+
+/// Which part of the log below a restored checkpoint the index holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Indexing {
+    pub(crate) next: Lsn,
+    pub(crate) until: Lsn,
+    pub(crate) posted: u64,
+    pub(crate) failed: u64,
+    pub(crate) expected_posted: u64,
+    pub(crate) expected_failed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Open,
+    Closed(ClosedBatch),
+}
+
+/// Both accounts of a transfer and their balances after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posting {
+    pub(crate) debit: AccountNumber,
+    pub(crate) credit: AccountNumber,
+    pub(crate) amount: u128,
+    pub(crate) debits_after: u128,
+    pub(crate) credits_after: u128,
+}
+
+impl Books {
+    pub(crate) fn new(hasher: IdHasher) -> Self {
+        Self {
+            accounts: Accounts::new(hasher),
+            totals: Totals::default(),
+            digest: AccountsDigest::default(),
+            reign: ReignState::default(),
+            posted: 0,
+            failed: 0,
+        }
+    }
+
+    /// Opens an account under the next number; `None` if its id has one.
+    pub(crate) fn open_account(
+        &mut self,
+        row: &AccountRow,
+        timestamp: Timestamp,
+    ) -> Option<AccountNumber> {
+        let mut account = Account::opened(row, timestamp);
+        account.ledger_slot = self.totals.slot(account.ledger());
+        self.take_account(account)
+    }
+
+    /// Takes in an account whose ledger slot is set.
+    pub(crate) fn take_account(&mut self, account: Account) -> Option<AccountNumber> {
+        let number = self.accounts.push(account)?;
+        self.totals.at_mut(account.ledger_slot).accounts += 1;
+        self.digest.open(number, &account);
+        Some(number)
+    }
+
+    /// Moves money whose sums were checked.
+    pub(crate) fn post(&mut self, posting: &Posting) {
+        let amount = posting.amount;
+        let debit = self.accounts.at_mut(posting.debit);
+        let before = debit.debits_posted;
+        debit.debits_posted = posting.debits_after;
+        let (slot, ledger) = (debit.ledger_slot, debit.ledger);
+        let number = posting.debit;
+        self.digest
+            .change(number, Balance::DebitsPosted, before, posting.debits_after);
+
+        let credit = self.accounts.at_mut(posting.credit);
+        let before = credit.credits_posted;
+        credit.credits_posted = posting.credits_after;
+        let number = posting.credit;
+        self.digest.change(
+            number,
+            Balance::CreditsPosted,
+            before,
+            posting.credits_after,
+        );
+
+        let totals = self.totals.at_mut(slot);
+        totals.debits.add(amount);
+        totals.credits.add(amount);
+        totals.transfers += 1;
+        self.posted += 1;
+        if self.reign.is_alone() {
+            self.reign.count_unprotected(LedgerId::new(ledger), amount);
+        }
+    }
+}
+
+impl Ledger {
+    /// An empty ledger before lsn 0. `seed` keys its id tables: draw it at random, so that no
+    /// client can choose ids that collide. It changes nothing that anybody sees.
+    pub fn new(seed: u64) -> Self {
+        let hasher = IdHasher::new(seed);
+        Self {
+            books: Books::new(hasher),
+            index: TransferIndex::new(hasher),
+            log_time: Timestamp::new(0),
+            applied: Lsn::ZERO,
+            indexing: Indexing::default(),
+            broken: false,
+            phase: Phase::Idle,
+            rows: Rows::default(),
+        }
+    }
+
+    /// Starts a batch at `lsn`, which is where the last one ended. Its first record happens at
+    /// `now`, or one nanosecond after log time if that is later. Panics while another batch is
+    /// open, while the index is incomplete, or after a batch did not fit: bugs of the caller.
+    pub fn open_batch(&mut self, lsn: Lsn, now: Timestamp) -> OpenBatch {
+        assert!(!self.broken, "a broken ledger executes nothing");
+        assert!(
+            self.is_index_complete(),
+            "an id is checked against all history"
+        );
+        assert_eq!(self.phase, Phase::Idle, "one batch at a time");
+        assert_eq!(lsn, self.applied, "a batch starts where the last one ended");
+        let first = now.get().max(self.log_time.get() + 1);
+        assert!(
+            first <= TIMESTAMP_MAX - BATCH_RECORDS_MAX as u64,
+            "log time ends in the year 2262"
+        );
+        self.phase = Phase::Open;
+        OpenBatch::new(lsn, Timestamp::new(first), std::mem::take(&mut self.rows))
+    }
+
+    /// Appends a reign record to the batch and takes it. Panics if it does not fit, which only
+    /// a bug can cause: the opener makes it from what it knows.
+    pub fn append_reign(
+        &mut self,
+        open: &mut OpenBatch,
+        kind: RecordKind,
+        epoch: Epoch,
+        row: ReignRow,
+    ) {
+        assert!(
+            matches!(kind, RecordKind::EpochStart | RecordKind::SetChange),
+            "not a reign record"
+        );
+        let taken = self.books.reign.apply(kind, epoch, open.lsn, &row);
+        assert_eq!(taken, Ok(()), "a reign record fits its reign");
+        open.push_reign(kind, row);
+    }
+
+    /// Moves an open batch to where it will really stand: behind a batch that ends the segment,
+    /// which was placed meanwhile.
+    pub fn move_batch(&mut self, open: &mut OpenBatch, lsn: Lsn) {
+        assert_eq!(lsn, self.applied, "a batch starts where the last one ended");
+        open.lsn = lsn;
+        for (index, row) in open.transfers() {
+            let at = RecordAt::new(lsn, index);
+            self.index.replace(row.id(), Entry::Posted(at));
+        }
+    }
+
+    /// Writes the batch's payload. The caller appends it and says so with
+    /// [`Self::batch_placed`].
+    pub fn close_batch(&mut self, open: OpenBatch, payload: &mut Vec<u8>) -> ClosedBatch {
+        assert_eq!(self.phase, Phase::Open, "the batch is this ledger's");
+        assert_eq!(
+            open.lsn, self.applied,
+            "the batch stands where the log ends"
+        );
+        let closed = ClosedBatch {
+            lsn: open.lsn,
+            record_count: open.record_count() as u32,
+            timestamp: if open.is_empty() {
+                self.log_time
+            } else {
+                open.first
+            },
+        };
+        payload.clear();
+        self.rows = open.close(payload);
+        self.phase = Phase::Closed(closed);
+        closed
+    }
+
+    /// Gives back a batch in which nothing was recorded. Panics if something was.
+    pub fn discard_batch(&mut self, open: OpenBatch) {
+        assert_eq!(self.phase, Phase::Open, "the batch is this ledger's");
+        assert!(open.is_empty(), "what was executed cannot be taken back");
+        self.rows = open.close(&mut Vec::new());
+        self.phase = Phase::Idle;
+    }
+
+    /// A batch of this ledger's own was appended and ends at `end`: the one just closed, or one
+    /// without records, such as ends a segment.
+    pub fn batch_placed(&mut self, header: &BatchHeader, end: Lsn) {
+        assert_eq!(header.lsn(), self.applied, "placed where the log ended");
+        assert!(end > header.lsn(), "a batch has a length");
+        match self.phase {
+            Phase::Closed(closed) => {
+                assert_eq!(header.record_count(), closed.record_count, "that batch");
+                assert_eq!(header.timestamp(), closed.timestamp, "that batch");
+                self.phase = Phase::Idle;
+            }
+            Phase::Idle | Phase::Open => {
+                assert_eq!(header.record_count(), 0, "records come from the ledger");
+                assert!(
+                    header.timestamp() <= self.log_time,
+                    "an empty batch does not move log time"
+                );
+            }
+        }
+        self.advance(header, end);
+    }
+
+    pub(crate) fn advance(&mut self, header: &BatchHeader, end: Lsn) {
+        if header.record_count() > 0 {
+            self.log_time = header.last_timestamp();
+        }
+        if self.is_index_complete() {
+            self.indexing.next = end;
+            self.indexing.until = end;
+        }
+        self.applied = end;
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Time of the last record.
+    pub fn log_time(&self) -> Timestamp {
+        self.log_time
+    }
+
+    /// End of the last batch that was applied or placed: where the next one must start.
+    pub fn applied(&self) -> Lsn {
+        self.applied
+    }
+
+    /// How far from lsn 0 the index holds every id; [`Self::index_only`] continues here.
+    pub fn indexed(&self) -> Lsn {
+        self.indexing.next
+    }
+
+    /// Whether the index holds every id below [`Self::applied`].
+    pub fn is_index_complete(&self) -> bool {
+        self.indexing.next == self.indexing.until
+    }
+
+    /// Digest of all accounts and counts here; equal on every node at the same lsn.
+    pub fn digest(&self) -> Digest {
+        self.books.digest.read(&self.counts())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            accounts: self.books.accounts.count(),
+            posted: self.books.posted,
+            failed: self.books.failed,
+            log_time: self.log_time.get(),
+        }
+    }
+
+    /// Accounts opened so far.
+    pub fn account_count(&self) -> u32 {
+        self.books.accounts.count()
+    }
+
+    /// Transfers posted so far.
+    pub fn posted_count(&self) -> u64 {
+        self.books.posted
+    }
+
+    /// Transfer ids burned so far.
+    pub fn failed_count(&self) -> u64 {
+        self.books.failed
+    }
+
+    /// The ids that are taken.
+    pub fn index(&self) -> &TransferIndex {
+        &self.index
+    }
+
+    /// Who writes, and how commits are protected.
+    pub fn reign(&self) -> &ReignState {
+        &self.books.reign
+    }
+
+    /// Running totals of every ledger, in order of ledger.
+    pub fn trial_balance(&self) -> Vec<LedgerTotals> {
+        self.books.totals.list()
+    }
+
+    /// Adds up all accounts and compares with the running totals and digest. Takes time with
+    /// the number of accounts.
+    pub fn audit(&self) -> Result<(), AuditError> {
+        self.books.audit(&self.counts())
+    }
+}
