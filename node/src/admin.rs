@@ -1,0 +1,128 @@
+//! The admin port: one JSON command a line, one JSON answer a line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::NodeError;
+use crate::status::{Promotion, Status};
+
+/// Most bytes of one command line.
+pub(crate) const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+/// What an operator may ask of a running node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Say how it is.
+    Status,
+    /// Say so once a condition holds, or at the time-out how it is then.
+    Await {
+        /// What to wait for.
+        condition: Condition,
+        /// How long at most.
+        timeout_ms: u64,
+    },
+    /// Open the next site term here.
+    Promote(PromoteOptions),
+    /// As primary: go on without the auxiliary.
+    Alone {
+        /// Why; it is written into the log.
+        reason: String,
+        /// Even if the auxiliary's mark cannot be cleared.
+        unfenced: bool,
+    },
+}
+
+/// States that scripts wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// New transfers are answered.
+    Serving,
+    /// Every commit waits for an auxiliary.
+    Protected,
+    /// This replica carries the in-set mark.
+    InSync,
+    /// All that is committed is in the ledger and acked.
+    Idle,
+    /// The node is a replica.
+    Replica,
+    /// New transfers are not answered.
+    NotServing,
+}
+
+/// How to promote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteOptions {
+    /// Also serve without an auxiliary.
+    pub alone: bool,
+    /// Why; it is written into the log.
+    pub reason: String,
+    /// Promote without the in-set mark: answered transfers may be missing.
+    pub accept_missing_transfers: bool,
+    /// Promote although the log was cut at an uncertain end.
+    pub accept_uncertain_tail: bool,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// How it is.
+    Status(Box<Status>),
+    /// The condition did not hold in time; how it is.
+    TimedOut(Box<Status>),
+    /// Promoted, or already was.
+    Promotion(Box<Promotion>),
+    /// Done as asked.
+    Done {
+        /// What was done.
+        message: String,
+    },
+    /// Not done, nothing changed.
+    Refused {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+impl Condition {
+    /// Whether it holds.
+    pub fn holds(self, status: &Status) -> bool {
+        match self {
+            Self::Serving => status.serving,
+            Self::NotServing => !status.serving,
+            Self::Protected => status.role == "primary" && status.protection == "PROTECTED" && status.peer.connected,
+            Self::InSync => status.role == "replica" && status.in_sync,
+            Self::Replica => status.role == "replica",
+            Self::Idle => {
+                let flushed = status.tail_lsn == status.committed_lsn && status.applied_lsn == status.tail_lsn;
+                flushed && status.requests_outstanding == 0
+            }
+        }
+    }
+}
+
+/// Asks a node's admin port one thing and waits for the answer.
+pub fn ask(address: &str, command: &Command, timeout: Duration) -> Result<Answer, NodeError> {
+    let failed = |what: &'static str| {
+        let address = address.to_owned();
+        move |source| NodeError::Admin { address, what, source }
+    };
+    let target = crate::config::resolve("admin address", address)?;
+    let mut stream = TcpStream::connect_timeout(&target, timeout).map_err(failed("connect to"))?;
+    stream.set_read_timeout(Some(timeout)).map_err(failed("set a time-out for"))?;
+    let mut line = serde_json::to_string(command).expect("a command is plain data");
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(failed("write to"))?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(failed("read from"))?;
+    serde_json::from_str(&answer).map_err(|error| NodeError::AdminAnswer {
+        address: address.to_owned(),
+        message: if answer.is_empty() { "the connection was closed".to_owned() } else { error.to_string() },
+    })
+}

@@ -1,0 +1,210 @@
+//! What an operator tells a node: one TOML file, unknown keys refused.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::NodeError;
+
+/// Which device the log writes through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The memory-mapped log.
+    #[default]
+    Mapped,
+    /// `pwrite` and `fdatasync`, for comparison.
+    Pwrite,
+}
+
+/// A node's configuration. Every key is documented in `docs/operating.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The formatted data directory.
+    pub data_dir: PathBuf,
+    /// Where clients connect.
+    pub client_listen: String,
+    /// Where the peer connects.
+    pub replication_listen: String,
+    /// Where `kanjo status` and `kanjo promote` connect.
+    pub admin_listen: String,
+    /// The other node's `replication_listen`.
+    pub peer_replication: String,
+    /// The other node's `client_listen`, told to clients that come to the wrong node.
+    #[serde(default)]
+    pub peer_client: Option<String>,
+    /// Allows addresses other than loopback, although nothing is encrypted yet.
+    #[serde(default)]
+    pub insecure_listen: bool,
+    /// How the log writes.
+    #[serde(default)]
+    pub device: Device,
+    /// Below this many free bytes new transfers are answered `Overloaded`.
+    #[serde(default = "default_free_disk_floor_bytes")]
+    pub free_disk_floor_bytes: u64,
+    /// A checkpoint is written after this many bytes of log.
+    #[serde(default = "default_checkpoint_every_bytes")]
+    pub checkpoint_every_bytes: u64,
+    /// Milliseconds between heartbeats to the peer.
+    #[serde(default = "default_heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// Milliseconds without an answered heartbeat after which the peer's connection is cut.
+    #[serde(default = "default_peer_timeout_ms")]
+    pub peer_timeout_ms: u64,
+    /// Milliseconds after which a request without a deadline of its own is `Indeterminate`.
+    #[serde(default = "default_deadline_ms")]
+    pub default_deadline_ms: u32,
+    /// Most client connections at once.
+    #[serde(default = "default_client_connections")]
+    pub client_connections: usize,
+    /// `zstd` level at which sealed segments are recompressed.
+    #[serde(default = "default_seal_level")]
+    pub seal_level: i32,
+    /// Milliseconds that the clock may be away from log time before the node refuses to write.
+    #[serde(default = "default_clock_bound_ms")]
+    pub clock_bound_ms: u64,
+}
+
+const fn default_free_disk_floor_bytes() -> u64 {
+    256 << 20
+}
+const fn default_checkpoint_every_bytes() -> u64 {
+    256 << 20
+}
+const fn default_heartbeat_ms() -> u64 {
+    100
+}
+const fn default_peer_timeout_ms() -> u64 {
+    5_000
+}
+const fn default_deadline_ms() -> u32 {
+    10_000
+}
+const fn default_client_connections() -> usize {
+    kanjo_format::limits::CLIENT_CONNECTIONS_MAX
+}
+const fn default_seal_level() -> i32 {
+    3
+}
+const fn default_clock_bound_ms() -> u64 {
+    60_000
+}
+
+impl Config {
+    /// A configuration with every optional key at its default.
+    pub fn new(data_dir: PathBuf, client: &str, replication: &str, admin: &str, peer: &str) -> Self {
+        Self {
+            data_dir,
+            client_listen: client.to_owned(),
+            replication_listen: replication.to_owned(),
+            admin_listen: admin.to_owned(),
+            peer_replication: peer.to_owned(),
+            peer_client: None,
+            insecure_listen: false,
+            device: Device::default(),
+            free_disk_floor_bytes: default_free_disk_floor_bytes(),
+            checkpoint_every_bytes: default_checkpoint_every_bytes(),
+            heartbeat_ms: default_heartbeat_ms(),
+            peer_timeout_ms: default_peer_timeout_ms(),
+            default_deadline_ms: default_deadline_ms(),
+            client_connections: default_client_connections(),
+            seal_level: default_seal_level(),
+            clock_bound_ms: default_clock_bound_ms(),
+        }
+    }
+
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, NodeError> {
+        let text = std::fs::read_to_string(path).map_err(|source| NodeError::ConfigRead { path: path.to_owned(), source })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| NodeError::ConfigSyntax { path: path.to_owned(), message: source.to_string().trim_end().to_owned() })?;
+        if config.data_dir.is_relative() {
+            let base = path.parent().unwrap_or(Path::new("."));
+            config.data_dir = base.join(&config.data_dir);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types alone do not: ranges, and that ports stay on loopback.
+    pub fn check(&self) -> Result<(), NodeError> {
+        let refuse = |key: &'static str, why: String| Err(NodeError::ConfigValue { key, why });
+        for (key, address) in self.listen_addresses() {
+            let resolved = resolve(key, address)?;
+            if !resolved.ip().is_loopback() && !self.insecure_listen {
+                return refuse(key, format!("{address} is not a loopback address and nothing is encrypted yet; set insecure_listen = true to accept that"));
+            }
+        }
+        if !(10..=60_000).contains(&self.heartbeat_ms) {
+            return refuse("heartbeat_ms", format!("{} is not within 10 to 60000", self.heartbeat_ms));
+        }
+        if self.peer_timeout_ms < 2 * self.heartbeat_ms {
+            return refuse("peer_timeout_ms", format!("{} is less than two heartbeats of {}", self.peer_timeout_ms, self.heartbeat_ms));
+        }
+        if !(1..=22).contains(&self.seal_level) {
+            return refuse("seal_level", format!("{} is not within 1 to 22", self.seal_level));
+        }
+        let most = kanjo_format::limits::CLIENT_CONNECTIONS_MAX;
+        if self.client_connections == 0 || self.client_connections > most {
+            return refuse("client_connections", format!("{} is not within 1 to {most}", self.client_connections));
+        }
+        if self.default_deadline_ms == 0 {
+            return refuse("default_deadline_ms", "0 would hold requests for ever".to_owned());
+        }
+        if self.checkpoint_every_bytes < 1 << 20 {
+            return refuse("checkpoint_every_bytes", format!("{} is less than 1 MiB", self.checkpoint_every_bytes));
+        }
+        Ok(())
+    }
+
+    /// The addresses that this node binds, with their keys.
+    pub fn listen_addresses(&self) -> [(&'static str, &str); 3] {
+        [
+            ("client_listen", &self.client_listen),
+            ("replication_listen", &self.replication_listen),
+            ("admin_listen", &self.admin_listen),
+        ]
+    }
+
+    /// The configuration as a TOML file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration has only plain values")
+    }
+}
+
+/// The first socket address that `address` names.
+pub(crate) fn resolve(key: &'static str, address: &str) -> Result<SocketAddr, NodeError> {
+    let none = |why: String| NodeError::ConfigValue { key, why };
+    address
+        .to_socket_addrs()
+        .map_err(|error| none(format!("{address:?} is not HOST:PORT: {error}")))?
+        .next()
+        .ok_or_else(|| none(format!("{address:?} names no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Config {
+        Config::new("d".into(), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4")
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), sample().to_toml() + "\nsync_mode = \"off\"\n").unwrap();
+        let error = Config::load(file.path()).unwrap_err().to_string();
+        assert!(error.contains("sync_mode"), "{error}");
+    }
+
+    #[test]
+    fn a_port_beyond_loopback_needs_the_insecure_word() {
+        let mut config = sample();
+        config.client_listen = "0.0.0.0:7000".into();
+        assert!(config.check().unwrap_err().to_string().contains("insecure_listen"));
+        config.insecure_listen = true;
+        config.check().unwrap();
+    }
+}

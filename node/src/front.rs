@@ -1,0 +1,444 @@
+//! The client port on the hot thread: connections, frames, the bounded queue of requests.
+//!
+//! It knows no ledger. A request goes into the queue, or is answered at once when nothing may
+//! be queued; whoever plays the primary takes requests out and gives replies back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kanjo_format::client::{
+    CLIENT_VERSION, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, WelcomeBody,
+};
+use kanjo_format::limits::{
+    CLIENT_FRAME_BYTES_MAX, CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX,
+};
+use kanjo_format::{ClusterId, Epoch, NodeId};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A connection must say hello within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of replies that a connection may leave unread before it is closed.
+const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
+/// Bytes asked of a socket at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// A request as it waits for execution.
+pub(crate) struct Request {
+    /// Whom to answer.
+    pub(crate) ticket: Ticket,
+    /// What is asked.
+    pub(crate) kind: FrameKind,
+    /// Its rows.
+    pub(crate) rows: Bytes,
+    /// How many.
+    pub(crate) count: u32,
+}
+
+/// Whom to answer, and until when it makes sense.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    connection: u64,
+    request: u64,
+    kind: FrameKind,
+    bytes: usize,
+    /// When the request is answered `Indeterminate`, or `Overloaded` if not executed by then.
+    pub(crate) deadline: Instant,
+}
+
+/// Whether requests are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Into the queue.
+    Open,
+    /// Reads and writes are refused with this outcome and text.
+    Closed(Outcome, String),
+    /// Lookups go into the queue, writes are refused.
+    ReadsOnly(String),
+}
+
+/// What the server says of itself in the handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its epoch.
+    pub(crate) epoch: Epoch,
+    /// Whether it takes writes.
+    pub(crate) primary: bool,
+}
+
+struct Connection {
+    stream: TcpStream,
+    out: RefCell<BytesMut>,
+    outstanding: Cell<usize>,
+    poke: Notify,
+    closed: Cell<bool>,
+}
+
+/// All client connections of the node.
+pub(crate) struct Front {
+    connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    next_connection: Cell<u64>,
+    queue: RefCell<VecDeque<Request>>,
+    outstanding_bytes: Cell<usize>,
+    outstanding: Cell<u64>,
+    dirty: RefCell<Vec<u64>>,
+    door: RefCell<Door>,
+    identity: Cell<Identity>,
+    connections_max: usize,
+    default_deadline: Duration,
+    arrived: Notify,
+}
+
+impl Front {
+    pub(crate) fn new(identity: Identity, connections_max: usize, default_deadline: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            queue: RefCell::default(),
+            outstanding_bytes: Cell::new(0),
+            outstanding: Cell::new(0),
+            dirty: RefCell::default(),
+            door: RefCell::new(Door::Closed(Outcome::NotPrimary, String::new())),
+            identity: Cell::new(identity),
+            connections_max,
+            default_deadline,
+            arrived: Notify::new(),
+        })
+    }
+
+    /// Accepts connections for ever; each is served by a task of this thread.
+    pub(crate) async fn accept(self: Rc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if self.connections.borrow().len() >= self.connections_max {
+                        tracing::warn!(%peer, limit = self.connections_max, "client refused: too many connections");
+                        continue;
+                    }
+                    let front = Rc::clone(&self);
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = front.serve(stream).await {
+                            tracing::info!(%peer, %error, "client connection closed");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a client");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// Opens or closes the queue. Closing answers what waits in it.
+    pub(crate) fn set_door(&self, door: Door) {
+        let refused: Vec<Request> = match &door {
+            Door::Open => Vec::new(),
+            Door::Closed(..) => self.queue.borrow_mut().drain(..).collect(),
+            Door::ReadsOnly(_) => {
+                let (writes, reads) = self.queue.borrow_mut().drain(..).partition(|r| is_write(r.kind));
+                *self.queue.borrow_mut() = reads;
+                writes
+            }
+        };
+        let (outcome, text) = match &door {
+            Door::Closed(outcome, text) => (*outcome, text.clone()),
+            Door::Open | Door::ReadsOnly(_) => (Outcome::Overloaded, String::new()),
+        };
+        *self.door.borrow_mut() = door;
+        for request in refused {
+            self.answer(request.ticket, outcome, 0, text.as_bytes());
+        }
+        self.flush();
+    }
+
+    pub(crate) fn set_identity(&self, epoch: Epoch, primary: bool) {
+        self.identity.set(Identity { epoch, primary, ..self.identity.get() });
+    }
+
+    /// Waits until a request is in the queue.
+    pub(crate) async fn arrived(&self) {
+        if self.queue.borrow().is_empty() {
+            self.arrived.notified().await;
+        }
+    }
+
+    pub(crate) fn queue_is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    pub(crate) fn queued_events(&self) -> usize {
+        self.queue.borrow().iter().map(|r| r.count as usize).sum()
+    }
+
+    /// Takes the first request if `fits` accepts it.
+    pub(crate) fn take(&self, fits: impl FnOnce(&Request) -> bool) -> Option<Request> {
+        let mut queue = self.queue.borrow_mut();
+        if fits(queue.front()?) { queue.pop_front() } else { None }
+    }
+
+    /// Answers `Overloaded` to requests that were not executed by their deadline: nothing was
+    /// done for them and nothing will be.
+    pub(crate) fn expire_queued(&self, now: Instant) {
+        let mut late = Vec::new();
+        self.queue.borrow_mut().retain(|request| {
+            let expired = request.ticket.deadline <= now;
+            if expired {
+                late.push(request.ticket);
+            }
+            !expired
+        });
+        for ticket in late {
+            self.answer(ticket, Outcome::Overloaded, 0, b"not executed before its deadline; nothing was done");
+        }
+    }
+
+    /// Puts a reply into its connection's buffer; [`Self::flush`] sends it.
+    pub(crate) fn answer(&self, ticket: Ticket, outcome: Outcome, count: u32, body: &[u8]) {
+        self.outstanding_bytes.set(self.outstanding_bytes.get() - ticket.bytes);
+        self.outstanding.set(self.outstanding.get() - 1);
+        let Some(connection) = self.connections.borrow().get(&ticket.connection).cloned() else {
+            return;
+        };
+        connection.outstanding.set(connection.outstanding.get() - 1);
+        self.put(ticket.connection, &connection, ticket.request, ticket.kind, outcome, count, body);
+    }
+
+    /// Writes all buffered replies as far as the sockets take them.
+    pub(crate) fn flush(&self) {
+        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for id in dirty {
+            let connection = self.connections.borrow().get(&id).cloned();
+            if let Some(connection) = connection {
+                connection.write_out();
+            }
+        }
+    }
+
+    pub(crate) fn connection_count(&self) -> u64 {
+        self.connections.borrow().len() as u64
+    }
+
+    /// Requests that were accepted and not yet answered.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.outstanding.get()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
+    fn put(&self, id: u64, connection: &Connection, request: u64, kind: FrameKind, outcome: Outcome, count: u32, body: &[u8]) {
+        let mut out = connection.out.borrow_mut();
+        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + 4);
+        Frame { kind, outcome, request, deadline_ms: 0, count, body }.encode(&mut frame);
+        if out.is_empty() {
+            self.dirty.borrow_mut().push(id);
+        }
+        out.extend_from_slice(&frame);
+        if out.len() > UNREAD_REPLY_BYTES_MAX {
+            connection.close();
+        }
+    }
+
+    async fn serve(self: Rc<Self>, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        let connection = Rc::new(Connection {
+            stream,
+            out: RefCell::default(),
+            outstanding: Cell::new(0),
+            poke: Notify::new(),
+            closed: Cell::new(false),
+        });
+        self.connections.borrow_mut().insert(id, Rc::clone(&connection));
+        let outcome = self.converse(id, &connection).await;
+        self.connections.borrow_mut().remove(&id);
+        outcome
+    }
+
+    async fn converse(&self, id: u64, connection: &Connection) -> io::Result<()> {
+        let mut codec = codec();
+        let mut buffer = BytesMut::new();
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, async {
+            loop {
+                connection.turn(&mut buffer).await?;
+                if let Some(frame) = codec.decode(&mut buffer)? {
+                    return io::Result::Ok(frame);
+                }
+            }
+        });
+        let hello = hello.await.map_err(|_| io::Error::other("no hello within five seconds"))??;
+        self.welcome(id, connection, &hello)?;
+        loop {
+            while let Some(frame) = codec.decode(&mut buffer)? {
+                self.receive(id, connection, frame.freeze())?;
+            }
+            self.flush();
+            connection.turn(&mut buffer).await?;
+        }
+    }
+
+    fn welcome(&self, id: u64, connection: &Connection, hello: &[u8]) -> io::Result<()> {
+        let frame = Frame::decode(hello).map_err(io::Error::other)?;
+        let refuse = |why: String| -> io::Result<()> {
+            self.put(id, connection, frame.request, FrameKind::Welcome, Outcome::Malformed, 0, why.as_bytes());
+            self.flush();
+            Err(io::Error::other(why))
+        };
+        let body = match HelloBody::read_from_bytes(frame.body) {
+            Ok(body) if frame.kind == FrameKind::Hello => body,
+            _ => return refuse("the first frame must be a Hello".to_owned()),
+        };
+        let identity = self.identity.get();
+        if body.cluster.get() != 0 && body.cluster.get() != identity.cluster.get() {
+            return refuse(format!("this node belongs to cluster {}, not to {:032x}", identity.cluster, body.cluster.get()));
+        }
+        if !(body.version_min.get()..=body.version_max.get()).contains(&CLIENT_VERSION) {
+            return refuse(format!("this node speaks protocol version {CLIENT_VERSION}, the client {} to {}", body.version_min, body.version_max));
+        }
+        let welcome = WelcomeBody {
+            cluster: identity.cluster.get().into(),
+            epoch: identity.epoch.get().into(),
+            node: identity.node.get().into(),
+            primary: identity.primary.into(),
+            reserved: [0; 3],
+        };
+        self.put(id, connection, frame.request, FrameKind::Welcome, Outcome::Done, 1, welcome.as_bytes());
+        self.flush();
+        Ok(())
+    }
+
+    fn receive(&self, id: u64, connection: &Connection, bytes: Bytes) -> io::Result<()> {
+        let frame = match Frame::decode(&bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.put(id, connection, 0, FrameKind::Welcome, Outcome::Malformed, 0, error.to_string().as_bytes());
+                self.flush();
+                return Err(io::Error::other(error));
+            }
+        };
+        let reply = |outcome, text: &str| self.put(id, connection, frame.request, frame.kind, outcome, 0, text.as_bytes());
+        if matches!(frame.kind, FrameKind::Hello | FrameKind::Welcome) {
+            reply(Outcome::Malformed, "a handshake frame after the handshake");
+            return Ok(());
+        }
+        if let Err(error) = frame.check_request() {
+            reply(Outcome::Malformed, &error.to_string());
+            return Ok(());
+        }
+        match &*self.door.borrow() {
+            Door::Open => {}
+            Door::Closed(outcome, text) => {
+                reply(*outcome, text);
+                return Ok(());
+            }
+            Door::ReadsOnly(text) if is_write(frame.kind) => {
+                reply(Outcome::Overloaded, text);
+                return Ok(());
+            }
+            Door::ReadsOnly(_) => {}
+        }
+        if connection.outstanding.get() >= CONNECTION_REQUESTS_MAX {
+            reply(Outcome::Overloaded, "too many requests outstanding on this connection");
+            return Ok(());
+        }
+        if self.outstanding_bytes.get() + bytes.len() > QUEUED_REQUEST_BYTES_MAX {
+            reply(Outcome::Overloaded, "too many bytes of requests outstanding on this node");
+            return Ok(());
+        }
+        let patience = match frame.deadline_ms {
+            0 => self.default_deadline,
+            ms => Duration::from_millis(ms.into()),
+        };
+        let ticket = Ticket {
+            connection: id,
+            request: frame.request,
+            kind: frame.kind,
+            bytes: bytes.len(),
+            deadline: Instant::now() + patience,
+        };
+        let (kind, count) = (frame.kind, frame.count);
+        self.outstanding_bytes.set(self.outstanding_bytes.get() + bytes.len());
+        self.outstanding.set(self.outstanding.get() + 1);
+        connection.outstanding.set(connection.outstanding.get() + 1);
+        let rows = bytes.slice(FRAME_HEADER_BYTES..);
+        self.queue.borrow_mut().push_back(Request { ticket, kind, rows, count });
+        self.arrived.notify_one();
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Waits until the socket has something to do and does it.
+    async fn turn(&self, buffer: &mut BytesMut) -> io::Result<()> {
+        loop {
+            if self.closed.get() {
+                return Err(io::Error::other("the client does not read its replies"));
+            }
+            let interest = if self.out.borrow().is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            let ready = tokio::select! {
+                ready = self.stream.ready(interest) => ready?,
+                () = self.poke.notified() => continue,
+            };
+            if ready.is_writable() {
+                self.write_out();
+            }
+            if ready.is_readable() {
+                buffer.reserve(READ_BYTES);
+                match self.stream.try_read_buf(buffer) {
+                    Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the client")),
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    fn write_out(&self) {
+        let mut out = self.out.borrow_mut();
+        while !out.is_empty() {
+            match self.stream.try_write(&out) {
+                Ok(written) => drop(out.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.poke.notify_one();
+                    return;
+                }
+                Err(_) => {
+                    // The reader sees the broken socket and closes the connection.
+                    out.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.poke.notify_one();
+    }
+}
+
+pub(crate) const fn is_write(kind: FrameKind) -> bool {
+    matches!(kind, FrameKind::CreateAccounts | FrameKind::CreateTransfers)
+}
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .little_endian()
+        .length_field_length(4)
+        .max_frame_length(CLIENT_FRAME_BYTES_MAX)
+        .new_codec()
+}

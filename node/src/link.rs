@@ -1,0 +1,99 @@
+//! One connection to the other node: whole frames in, whole frames out, nothing blocks.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+/// Bytes asked of the socket at a time.
+const READ_BYTES: usize = 512 << 10;
+
+/// A framed, non-blocking connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: TcpStream,
+    codec: LengthDelimitedCodec,
+    input: BytesMut,
+    output: Vec<u8>,
+    written: usize,
+}
+
+impl Link {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, codec: codec(), input: BytesMut::new(), output: Vec::new(), written: 0 })
+    }
+
+    /// Waits until the socket can be read, or written if something waits to be.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        let interest = if self.has_output() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.stream.ready(interest).await.map(drop)
+    }
+
+    /// The next whole frame, without its length. `None` when no more has arrived.
+    pub(crate) fn next_frame(&mut self) -> io::Result<Option<BytesMut>> {
+        loop {
+            if let Some(frame) = self.codec.decode(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            self.input.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where encoded frames are appended, each with its length in front; [`Self::flush`] sends.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Bytes that wait for the socket.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    fn has_output(&self) -> bool {
+        self.output_bytes() > 0
+    }
+
+    /// Writes as much as the socket takes.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while self.has_output() {
+            match self.stream.try_write(&self.output[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.has_output() {
+            self.output.clear();
+            self.written = 0;
+        } else if self.written > self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+/// The framing of the replication port.
+pub(crate) fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .little_endian()
+        .length_field_length(4)
+        .max_frame_length(REPLICATION_FRAME_BYTES_MAX)
+        .new_codec()
+}
+
+/// Cuts a frame's body off its bytes without a copy.
+pub(crate) fn skip(mut frame: BytesMut, bytes: usize) -> BytesMut {
+    frame.advance(bytes);
+    frame
+}

@@ -1,0 +1,240 @@
+//! Starts a node: ports, threads, shutdown. The main thread serves the admin port and the first
+//! frame of every replication connection; the hot thread does the rest.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
+use kanjo_format::replication::{Frame, Purpose};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::admin::{Answer, COMMAND_BYTES_MAX};
+use crate::config::{Config, resolve};
+use crate::error::NodeError;
+use crate::front::{Front, Identity};
+use crate::hot::{AdminRequest, Hot, Ports};
+use crate::store::Store;
+
+/// A peer must say hello within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most connections on the admin port, and on the replication port, at once.
+const SIDE_CONNECTIONS_MAX: usize = 64;
+
+/// A replication connection whose first frame has been read.
+pub(crate) struct Inbound {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) hello: Vec<u8>,
+}
+
+/// What the heartbeat tells while the hot thread may be busy in a sync.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) granted_epoch: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) applied: AtomicU64,
+}
+
+struct Listeners {
+    client: std::net::TcpListener,
+    replication: std::net::TcpListener,
+    admin: std::net::TcpListener,
+}
+
+/// Runs a node until `shutdown` becomes true or it cannot go on. Returns once all that was
+/// answered is synced and the threads have ended.
+pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeError> {
+    config.check()?;
+    if config.insecure_listen {
+        tracing::warn!("insecure_listen is set: ports may be reachable from other machines, and nothing is encrypted or authenticated");
+    }
+    let listeners = Listeners {
+        client: bind("client_listen", &config.client_listen)?,
+        replication: bind("replication_listen", &config.replication_listen)?,
+        admin: bind("admin_listen", &config.admin_listen)?,
+    };
+    let (to_hot, inbound) = mpsc::channel(8);
+    let (commands, admin) = mpsc::channel(64);
+    let shared = Arc::new(Shared::default());
+    let (ended, mut hot_end) = oneshot::channel();
+    let ports = Ports { inbound, admin, shutdown: shutdown.clone(), shared: Arc::clone(&shared) };
+    let client = listeners.client;
+    let hot = std::thread::Builder::new()
+        .name("kanjo-hot".into())
+        .spawn(move || {
+            let outcome = hot_thread(config, client, ports);
+            // The main thread waits for this end, or has ended itself.
+            let _ = ended.send(());
+            outcome
+        })
+        .map_err(|source| NodeError::System { what: "start the hot thread", source })?;
+    runtime()?.block_on(async {
+        let admin = accept_admin(tokio_listener(listeners.admin)?, commands);
+        let replication = accept_replication(tokio_listener(listeners.replication)?, to_hot, shared);
+        tokio::select! {
+            () = admin => {}
+            () = replication => {}
+            _ = &mut hot_end => {}
+        }
+        Ok::<(), NodeError>(())
+    })?;
+    hot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Result<(), NodeError> {
+    let (store, recovery) = Store::open(&config)?;
+    let control = store.dir.control();
+    tracing::info!(
+        cluster = %control.cluster, node = %control.node, site = %control.site, incarnation = %control.incarnation,
+        tail = %recovery.tail, confirmed = %recovery.confirmed, uncertain = recovery.uncertain, "log recovered"
+    );
+    if let Some(cut) = &recovery.cut {
+        tracing::warn!(from = %cut.from, bytes = cut.bytes, kept_in = %cut.path.display(), "an unsynced end of the log was cut after a crash");
+    }
+    ports.shared.granted_epoch.store(control.granted_epoch.get(), Ordering::Relaxed);
+    let identity = Identity { cluster: control.cluster, node: control.node, epoch: control.granted_epoch, primary: false };
+    let deadline = Duration::from_millis(config.default_deadline_ms.into());
+    let front = Front::new(identity, config.client_connections, deadline);
+    let local = tokio::task::LocalSet::new();
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(local.run_until(async {
+        let listener = tokio_listener(client)?;
+        tokio::task::spawn_local(Rc::clone(&front).accept(listener));
+        let hot = Hot::new(config, store, front, ports)?;
+        crate::role::play(hot, recovery.confirmed).await
+    }));
+    drop(local);
+    outcome
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| NodeError::System { what: "start the runtime", source })
+}
+
+fn bind(key: &'static str, address: &str) -> Result<std::net::TcpListener, NodeError> {
+    let failed = |source| NodeError::Listen { key, address: address.to_owned(), source };
+    let listener = std::net::TcpListener::bind(resolve(key, address)?).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+fn tokio_listener(listener: std::net::TcpListener) -> Result<TcpListener, NodeError> {
+    TcpListener::from_std(listener).map_err(|source| NodeError::System { what: "watch a port", source })
+}
+
+async fn accept_admin(listener: TcpListener, commands: mpsc::Sender<AdminRequest>) {
+    let places = Arc::new(Semaphore::new(SIDE_CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let commands = commands.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve_admin(stream, commands).await {
+                        tracing::debug!(%peer, %error, "admin connection closed");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after("admin", &error).await,
+        }
+    }
+}
+
+async fn serve_admin(stream: TcpStream, commands: mpsc::Sender<AdminRequest>) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read.take(COMMAND_BYTES_MAX as u64));
+    loop {
+        let mut line = String::new();
+        lines.get_mut().set_limit(COMMAND_BYTES_MAX as u64);
+        if lines.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_str(&line) {
+            Ok(command) => {
+                let (answer, answered) = oneshot::channel();
+                if commands.send(AdminRequest { command, answer }).await.is_err() {
+                    return Ok(());
+                }
+                match answered.await {
+                    Ok(answer) => answer,
+                    Err(_) => Answer::Refused { message: "the node stopped before it answered".to_owned() },
+                }
+            }
+            Err(error) => Answer::Refused { message: format!("not a command: {error}") },
+        };
+        let mut text = serde_json::to_string(&answer).map_err(std::io::Error::other)?;
+        text.push('\n');
+        write.write_all(text.as_bytes()).await?;
+    }
+}
+
+async fn accept_replication(listener: TcpListener, to_hot: mpsc::Sender<Inbound>, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(SIDE_CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let (to_hot, shared) = (to_hot.clone(), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    if let Err(error) = greet(stream, to_hot, &shared).await {
+                        tracing::warn!(%peer, %error, "replication connection refused");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after("replication", &error).await,
+        }
+    }
+}
+
+/// Reads the first frame; a half-open or talkative stranger gets no further than here.
+async fn greet(mut stream: TcpStream, to_hot: mpsc::Sender<Inbound>, shared: &Shared) -> std::io::Result<()> {
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, read_frame(&mut stream));
+    let hello = hello.await.map_err(|_| std::io::Error::other("no hello within five seconds"))??;
+    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)? {
+        Frame::Hello(hello) => hello.purpose,
+        _ => return Err(std::io::Error::other("the first frame must be a Hello")),
+    };
+    match purpose {
+        Purpose::Heartbeat => answer_heartbeats(stream, shared).await,
+        Purpose::Replicate => {
+            let stream = stream.into_std()?;
+            to_hot.send(Inbound { stream, hello }).await.map_err(|_| std::io::Error::other("the node is stopping"))
+        }
+    }
+}
+
+async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let frame = read_frame(&mut stream).await?;
+        let Frame::Ping(ping) = Frame::decode(&frame).map_err(std::io::Error::other)? else {
+            return Err(std::io::Error::other("only pings belong on a heartbeat connection"));
+        };
+        let mut out = Vec::new();
+        crate::peer::pong(&ping, shared).encode(&mut out);
+        stream.write_all(&out).await?;
+    }
+}
+
+pub(crate) async fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u32_le().await? as usize;
+    if length > REPLICATION_FRAME_BYTES_MAX {
+        return Err(std::io::Error::other(format!("a frame of {length} bytes is over the limit of {REPLICATION_FRAME_BYTES_MAX}")));
+    }
+    let mut frame = vec![0; length];
+    stream.read_exact(&mut frame).await?;
+    Ok(frame)
+}
+
+async fn pause_after(port: &str, error: &std::io::Error) {
+    tracing::warn!(port, %error, "cannot accept a connection");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}

@@ -1,0 +1,148 @@
+//! What a node says of itself to operators and scripts.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that `kanjo status` shows. Positions are lsns, times microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Cluster, 32 hexadecimal digits.
+    pub cluster: String,
+    /// Number of the node.
+    pub node: u32,
+    /// Its cloud, 1 or 2.
+    pub site: u8,
+    /// Its data directory's identity.
+    pub incarnation: String,
+    /// `primary`, `replica` or `resolving`.
+    pub role: String,
+    /// The epoch that the node is in, `site_term.local_term`.
+    pub epoch: String,
+    /// `PROTECTED`, `DEGRADED` or `WAITING`; as replica, what the log last said.
+    pub protection: String,
+    /// Whether new transfers are answered now.
+    pub serving: bool,
+    /// Why not, in words.
+    pub why_not_serving: String,
+    /// Process id.
+    pub pid: u32,
+    /// Microseconds since the process started.
+    pub uptime_us: u64,
+    /// Where the log ends.
+    pub tail_lsn: u64,
+    /// Epoch of the last batch.
+    pub tail_epoch: String,
+    /// Chain value at the tail.
+    pub tail_chain: String,
+    /// On this disk through here.
+    pub durable_lsn: u64,
+    /// Committed through here.
+    pub committed_lsn: u64,
+    /// In the ledger through here.
+    pub applied_lsn: u64,
+    /// Digest of all accounts at `applied_lsn`.
+    pub digest: String,
+    /// As replica: the durable in-set mark.
+    pub in_sync: bool,
+    /// The log's end is uncertain after a crash.
+    pub uncertain: bool,
+    /// The other node.
+    pub peer: PeerStatus,
+    /// Transfers answered while nobody else had them.
+    pub unprotected: Unprotected,
+    /// Accounts open.
+    pub accounts: u64,
+    /// Transfers posted.
+    pub transfers: u64,
+    /// Totals per ledger.
+    pub trial_balance: Vec<LedgerStatus>,
+    /// Bytes that this process appended to its log, padding included.
+    pub appended_bytes: u64,
+    /// Of these, headers and payloads without padding.
+    pub payload_bytes: u64,
+    /// Bytes of batches that this process sent to its peer.
+    pub shipped_bytes: u64,
+    /// Client connections open.
+    pub connections: u64,
+    /// Requests not yet answered.
+    pub requests_outstanding: u64,
+    /// Free bytes on the data directory's file system.
+    pub free_disk_bytes: u64,
+    /// Last checkpoint.
+    pub checkpoint_lsn: u64,
+    /// Segments that were recompressed.
+    pub sealed_segments: u64,
+}
+
+/// What a node knows of the other one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its replication address.
+    pub address: String,
+    /// Whether batches flow.
+    pub connected: bool,
+    /// Its number, once known.
+    pub node: Option<u32>,
+    /// What it said is on its disk.
+    pub acked_lsn: u64,
+    /// Bytes it has yet to ack.
+    pub lag_bytes: u64,
+    /// Round trip of the last heartbeat.
+    pub round_trip_us: Option<u64>,
+    /// The last thing that went wrong with it.
+    pub last_error: Option<String>,
+}
+
+/// Transfers that were answered without an auxiliary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unprotected {
+    /// How many.
+    pub count: u64,
+    /// Their sum in minor units per ledger.
+    pub amounts: Vec<(u32, String)>,
+}
+
+/// Totals of one ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// The ledger.
+    pub ledger: u32,
+    /// All posted debits, minor units, decimal.
+    pub debits: String,
+    /// All posted credits, minor units, decimal.
+    pub credits: String,
+    /// Debits minus credits; 0, or the book is broken.
+    pub difference: String,
+}
+
+/// What a promotion did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// Whether anything changed; a second promotion changes nothing.
+    pub changed: bool,
+    /// The epoch opened.
+    pub epoch: String,
+    /// The tail that it was opened on.
+    pub tail_epoch: String,
+    /// Position of that tail.
+    pub tail_lsn: u64,
+    /// Chain value there.
+    pub tail_chain: String,
+    /// Records replayed.
+    pub records_replayed: u64,
+    /// Log bytes replayed.
+    pub bytes_replayed: u64,
+    /// Megabytes of log replayed a second.
+    pub replay_mb_per_s: f64,
+    /// Digest of all accounts after it.
+    pub digest: String,
+    /// Totals per ledger.
+    pub trial_balance: Vec<LedgerStatus>,
+    /// Microseconds from the command to the epoch being open.
+    pub duration_us: u64,
+    /// Whether it serves alone.
+    pub alone: bool,
+    /// Transfers answered without an auxiliary so far.
+    pub unprotected: Unprotected,
+    /// What could be missing; empty if nothing that was answered can be.
+    pub may_be_missing: Vec<String>,
+}

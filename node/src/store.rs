@@ -1,0 +1,252 @@
+//! A node's own durable state: directory, log, and the ledger that is rebuilt from them.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kanjo_engine::{HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot};
+use kanjo_format::columns::find_row;
+use kanjo_format::record::{RecordKind, TransferRow};
+use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
+use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer};
+
+use crate::config::{Config, Device};
+use crate::error::NodeError;
+
+/// Directory, log and ledger of one node. Lives on the hot thread.
+pub(crate) struct Store {
+    pub(crate) dir: Arc<DataDir>,
+    pub(crate) log: Log,
+    pub(crate) reader: LogReader,
+    pub(crate) syncer: Syncer,
+    pub(crate) ledger: Ledger,
+    pub(crate) history: LogHistory,
+    /// Where the next batch to apply stands.
+    applied: BatchPlace,
+    segment_bytes: u64,
+}
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Replayed {
+    pub(crate) batches: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+impl Store {
+    /// Takes the directory's lock and recovers its log. The ledger is empty until
+    /// [`Self::rebuild`].
+    pub(crate) fn open(config: &Config) -> Result<(Self, Recovery), NodeError> {
+        let dir = Arc::new(DataDir::open(&config.data_dir)?);
+        let device = match config.device {
+            Device::Mapped => DeviceKind::Mapped,
+            Device::Pwrite => DeviceKind::Pwrite,
+        };
+        let (log, recovery) = Log::open(Arc::clone(&dir), device)?;
+        let (reader, syncer) = (log.reader(), log.syncer());
+        let control = dir.control();
+        let store = Self {
+            applied: start_of_log(&dir),
+            segment_bytes: control.segment_bytes,
+            ledger: Ledger::new(table_seed()),
+            history: LogHistory { reader: reader.clone(), last: None },
+            dir,
+            log,
+            reader,
+            syncer,
+        };
+        Ok((store, recovery))
+    }
+
+    /// Drops the ledger and builds it anew from the newest usable checkpoint and the log, up to
+    /// the last batch that ends at or below `through`.
+    pub(crate) fn rebuild(&mut self, through: Lsn) -> Result<Replayed, NodeError> {
+        self.history.last = None;
+        self.applied = start_of_log(&self.dir);
+        let mut checkpoints = self.dir.checkpoints()?;
+        checkpoints.sort();
+        while let Some((lsn, path)) = checkpoints.pop() {
+            if lsn > through {
+                continue;
+            }
+            match self.rebuild_from_checkpoint(&path, lsn, through) {
+                Ok(replayed) => return Ok(replayed),
+                Err(Unusable::Checkpoint(why)) => {
+                    tracing::warn!(checkpoint = %path.display(), %why, "checkpoint not usable, it is set aside and the log replayed from before it");
+                    self.set_aside(lsn, &path)?;
+                }
+                Err(Unusable::Other(error)) => return Err(error),
+            }
+        }
+        self.ledger = Ledger::new(table_seed());
+        self.applied = start_of_log(&self.dir);
+        self.replay(through)
+    }
+
+    fn rebuild_from_checkpoint(
+        &mut self,
+        path: &Path,
+        lsn: Lsn,
+        through: Lsn,
+    ) -> Result<Replayed, Unusable> {
+        let started = Instant::now();
+        let damaged = |why: String| Unusable::Checkpoint(why);
+        let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
+        let mut input = BufReader::with_capacity(1 << 20, file);
+        let Restored { ledger, cluster, tail } = Ledger::restore(&mut input, table_seed())
+            .map_err(|error| damaged(error.to_string()))?;
+        let mine = self.dir.control().cluster;
+        if tail.lsn != lsn || cluster != mine {
+            return Err(damaged(format!("it is of lsn {} of cluster {cluster}", tail.lsn)));
+        }
+        self.ledger = ledger;
+        let mut place = start_of_log(&self.dir);
+        for batch in self.reader.scan(place) {
+            if place.lsn >= lsn {
+                break;
+            }
+            let batch = batch?;
+            let end = batch.header.end(self.segment_bytes);
+            self.ledger
+                .index_only(&batch.header, &batch.payload, end)
+                .map_err(|error| damaged(error.to_string()))?;
+            place = batch.header.next_place(&batch.payload, self.segment_bytes);
+        }
+        if place.lsn != lsn || place.chain != tail.chain {
+            return Err(damaged(format!(
+                "it continues chain {:?} at lsn {lsn}, the log has {:?} at lsn {}",
+                tail.chain, place.chain, place.lsn
+            )));
+        }
+        self.applied = place;
+        let mut replayed = self.replay(through)?;
+        replayed.time = started.elapsed();
+        Ok(replayed)
+    }
+
+    /// Copies a checkpoint that cannot be used into quarantine and removes it.
+    fn set_aside(&self, lsn: Lsn, path: &Path) -> Result<(), NodeError> {
+        let failed = |source| NodeError::System { what: "set a checkpoint aside", source };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (mut copy, _) = self.dir.quarantine_file(&name)?;
+        std::io::copy(&mut File::open(path).map_err(failed)?, &mut copy).map_err(failed)?;
+        copy.sync_all().map_err(failed)?;
+        self.dir.remove_checkpoint(lsn)?;
+        Ok(())
+    }
+
+    /// Applies the log from where the ledger is up to `through`.
+    pub(crate) fn replay(&mut self, through: Lsn) -> Result<Replayed, NodeError> {
+        let started = Instant::now();
+        let mut replayed = Replayed::default();
+        if self.applied.lsn >= through {
+            return Ok(replayed);
+        }
+        for batch in self.reader.scan(self.applied) {
+            let batch = batch?;
+            if batch.header.end(self.segment_bytes) > through {
+                break;
+            }
+            replayed.batches += 1;
+            replayed.records += u64::from(batch.header.record_count());
+            replayed.bytes += batch.header.payload_bytes() as u64;
+            self.apply(&batch)?;
+        }
+        replayed.time = started.elapsed();
+        Ok(replayed)
+    }
+
+    /// Applies one batch that follows what was applied so far.
+    pub(crate) fn apply<P: AsRef<[u8]>>(&mut self, batch: &Batch<P>) -> Result<(), NodeError> {
+        let (header, payload) = (&batch.header, batch.payload.as_ref());
+        let end = header.end(self.segment_bytes);
+        self.ledger.apply(header, payload, end).map_err(|source| NodeError::Apply { lsn: header.lsn(), source })?;
+        self.applied = BatchPlace { lsn: end, epoch: header.epoch(), chain: header.chain_after(payload), ..self.applied };
+        Ok(())
+    }
+
+    /// Notes that the batch just appended was executed on this ledger.
+    pub(crate) fn executed(&mut self, header: &BatchHeader, tail: Tail) {
+        self.ledger.batch_placed(header, tail.lsn);
+        self.applied =
+            BatchPlace { lsn: tail.lsn, epoch: tail.epoch, chain: tail.chain, ..self.applied };
+    }
+
+    /// The ledger as it is, for a checkpoint.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.ledger.snapshot(self.applied.cluster, self.applied())
+    }
+
+    /// Through where the ledger is.
+    pub(crate) fn applied(&self) -> Tail {
+        Tail { epoch: self.applied.epoch, lsn: self.applied.lsn, chain: self.applied.chain }
+    }
+
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// Cuts the log, keeping what is cut, and the ledger with it if it was ahead.
+    pub(crate) fn cut(&mut self, to: Lsn, reason: &str) -> Result<CutReport, NodeError> {
+        let report = self.log.cut(to, reason)?;
+        self.history.last = None;
+        if self.applied.lsn > to {
+            self.rebuild(to)?;
+        }
+        Ok(report)
+    }
+}
+
+/// Why a rebuild from a checkpoint ended.
+enum Unusable {
+    Checkpoint(String),
+    Other(NodeError),
+}
+
+impl<E: Into<NodeError>> From<E> for Unusable {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+fn start_of_log(dir: &DataDir) -> BatchPlace {
+    let cluster = dir.control().cluster;
+    let tail = Tail::empty(cluster);
+    BatchPlace { cluster, lsn: tail.lsn, epoch: tail.epoch, chain: tail.chain }
+}
+
+/// Seed of the tables that are keyed by clients' ids; drawn anew at each start.
+fn table_seed() -> u64 {
+    // Without a random source the tables still work, only their order can be guessed.
+    getrandom::u64().unwrap_or(0x6b61_6e6a_6f00)
+}
+
+/// Finds transfers of the past in the log.
+pub(crate) struct LogHistory {
+    reader: LogReader,
+    last: Option<(Lsn, Batch<bytes::Bytes>)>,
+}
+
+impl HistoryReader for LogHistory {
+    fn transfer_at(&mut self, at: RecordAt) -> Result<PostedTransfer, HistoryError> {
+        let lsn = at.lsn();
+        let unreadable = |reason: String| HistoryError { at, reason };
+        if self.last.as_ref().is_none_or(|(last, _)| *last != lsn) {
+            let batch = self.reader.read(lsn).map_err(|error| unreadable(error.to_string()))?;
+            let batch = batch.ok_or_else(|| unreadable("the log ends before it".to_owned()))?;
+            self.last = Some((lsn, batch));
+        }
+        let (_, batch) = self.last.as_ref().expect("just read");
+        let header = &batch.header;
+        let kind = RecordKind::TransferPosted;
+        let row = find_row::<TransferRow>(&batch.payload, header.record_count(), kind, at.index())
+            .map_err(|error| unreadable(error.to_string()))?
+            .ok_or_else(|| unreadable("another kind of record stands there".to_owned()))?;
+        let timestamp = Timestamp::new(header.timestamp().get() + at.index() as u64);
+        Ok(PostedTransfer { row, timestamp })
+    }
+}

@@ -1,0 +1,159 @@
+//! The two threads beside the hot one: one syncs, one does what is slow and can wait.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use kanjo_engine::Snapshot;
+use kanjo_format::Lsn;
+use kanjo_format::control::Control;
+use kanjo_wal::{DataDir, DirError, LogError, Preparer, Prepared, SealInfo, Sealer, Syncer};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Syncs the log while the hot thread goes on. At most one request is under way.
+pub(crate) struct SyncThread {
+    requests: Option<mpsc::Sender<Lsn>>,
+    done: UnboundedReceiver<Result<Lsn, LogError>>,
+    in_flight: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SyncThread {
+    pub(crate) fn start(syncer: Syncer) -> std::io::Result<Self> {
+        let (requests, asked) = mpsc::channel::<Lsn>();
+        let (tell, done) = unbounded_channel();
+        let thread = std::thread::Builder::new().name("kanjo-sync".into()).spawn(move || {
+            while let Ok(lsn) = asked.recv() {
+                if tell.send(syncer.sync_to(lsn)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { requests: Some(requests), done, in_flight: false, thread: Some(thread) })
+    }
+
+    pub(crate) const fn in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Starts a sync through `lsn`. Panics while one is under way, which only a bug can cause.
+    pub(crate) fn request(&mut self, lsn: Lsn) {
+        assert!(!self.in_flight, "one sync at a time");
+        if let Some(requests) = &self.requests {
+            self.in_flight = requests.send(lsn).is_ok();
+        }
+    }
+
+    /// Waits for the sync under way; for ever if there is none.
+    pub(crate) async fn done(&mut self) -> Result<Lsn, LogError> {
+        match self.done.recv().await {
+            Some(outcome) => {
+                self.in_flight = false;
+                outcome
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for SyncThread {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the sync thread has been reported by its own message.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A change of the control file that nobody waits for.
+pub(crate) type ControlChange = Box<dyn FnOnce(&mut Control) + Send>;
+
+/// What can wait.
+pub(crate) enum Job {
+    /// Prepare the next segment.
+    Prepare(Preparer),
+    /// Recompress a full, committed segment.
+    Seal(Sealer, u64, i32),
+    /// Write a checkpoint and drop older ones.
+    Checkpoint(Box<Snapshot>, Lsn, Arc<DataDir>),
+    /// Write a mark into the control file.
+    Mark(Arc<DataDir>, ControlChange),
+}
+
+/// How a job ended.
+pub(crate) enum JobDone {
+    /// A segment is ready.
+    Prepared(Result<Prepared, LogError>),
+    /// A segment is sealed.
+    Sealed(u64, Result<SealInfo, LogError>),
+    /// A checkpoint is on disk.
+    Checkpointed(Lsn, Result<(), DirError>),
+    /// A mark is on disk.
+    Marked(Result<(), DirError>),
+}
+
+/// Does jobs one after the other.
+pub(crate) struct JobThread {
+    jobs: Option<mpsc::Sender<Job>>,
+    done: UnboundedReceiver<JobDone>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JobThread {
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let (jobs, asked) = mpsc::channel::<Job>();
+        let (tell, done): (UnboundedSender<JobDone>, _) = unbounded_channel();
+        let thread = std::thread::Builder::new().name("kanjo-jobs".into()).spawn(move || {
+            while let Ok(job) = asked.recv() {
+                if tell.send(perform(job)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
+    }
+
+    pub(crate) fn submit(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only when this struct is dropped.
+            let _ = jobs.send(job);
+        }
+    }
+
+    pub(crate) async fn done(&mut self) -> JobDone {
+        match self.done.recv().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for JobThread {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the job thread has been reported by its own message.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn perform(job: Job) -> JobDone {
+    match job {
+        Job::Prepare(preparer) => JobDone::Prepared(preparer.prepare()),
+        Job::Seal(sealer, number, level) => JobDone::Sealed(number, sealer.seal(number, level)),
+        Job::Mark(dir, change) => JobDone::Marked(dir.update(change)),
+        Job::Checkpoint(snapshot, lsn, dir) => JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir)),
+    }
+}
+
+fn checkpoint(snapshot: &Snapshot, lsn: Lsn, dir: &DataDir) -> Result<(), DirError> {
+    dir.write_checkpoint(lsn, |out| snapshot.write(out))?;
+    for (older, _) in dir.checkpoints()? {
+        if older < lsn {
+            dir.remove_checkpoint(older)?;
+        }
+    }
+    Ok(())
+}
