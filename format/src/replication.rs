@@ -492,10 +492,8 @@ impl<'a> WireBatch<'a> {
         }
     }
 
-    /// The exact header that the writer appended, if the batch with this unpacked payload
-    /// belongs in `place`. The header checksum covers the chain before, so a batch of another
-    /// history does not pass.
-    pub fn rebuild(&self, place: &BatchPlace, payload: &[u8]) -> Result<BatchHeader, RebuildError> {
+    /// Checks that the batch may stand in `place`, before anything is unpacked.
+    pub fn check_place(&self, place: &BatchPlace) -> Result<(), RebuildError> {
         let lsn = self.lsn;
         if lsn != place.lsn {
             return Err(RebuildError::Place {
@@ -510,6 +508,15 @@ impl<'a> WireBatch<'a> {
                 before: place.epoch,
             });
         }
+        Ok(())
+    }
+
+    /// The exact header that the writer appended, if the batch with this unpacked payload
+    /// belongs in `place`. The header checksum covers the chain before, so a batch of another
+    /// history does not pass.
+    pub fn rebuild(&self, place: &BatchPlace, payload: &[u8]) -> Result<BatchHeader, RebuildError> {
+        self.check_place(place)?;
+        let lsn = self.lsn;
         if payload.len() > BATCH_PAYLOAD_BYTES_MAX
             || self.record_count as usize > BATCH_RECORDS_MAX
             || !lsn.get().is_multiple_of(PAGE_BYTES)
