@@ -98,7 +98,8 @@ pub enum Action {
     },
     /// Sync everything that was appended; say `Synced`.
     Sync,
-    /// The end: open this epoch.
+    /// The end: open this epoch. ORDER: protection and member go into both slots before
+    /// `EpochStart` is appended, so that a restart never goes on alone by an old word.
     Open(OpenEpoch),
     /// The end: another node holds a higher epoch. Be its replica: listen, do not dial.
     BecomeReplica {
