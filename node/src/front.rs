@@ -93,6 +93,7 @@ pub(crate) struct Front {
     queue: RefCell<VecDeque<Request>>,
     outstanding_bytes: Cell<usize>,
     outstanding: Cell<u64>,
+    queued_events: Cell<usize>,
     dirty: RefCell<Vec<u64>>,
     door: RefCell<Door>,
     identity: Cell<Identity>,
@@ -109,6 +110,7 @@ impl Front {
             queue: RefCell::default(),
             outstanding_bytes: Cell::new(0),
             outstanding: Cell::new(0),
+            queued_events: Cell::new(0),
             dirty: RefCell::default(),
             door: RefCell::new(Door::Closed(Outcome::NotPrimary, String::new())),
             identity: Cell::new(identity),
@@ -153,6 +155,7 @@ impl Front {
                 writes
             }
         };
+        self.count_queue(&self.queue.borrow());
         let (outcome, text) = match &door {
             Door::Closed(outcome, text) => (*outcome, text.clone()),
             Door::Open | Door::ReadsOnly(_) => (Outcome::Overloaded, String::new()),
@@ -164,29 +167,42 @@ impl Front {
         self.flush();
     }
 
+    /// The same, if it is not so already.
+    pub(crate) fn set_door_if_changed(&self, door: Door) {
+        if *self.door.borrow() != door {
+            self.set_door(door);
+        }
+    }
+
     pub(crate) fn set_identity(&self, epoch: Epoch, primary: bool) {
         self.identity.set(Identity { epoch, primary, ..self.identity.get() });
     }
 
-    /// Waits until a request is in the queue.
+    /// Waits until a request has come since the last call.
     pub(crate) async fn arrived(&self) {
-        if self.queue.borrow().is_empty() {
-            self.arrived.notified().await;
-        }
+        self.arrived.notified().await;
     }
 
     pub(crate) fn queue_is_empty(&self) -> bool {
         self.queue.borrow().is_empty()
     }
 
-    pub(crate) fn queued_events(&self) -> usize {
-        self.queue.borrow().iter().map(|r| r.count as usize).sum()
+    /// Events of all requests in the queue.
+    pub(crate) const fn queued_events(&self) -> usize {
+        self.queued_events.get()
     }
 
     /// Takes the first request if `fits` accepts it.
     pub(crate) fn take(&self, fits: impl FnOnce(&Request) -> bool) -> Option<Request> {
         let mut queue = self.queue.borrow_mut();
-        if fits(queue.front()?) { queue.pop_front() } else { None }
+        if !fits(queue.front()?) {
+            return None;
+        }
+        let taken = queue.pop_front();
+        if let Some(request) = &taken {
+            self.queued_events.set(self.queued_events.get() - request.count as usize);
+        }
+        taken
     }
 
     /// Answers `Overloaded` to requests that were not executed by their deadline: nothing was
@@ -200,6 +216,7 @@ impl Front {
             }
             !expired
         });
+        self.count_queue(&self.queue.borrow());
         for ticket in late {
             self.answer(ticket, Outcome::Overloaded, 0, b"not executed before its deadline; nothing was done");
         }
@@ -248,6 +265,10 @@ impl Front {
         if out.len() > UNREAD_REPLY_BYTES_MAX {
             connection.close();
         }
+    }
+
+    fn count_queue(&self, queue: &VecDeque<Request>) {
+        self.queued_events.set(queue.iter().map(|r| r.count as usize).sum());
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream) -> io::Result<()> {
@@ -374,6 +395,7 @@ impl Front {
         self.outstanding.set(self.outstanding.get() + 1);
         connection.outstanding.set(connection.outstanding.get() + 1);
         let rows = bytes.slice(FRAME_HEADER_BYTES..);
+        self.queued_events.set(self.queued_events.get() + count as usize);
         self.queue.borrow_mut().push_back(Request { ticket, kind, rows, count });
         self.arrived.notify_one();
         Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kanjo_engine::Snapshot;
 use kanjo_format::control::Control;
 use kanjo_format::{Lsn, Tail};
+use kanjo_shipper::Identity;
 use kanjo_wal::{LogError, SegmentForm};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -90,6 +91,8 @@ pub(crate) struct Hot {
     checkpoint: Option<(Box<Snapshot>, Lsn)>,
     checkpointing: bool,
     free_disk_bytes: u64,
+    /// What this disk has, as last asked for.
+    durable: Tail,
 }
 
 /// What the server hands to a new hot thread.
@@ -111,6 +114,7 @@ impl Hot {
         let last_checkpoint = store.dir.checkpoints()?.iter().map(|(lsn, _)| *lsn).max().unwrap_or(Lsn::ZERO);
         Ok(Self {
             free_disk_bytes: store.dir.free_bytes()?,
+            durable: store.log.tail(),
             marked: store.dir.control().durable.lsn,
             seen_tail: store.log.tail().lsn,
             config,
@@ -140,8 +144,9 @@ impl Hot {
     }
 
     /// Looks at everything that is done off the commit path. `committed` bounds what is derived.
-    pub(crate) fn housekeep(&mut self, committed: Lsn, durable: Tail) -> Result<(), NodeError> {
+    pub(crate) fn housekeep(&mut self, committed: Lsn) -> Result<(), NodeError> {
         let now = Instant::now();
+        let durable = self.durable;
         self.shared.durable.store(durable.lsn.get(), Ordering::Relaxed);
         self.shared.applied.store(self.store.applied().lsn.get(), Ordering::Relaxed);
         if self.store.log.tail().lsn != self.seen_tail {
@@ -159,6 +164,25 @@ impl Hot {
         self.seal_next(committed);
         self.checkpoint_if_due(committed);
         Ok(())
+    }
+
+    /// This disk has everything up to `tail`.
+    pub(crate) fn note_durable(&mut self, tail: Tail) {
+        self.durable = tail;
+    }
+
+    /// Who this node is, in every handshake.
+    pub(crate) fn identity(&self) -> Identity {
+        let control = self.store.dir.control();
+        Identity {
+            cluster: control.cluster,
+            node: control.node,
+            incarnation: control.incarnation,
+            site: control.site,
+            segment_bytes: control.segment_bytes,
+            start_count: control.start_count,
+            client_address: self.config.client_listen.clone(),
+        }
     }
 
     fn mark_if_due(&mut self, now: Instant, committed: Lsn, durable: Tail) {

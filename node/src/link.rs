@@ -1,8 +1,9 @@
 //! One connection to the other node: whole frames in, whole frames out, nothing blocks.
 
 use std::io;
+use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -31,6 +32,15 @@ impl Link {
     pub(crate) async fn ready(&self) -> io::Result<()> {
         let interest = if self.has_output() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.stream.ready(interest).await.map(drop)
+    }
+
+    /// The same for a caller that watches several.
+    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let readable = self.stream.poll_read_ready(context);
+        if readable.is_ready() || !self.has_output() {
+            return readable;
+        }
+        self.stream.poll_write_ready(context)
     }
 
     /// The next whole frame, without its length. `None` when no more has arrived.
@@ -90,10 +100,4 @@ pub(crate) fn codec() -> LengthDelimitedCodec {
         .length_field_length(4)
         .max_frame_length(REPLICATION_FRAME_BYTES_MAX)
         .new_codec()
-}
-
-/// Cuts a frame's body off its bytes without a copy.
-pub(crate) fn skip(mut frame: BytesMut, bytes: usize) -> BytesMut {
-    frame.advance(bytes);
-    frame
 }

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use kanjo_engine::ClosedBatch;
-use kanjo_format::batch::{BatchFields, BatchHeader, FLAG_SEGMENT_END};
+use kanjo_format::batch::{BatchFields, BatchHeader, FLAG_SEGMENT_END, stored_bytes};
 use kanjo_format::columns::group_bytes_max;
 use kanjo_format::control::Role;
+use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_format::{Epoch, Lsn, OpeningId, Timestamp};
+use kanjo_shipper::opening::OpenEpoch;
 
 use crate::admin::PromoteOptions;
 use crate::clock::{self, ClockCheck};
@@ -25,17 +27,25 @@ pub fn promote_stopped(dir: &Path, options: &PromoteOptions) -> Result<Promotion
     let config = Config::new(dir.to_owned(), "", "", "", "");
     let (mut store, recovery) = Store::open(&config)?;
     store.rebuild(recovery.confirmed)?;
-    promote(&mut store, options, &ClockCheck::new(config.clock_bound_ms))
+    if store.dir.control().role == Role::Primary {
+        store.replay(store.log.tail().lsn)?;
+        return Ok(current(&store));
+    }
+    let (_, promotion) = promote(&mut store, options, &ClockCheck::new(config.clock_bound_ms))?;
+    let tail = store.log.tail();
+    store.dir.update(|control| control.durable = tail)?;
+    Ok(promotion)
 }
 
 /// Checks that this node may be promoted, replays what it holds, grants itself the next site
 /// term and writes its first batch, synced. Promoting a primary changes nothing.
-pub(crate) fn promote(store: &mut Store, options: &PromoteOptions, clock: &ClockCheck) -> Result<Promotion, NodeError> {
+pub(crate) fn promote(
+    store: &mut Store,
+    options: &PromoteOptions,
+    clock: &ClockCheck,
+) -> Result<(OpenEpoch, Promotion), NodeError> {
     let started = Instant::now();
     let control = store.dir.control();
-    if control.role == Role::Primary {
-        return already_primary(store);
-    }
     let may_be_missing = what_may_be_missing(store, options)?;
     clock.may_open(store.log.tail().epoch, control.log_time.max(store.ledger.log_time()))?;
     let replayed = store.replay(store.log.tail().lsn)?;
@@ -47,23 +57,12 @@ pub(crate) fn promote(store: &mut Store, options: &PromoteOptions, clock: &Clock
         .ok_or_else(|| NodeError::Refused("the site terms are used up".to_owned()))?;
     let opening = draw_opening(store)?;
     let protection = if options.alone { Protection::Alone } else { Protection::Waiting };
-    // ORDER: the grant is in both slots before the log holds a batch of the epoch; from here on
-    // every sender of a lower epoch is refused for ever.
-    store.dir.promise(|control| {
-        control.granted_epoch = epoch;
-        control.granted_opening = opening;
-        control.role = Role::Primary;
-        control.protection = protection;
-        control.member = None;
-        control.in_sync = false;
-        control.uncertain = false;
-        control.confirmed = control.confirmed.max(base.lsn);
-    })?;
-    let row = ReignRow::new(opening, base, protection).with_reason(&options.reason);
-    write_reign(store, epoch, control.confirmed, RecordKind::EpochStart, row)?;
+    let forced = !may_be_missing.is_empty();
+    let open = OpenEpoch { epoch, opening, base, protection, members: Vec::new(), unfenced: forced };
+    write_epoch(store, &open, &options.reason)?;
     store.syncer.sync_to(store.log.tail().lsn)?;
     let seconds = replayed.time.as_secs_f64();
-    Ok(Promotion {
+    let promotion = Promotion {
         changed: true,
         epoch: epoch.to_string(),
         tail_epoch: base.epoch.to_string(),
@@ -78,7 +77,8 @@ pub(crate) fn promote(store: &mut Store, options: &PromoteOptions, clock: &Clock
         alone: options.alone,
         unprotected: unprotected(&store.ledger),
         may_be_missing,
-    })
+    };
+    Ok((open, promotion))
 }
 
 /// Refuses what must not be promoted; gives the warnings that an operator accepted.
@@ -110,11 +110,6 @@ fn what_may_be_missing(store: &Store, options: &PromoteOptions) -> Result<Vec<St
     Ok(accepted)
 }
 
-fn already_primary(store: &mut Store) -> Result<Promotion, NodeError> {
-    store.replay(store.log.tail().lsn)?;
-    Ok(current(store))
-}
-
 /// What a promotion of a node that already is primary says.
 pub(crate) fn current(store: &Store) -> Promotion {
     let (control, tail) = (store.dir.control(), store.log.tail());
@@ -140,24 +135,45 @@ pub(crate) fn draw_opening(store: &Store) -> Result<OpeningId, NodeError> {
     Ok(OpeningId { node: control.node, incarnation: control.incarnation, random: u128::from_le_bytes(random) })
 }
 
-/// Appends a batch of one reign record, executed on the ledger and not yet synced. A batch that
-/// ends the segment may come before it.
+/// Makes an epoch this node's own: promised in both slots, then begun in the log. The first
+/// batch is not synced yet.
+pub(crate) fn write_epoch(store: &mut Store, open: &OpenEpoch, reason: &str) -> Result<(), NodeError> {
+    // ORDER: the grant is in both slots before the log holds a batch of the epoch; from here on
+    // every sender of a lower epoch is refused for ever.
+    store.dir.promise(|control| {
+        control.granted_epoch = open.epoch;
+        control.granted_opening = open.opening;
+        control.role = Role::Primary;
+        control.protection = open.protection;
+        control.member = open.members.first().map(|m| (m.node, m.incarnation));
+        control.in_sync = false;
+        control.uncertain = false;
+    })?;
+    let mut row = ReignRow::new(open.opening, open.base, open.protection).with_reason(reason);
+    row.unfenced = open.unfenced.into();
+    for member in &open.members {
+        row = row.with_member(member.node, member.incarnation);
+    }
+    let confirmed = store.dir.control().confirmed;
+    write_reign(store, open.epoch, confirmed, RecordKind::EpochStart, row).map(drop)
+}
+
+/// Appends a batch of one reign record, executed on the ledger and not yet synced. It takes one
+/// page, and one is always left in a segment.
 pub(crate) fn write_reign(
     store: &mut Store,
     epoch: Epoch,
     confirmed: Lsn,
     kind: RecordKind,
     row: ReignRow,
-) -> Result<(), NodeError> {
+) -> Result<BatchHeader, NodeError> {
+    const { assert!(stored_bytes(group_bytes_max(size_of::<ReignRow>(), 1)) == PAGE_BYTES) };
     let mut payload = Vec::new();
-    if !store.log.fits(group_bytes_max(kind.row_bytes(), 1)) {
-        write_segment_end(store, epoch, confirmed)?;
-    }
     let place = store.log.place();
     let mut open = store.ledger.open_batch(place.lsn, clock::now());
     store.ledger.append_reign(&mut open, kind, epoch, row);
     let closed = store.ledger.close_batch(open, &mut payload);
-    append(store, epoch, confirmed, &closed, &payload).map(drop)
+    append(store, epoch, confirmed, &closed, &payload)
 }
 
 /// Appends the batch without records that sends the log on to its next segment.

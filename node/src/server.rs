@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
-use kanjo_format::replication::{Frame, Purpose};
+use kanjo_format::replication::{Body, Frame, Purpose};
+use kanjo_format::{Epoch, Lsn};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -36,6 +37,24 @@ pub(crate) struct Shared {
     pub(crate) granted_epoch: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) applied: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn granted(&self) -> Epoch {
+        Epoch::new(self.granted_epoch.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_granted(&self, epoch: Epoch) {
+        self.granted_epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn::new(self.durable.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn applied(&self) -> Lsn {
+        Lsn::new(self.applied.load(Ordering::Relaxed))
+    }
 }
 
 struct Listeners {
@@ -94,7 +113,7 @@ fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Re
     if let Some(cut) = &recovery.cut {
         tracing::warn!(from = %cut.from, bytes = cut.bytes, kept_in = %cut.path.display(), "an unsynced end of the log was cut after a crash");
     }
-    ports.shared.granted_epoch.store(control.granted_epoch.get(), Ordering::Relaxed);
+    ports.shared.set_granted(control.granted_epoch);
     let identity = Identity { cluster: control.cluster, node: control.node, epoch: control.granted_epoch, primary: false };
     let deadline = Duration::from_millis(config.default_deadline_ms.into());
     let front = Front::new(identity, config.client_connections, deadline);
@@ -104,7 +123,7 @@ fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Re
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
         let hot = Hot::new(config, store, front, ports)?;
-        crate::role::play(hot, recovery.confirmed).await
+        crate::node::play(hot, recovery.confirmed).await
     }));
     drop(local);
     outcome
@@ -198,8 +217,8 @@ async fn accept_replication(listener: TcpListener, to_hot: mpsc::Sender<Inbound>
 async fn greet(mut stream: TcpStream, to_hot: mpsc::Sender<Inbound>, shared: &Shared) -> std::io::Result<()> {
     let hello = tokio::time::timeout(HELLO_TIMEOUT, read_frame(&mut stream));
     let hello = hello.await.map_err(|_| std::io::Error::other("no hello within five seconds"))??;
-    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)? {
-        Frame::Hello(hello) => hello.purpose,
+    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)?.body {
+        Body::Hello(hello) => hello.purpose,
         _ => return Err(std::io::Error::other("the first frame must be a Hello")),
     };
     match purpose {
@@ -215,11 +234,11 @@ async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::R
     stream.set_nodelay(true)?;
     loop {
         let frame = read_frame(&mut stream).await?;
-        let Frame::Ping(ping) = Frame::decode(&frame).map_err(std::io::Error::other)? else {
+        let Body::Ping { nonce } = Frame::decode(&frame).map_err(std::io::Error::other)?.body else {
             return Err(std::io::Error::other("only pings belong on a heartbeat connection"));
         };
         let mut out = Vec::new();
-        crate::peer::pong(&ping, shared).encode(&mut out);
+        crate::following::pong(nonce, shared).encode(&mut out);
         stream.write_all(&out).await?;
     }
 }

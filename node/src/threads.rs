@@ -5,26 +5,27 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use kanjo_engine::Snapshot;
-use kanjo_format::Lsn;
+use kanjo_format::{Lsn, Tail};
 use kanjo_format::control::Control;
 use kanjo_wal::{DataDir, DirError, LogError, Preparer, Prepared, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Syncs the log while the hot thread goes on. At most one request is under way.
 pub(crate) struct SyncThread {
-    requests: Option<mpsc::Sender<Lsn>>,
-    done: UnboundedReceiver<Result<Lsn, LogError>>,
+    requests: Option<mpsc::Sender<Tail>>,
+    done: UnboundedReceiver<Result<(Tail, Lsn), LogError>>,
     in_flight: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SyncThread {
     pub(crate) fn start(syncer: Syncer) -> std::io::Result<Self> {
-        let (requests, asked) = mpsc::channel::<Lsn>();
+        let (requests, asked) = mpsc::channel::<Tail>();
         let (tell, done) = unbounded_channel();
         let thread = std::thread::Builder::new().name("kanjo-sync".into()).spawn(move || {
-            while let Ok(lsn) = asked.recv() {
-                if tell.send(syncer.sync_to(lsn)).is_err() {
+            while let Ok(tail) = asked.recv() {
+                let synced = syncer.sync_to(tail.lsn).map(|lsn| (tail, lsn));
+                if tell.send(synced).is_err() {
                     return;
                 }
             }
@@ -36,16 +37,17 @@ impl SyncThread {
         self.in_flight
     }
 
-    /// Starts a sync through `lsn`. Panics while one is under way, which only a bug can cause.
-    pub(crate) fn request(&mut self, lsn: Lsn) {
+    /// Starts a sync through `tail`. Panics while one is under way, which only a bug can cause.
+    pub(crate) fn request(&mut self, tail: Tail) {
         assert!(!self.in_flight, "one sync at a time");
         if let Some(requests) = &self.requests {
-            self.in_flight = requests.send(lsn).is_ok();
+            self.in_flight = requests.send(tail).is_ok();
         }
     }
 
-    /// Waits for the sync under way; for ever if there is none.
-    pub(crate) async fn done(&mut self) -> Result<Lsn, LogError> {
+    /// Waits for the sync under way; for ever if there is none. Gives what was asked for, and
+    /// how far the log is on disk, which may be further.
+    pub(crate) async fn done(&mut self) -> Result<(Tail, Lsn), LogError> {
         match self.done.recv().await {
             Some(outcome) => {
                 self.in_flight = false;
