@@ -6,7 +6,7 @@ use kanjo_format::limits::BATCH_RECORDS_MAX;
 use kanjo_format::record::{AccountRow, FailedRow, RecordKind, ReignRow, Row, TransferRow};
 use kanjo_format::{BatchHeader, Epoch, Lsn, Tail, Timestamp};
 use proptest::prelude::*;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::FromBytes;
 
 use super::desk::{CLUSTER, Desk, Request, account, chain, transfer};
 use crate::Ledger;

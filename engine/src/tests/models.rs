@@ -116,7 +116,7 @@ fn model_request(
     first: u64,
     records: &mut u64,
 ) -> Vec<(u32, u64)> {
-    let mut take = |(result, timestamp, recorded): (u32, u64, bool), records: &mut u64| {
+    let take = |(result, timestamp, recorded): (u32, u64, bool), records: &mut u64| {
         *records += u64::from(recorded);
         (result, timestamp)
     };
