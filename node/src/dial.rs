@@ -51,7 +51,12 @@ struct Heartbeat {
 
 impl Dialer {
     pub(crate) const fn new(address: String) -> Self {
-        Self { address, state: State::Idle, pause: FIRST_PAUSE, heartbeat: None }
+        Self {
+            address,
+            state: State::Idle,
+            pause: FIRST_PAUSE,
+            heartbeat: None,
+        }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -75,7 +80,9 @@ impl Dialer {
         let address = self.address.clone();
         self.state = State::Dialing(tokio::task::spawn_local(async move {
             let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
-            connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            connect
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }));
     }
 
@@ -119,7 +126,9 @@ impl Dialer {
                     self.dial();
                 }
                 State::Dialing(task) => {
-                    let outcome = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+                    let outcome = task
+                        .await
+                        .unwrap_or_else(|error| Err(io::Error::other(error)));
                     return match outcome.and_then(Link::new) {
                         Ok(link) => {
                             self.state = State::Connected(link);
@@ -183,7 +192,9 @@ async fn beat(
 ) -> io::Result<()> {
     use tokio::io::AsyncWriteExt;
     let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
-    let mut stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let mut stream = connect
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     stream.write_all(hello).await?;
     while let Some(ping) = pings.recv().await {

@@ -76,7 +76,12 @@ impl Following {
         }
     }
 
-    pub(crate) fn standing(&self, base: Standing, control: &Control, sessions: &[Session]) -> Standing {
+    pub(crate) fn standing(
+        &self,
+        base: Standing,
+        control: &Control,
+        sessions: &[Session],
+    ) -> Standing {
         let connected = self.writer.is_some() && !sessions.is_empty();
         let why = if control.awaiting_operator {
             "stopped for a decision: its log ends differently from the primary's and it may have answered for what would be cut"
@@ -88,16 +93,26 @@ impl Following {
         Standing {
             why_not_serving: why.to_owned(),
             committed: self.apply_to,
-            peer: PeerStatus { connected, ..base.peer.clone() },
+            peer: PeerStatus {
+                connected,
+                ..base.peer.clone()
+            },
             ..base
         }
     }
 }
 
 impl Node {
-    pub(crate) fn session_frame(&mut self, session: SessionId, bytes: &[u8]) -> Result<(), NodeError> {
+    pub(crate) fn session_frame(
+        &mut self,
+        session: SessionId,
+        bytes: &[u8],
+    ) -> Result<(), NodeError> {
         match Frame::decode(bytes) {
-            Ok(frame) => self.receive(Event::Frame { session, frame: &frame }),
+            Ok(frame) => self.receive(Event::Frame {
+                session,
+                frame: &frame,
+            }),
             Err(error) => {
                 tracing::warn!(session = session.0, %error, "replication connection cut: not a frame");
                 self.sessions.retain(|s| s.id != session);
@@ -123,7 +138,11 @@ impl Node {
         Ok(())
     }
 
-    fn perform_for_receiver(&mut self, action: Action, more: &mut Vec<Action>) -> Result<(), NodeError> {
+    fn perform_for_receiver(
+        &mut self,
+        action: Action,
+        more: &mut Vec<Action>,
+    ) -> Result<(), NodeError> {
         let store = &mut self.hot.store;
         match action {
             Action::Send { session, frame } => {
@@ -170,10 +189,21 @@ impl Node {
             }
             Action::AwaitOperator { fork } => {
                 tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
-                store.dir.promise(|control: &mut Control| control.awaiting_operator = true)?;
+                store
+                    .dir
+                    .promise(|control: &mut Control| control.awaiting_operator = true)?;
             }
-            Action::SendLog { session, from, to, epoch } => self.send_log(session, from, to, epoch)?,
-            Action::WriteChunk { file, offset, bytes } => self.write_chunk(file, offset, &bytes)?,
+            Action::SendLog {
+                session,
+                from,
+                to,
+                epoch,
+            } => self.send_log(session, from, to, epoch)?,
+            Action::WriteChunk {
+                file,
+                offset,
+                bytes,
+            } => self.write_chunk(file, offset, &bytes)?,
             Action::InstallFile { file } => {
                 let tail = self.install_file(file)?;
                 self.receiver.step(Event::FileStored { tail }, more);
@@ -184,10 +214,16 @@ impl Node {
                 self.compare_digest()?;
             }
             Action::Vouched => {
-                store.dir.update(|control: &mut Control| control.uncertain = false)?;
+                store
+                    .dir
+                    .update(|control: &mut Control| control.uncertain = false)?;
                 tracing::info!("the primary vouched for the end of this log");
             }
-            Action::Following { epoch, client_address, .. } => self.follows(epoch, client_address),
+            Action::Following {
+                epoch,
+                client_address,
+                ..
+            } => self.follows(epoch, client_address),
             Action::Close { session, why } => {
                 tracing::info!(session = session.0, %why, "replication connection closed");
                 if let Some(session) = self.sessions.iter_mut().find(|s| s.id == session) {
@@ -210,7 +246,9 @@ impl Node {
     /// Applies some of what is committed.
     pub(crate) fn apply_some(&mut self) -> Result<(), NodeError> {
         let applied = self.hot.store.applied().lsn;
-        let slice = applied.advance(APPLY_SLICE_BYTES).min(self.following.apply_to);
+        let slice = applied
+            .advance(APPLY_SLICE_BYTES)
+            .min(self.following.apply_to);
         let mut through = slice;
         if let Some((lsn, _)) = self.following.expected.front()
             && *lsn > applied
@@ -253,12 +291,24 @@ impl Node {
     }
 
     /// Packs log for an opener that fetches what it lacks.
-    fn send_log(&mut self, id: SessionId, from: Lsn, to: Lsn, epoch: Epoch) -> Result<(), NodeError> {
-        let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else { return Ok(()) };
+    fn send_log(
+        &mut self,
+        id: SessionId,
+        from: Lsn,
+        to: Lsn,
+        epoch: Epoch,
+    ) -> Result<(), NodeError> {
+        let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
+            return Ok(());
+        };
         let mut at = from;
         while at < to && session.link.output_bytes() < OUTPUT_BYTES_MAX {
-            let Some(batch) = self.hot.store.reader.read(at)? else { break };
-            self.following.packer.pack(epoch, &batch.header, &batch.payload, session.link.output());
+            let Some(batch) = self.hot.store.reader.read(at)? else {
+                break;
+            };
+            self.following
+                .packer
+                .pack(epoch, &batch.header, &batch.payload, session.link.output());
             at = batch.header.end(self.hot.store.segment_bytes());
         }
         self.following.sent = Some((id, at));
@@ -267,7 +317,9 @@ impl Node {
 
     /// Says that log was sent once the socket took most of it.
     pub(crate) fn continue_sending_log(&mut self) -> Result<(), NodeError> {
-        let Some((id, lsn)) = self.following.sent else { return Ok(()) };
+        let Some((id, lsn)) = self.following.sent else {
+            return Ok(());
+        };
         let session = self.sessions.iter().find(|s| s.id == id);
         if session.is_some_and(|s| s.link.output_bytes() >= OUTPUT_BYTES_MAX / 2) {
             return Ok(());
@@ -285,7 +337,10 @@ impl Node {
     }
 
     fn write_chunk(&mut self, which: SeedFile, offset: u64, bytes: &[u8]) -> Result<(), NodeError> {
-        let failed = |source| NodeError::System { what: "write a file that the primary sends", source };
+        let failed = |source| NodeError::System {
+            what: "write a file that the primary sends",
+            source,
+        };
         if offset == 0 {
             let (file, path) = match which {
                 SeedFile::Segment(number) => self.hot.store.log.install_file(number)?,
@@ -297,7 +352,9 @@ impl Node {
             Some(incoming) if incoming.which == which => {
                 incoming.file.write_all_at(bytes, offset).map_err(failed)
             }
-            _ => Err(failed(std::io::Error::other("a piece of a file that was not begun"))),
+            _ => Err(failed(std::io::Error::other(
+                "a piece of a file that was not begun",
+            ))),
         }
     }
 
@@ -309,13 +366,27 @@ impl Node {
     }
 
     fn install_file(&mut self, which: SeedFile) -> Result<Tail, NodeError> {
-        let incoming = self.following.file.take().filter(|incoming| incoming.which == which);
+        let incoming = self
+            .following
+            .file
+            .take()
+            .filter(|incoming| incoming.which == which);
         let Some(mut incoming) = incoming else {
             let source = std::io::Error::other("a file that was not begun");
-            return Err(NodeError::System { what: "install a file that the primary sent", source });
+            return Err(NodeError::System {
+                what: "install a file that the primary sent",
+                source,
+            });
         };
-        let failed = |source| NodeError::System { what: "sync a file that the primary sent", source };
-        incoming.file.flush().and_then(|()| incoming.file.sync_all()).map_err(failed)?;
+        let failed = |source| NodeError::System {
+            what: "sync a file that the primary sent",
+            source,
+        };
+        incoming
+            .file
+            .flush()
+            .and_then(|()| incoming.file.sync_all())
+            .map_err(failed)?;
         match which {
             SeedFile::Segment(number) => {
                 self.hot.store.log.install_sealed(number, &incoming.path)?;
@@ -339,7 +410,9 @@ impl Node {
         if store.reader.chain_at(to.lsn)? != Some(to.chain) {
             return Ok(None);
         }
-        store.dir.promise(|control: &mut Control| control.in_sync = false)?;
+        store
+            .dir
+            .promise(|control: &mut Control| control.in_sync = false)?;
         let record = CutRecord::write(store, to)?;
         let report = store.cut(to.lsn, "rejoin")?;
         tracing::warn!(
@@ -366,6 +439,11 @@ impl Node {
 pub(crate) fn pong(nonce: u64, shared: &crate::server::Shared) -> Frame<'static> {
     Frame {
         epoch: shared.granted(),
-        body: Body::Pong { nonce, durable: shared.durable(), applied: shared.applied(), syncing: false },
+        body: Body::Pong {
+            nonce,
+            durable: shared.durable(),
+            applied: shared.applied(),
+            syncing: false,
+        },
     }
 }

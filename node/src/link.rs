@@ -25,12 +25,22 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, codec: codec(), input: BytesMut::new(), output: Vec::new(), written: 0 })
+        Ok(Self {
+            stream,
+            codec: codec(),
+            input: BytesMut::new(),
+            output: Vec::new(),
+            written: 0,
+        })
     }
 
     /// Waits until the socket can be read, or written if something waits to be.
     pub(crate) async fn ready(&self) -> io::Result<()> {
-        let interest = if self.has_output() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let interest = if self.has_output() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
         self.stream.ready(interest).await.map(drop)
     }
 
@@ -51,7 +61,12 @@ impl Link {
             }
             self.input.reserve(READ_BYTES);
             match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")),
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "closed by the peer",
+                    ));
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),

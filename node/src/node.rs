@@ -120,7 +120,9 @@ impl Node {
             last_tick: Instant::now(),
         };
         match control.role {
-            Role::Primary => node.open(Want::Restart { member_gone: false }, String::new(), None)?,
+            Role::Primary => {
+                node.open(Want::Restart { member_gone: false }, String::new(), None)?
+            }
             Role::Replica => {
                 let hint = node.following.hint();
                 node.close_door(Outcome::NotPrimary, hint);
@@ -154,7 +156,12 @@ impl Node {
     async fn wait(&mut self) -> Wake {
         let behind = matches!(self.part, Part::Replica)
             && self.following.wants_to_apply(self.hot.store.applied().lsn);
-        let Self { hot, sessions, dialer, .. } = self;
+        let Self {
+            hot,
+            sessions,
+            dialer,
+            ..
+        } = self;
         tokio::select! {
             biased;
             _ = hot.shutdown.wait_for(|stop| *stop) => Wake::Shutdown,
@@ -190,7 +197,9 @@ impl Node {
 
     /// The reign with what it works on, while this node is primary.
     pub(crate) fn primary(&mut self) -> Option<crate::reign::Primary<'_>> {
-        let Self { hot, dialer, part, .. } = self;
+        let Self {
+            hot, dialer, part, ..
+        } = self;
         match part {
             Part::Primary(reign) => Some(crate::reign::Primary { hot, dialer, reign }),
             _ => None,
@@ -224,13 +233,19 @@ impl Node {
         let Ok(link) = link else { return Ok(()) };
         let id = SessionId(self.next_session);
         self.next_session += 1;
-        self.sessions.push(Session { id, link, closing: false });
+        self.sessions.push(Session {
+            id,
+            link,
+            closing: false,
+        });
         self.tell_log_moved()?;
         self.session_frame(id, &inbound.hello)
     }
 
     fn on_session(&mut self, index: usize) -> Result<(), NodeError> {
-        let Some(session) = self.sessions.get_mut(index) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return Ok(());
+        };
         let id = session.id;
         loop {
             let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
@@ -287,7 +302,9 @@ impl Node {
 
     fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
         let standing = self.standing();
-        let Some(request) = self.hot.common_command(request, &standing) else { return Ok(()) };
+        let Some(request) = self.hot.common_command(request, &standing) else {
+            return Ok(());
+        };
         match request.command {
             Command::Promote(options) => {
                 let outcome = self.promote(&options);
@@ -299,14 +316,22 @@ impl Node {
                 // The asker may have gone away.
                 let _ = request.answer.send(refused);
             }
-            Command::Alone { reason, unfenced } => self.go_alone(reason, unfenced, request.answer)?,
+            Command::Alone { reason, unfenced } => {
+                self.go_alone(reason, unfenced, request.answer)?
+            }
             Command::Status | Command::Await { .. } => {}
         }
         Ok(())
     }
 
-    fn promote(&mut self, options: &crate::admin::PromoteOptions) -> Result<crate::status::Promotion, NodeError> {
-        if matches!(self.part, Part::Primary(_) | Part::Opening(_) | Part::Halted(_)) {
+    fn promote(
+        &mut self,
+        options: &crate::admin::PromoteOptions,
+    ) -> Result<crate::status::Promotion, NodeError> {
+        if matches!(
+            self.part,
+            Part::Primary(_) | Part::Opening(_) | Part::Halted(_)
+        ) {
             return Ok(promotion::current(&self.hot.store));
         }
         let began = Instant::now();
@@ -314,8 +339,14 @@ impl Node {
         let (open, mut promotion) = promotion::promote(&mut self.hot.store, options, &clock)?;
         let (epoch, opening) = (open.epoch, open.opening);
         let mut cut_off = Vec::new();
-        if self.receiver.grant_here(epoch, opening, &mut cut_off).is_err() {
-            return Err(NodeError::NeedsOperator("a higher epoch was granted during the promotion; start again".to_owned()));
+        if self
+            .receiver
+            .grant_here(epoch, opening, &mut cut_off)
+            .is_err()
+        {
+            return Err(NodeError::NeedsOperator(
+                "a higher epoch was granted during the promotion; start again".to_owned(),
+            ));
         }
         self.perform_received(cut_off)?;
         self.begin_reign(open)?;
@@ -334,16 +365,23 @@ impl Node {
             Part::Primary(reign) if reign.protection() == Protection::Alone => {
                 Some("this node already serves alone")
             }
-            _ if reason.trim().is_empty() => Some("a reason is needed, which is written into the log"),
+            _ if reason.trim().is_empty() => {
+                Some("a reason is needed, which is written into the log")
+            }
             _ => None,
         };
         if let Some(message) = refusal {
             // The asker may have gone away.
-            let _ = answer.send(Answer::Refused { message: message.to_owned() });
+            let _ = answer.send(Answer::Refused {
+                message: message.to_owned(),
+            });
             return Ok(());
         }
         if let Some(primary) = self.primary() {
-            primary.reign.replies.give_up(Outcome::Indeterminate, "", &primary.hot.front);
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
         }
         self.open(Want::Alone { unfenced }, reason, Some(answer))
     }
@@ -354,7 +392,10 @@ impl Node {
         let mut confirmed = self.hot.store.dir.control().confirmed;
         if let Some(primary) = self.primary() {
             confirmed = confirmed.max(primary.reign.committed());
-            primary.reign.replies.give_up(Outcome::Fenced, "", &primary.hot.front);
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Fenced, "", &primary.hot.front);
         }
         self.part = Part::Replica;
         self.dialer.stop();
@@ -396,7 +437,9 @@ impl Node {
 
     /// Clean stop: no new requests, what can be answered is answered, the log is synced.
     fn stop(&mut self) -> Result<(), NodeError> {
-        self.hot.front.set_door(Door::Closed(Outcome::NotPrimary, String::new()));
+        self.hot
+            .front
+            .set_door(Door::Closed(Outcome::NotPrimary, String::new()));
         let tail = self.hot.store.log.tail();
         let synced = self.hot.store.syncer.sync_to(tail.lsn)?;
         let mut confirmed = self.hot.store.applied().lsn;
@@ -404,7 +447,10 @@ impl Node {
             primary.synced(synced)?;
             primary.settle()?;
             confirmed = primary.reign.committed();
-            primary.reign.replies.give_up(Outcome::Indeterminate, "", &primary.hot.front);
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
         }
         self.hot.front.flush();
         let log_time = self.hot.store.ledger.log_time();
@@ -428,12 +474,26 @@ impl Node {
             durable,
             committed: self.hot.store.applied().lsn,
             protection: reign.name(),
-            peer: PeerStatus { address, ..PeerStatus::default() },
+            peer: PeerStatus {
+                address,
+                ..PeerStatus::default()
+            },
         };
         match &self.part {
-            Part::Replica => self.following.standing(base, &self.hot.store.dir.control(), &self.sessions),
-            Part::Opening(run) => Standing { role: "resolving", why_not_serving: run.why().to_owned(), ..base },
-            Part::Halted(why) => Standing { role: "resolving", why_not_serving: why.clone(), ..base },
+            Part::Replica => {
+                self.following
+                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
+            }
+            Part::Opening(run) => Standing {
+                role: "resolving",
+                why_not_serving: run.why().to_owned(),
+                ..base
+            },
+            Part::Halted(why) => Standing {
+                role: "resolving",
+                why_not_serving: why.clone(),
+                ..base
+            },
             Part::Primary(_) => {
                 let primary = self.primary().expect("just matched");
                 primary.standing(base)

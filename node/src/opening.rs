@@ -48,7 +48,12 @@ impl Node {
         let random = promotion::draw_opening(&self.hot.store)?.random;
         let opening = Opening::new(want, control, log, address, random);
         let why = "resolving: asks the auxiliary which epoch counts".to_owned();
-        self.part = Part::Opening(Box::new(OpeningRun { opening, reason, answer, why }));
+        self.part = Part::Opening(Box::new(OpeningRun {
+            opening,
+            reason,
+            answer,
+            why,
+        }));
         self.dialer.stop();
         let mut actions = Vec::new();
         if let Part::Opening(run) = &mut self.part {
@@ -62,7 +67,10 @@ impl Node {
             DialEvent::Connected => self.opening_event(Event::Connected),
             DialEvent::Failed(why) => {
                 self.dialer.drop_link();
-                self.note_why(format!("resolving: the auxiliary at {} does not answer: {why}", self.dialer.address()));
+                self.note_why(format!(
+                    "resolving: the auxiliary at {} does not answer: {why}",
+                    self.dialer.address()
+                ));
                 self.opening_event(Event::Unreachable)
             }
             DialEvent::Pong(_) => Ok(()),
@@ -74,7 +82,9 @@ impl Node {
                     Ok(None) => return Ok(()),
                     Ok(Some(bytes)) => match Frame::decode(&bytes) {
                         Ok(frame) => self.opening_event(Event::Frame(&frame))?,
-                        Err(error) => return self.opening_dialed(DialEvent::Failed(error.to_string())),
+                        Err(error) => {
+                            return self.opening_dialed(DialEvent::Failed(error.to_string()));
+                        }
                     },
                     Err(error) => return self.opening_dialed(DialEvent::Failed(error.to_string())),
                 }
@@ -102,7 +112,9 @@ impl Node {
 
     fn perform_one(&mut self, action: Action, more: &mut Vec<Action>) -> Result<(), NodeError> {
         let store = &mut self.hot.store;
-        let Part::Opening(run) = &mut self.part else { return Ok(()) };
+        let Part::Opening(run) = &mut self.part else {
+            return Ok(());
+        };
         match action {
             Action::Dial => self.dialer.redial(),
             Action::Send(frame) => {
@@ -112,7 +124,11 @@ impl Node {
             }
             Action::Promise { epoch, opening } => {
                 let mut cut_off = Vec::new();
-                if self.receiver.grant_here(epoch, opening, &mut cut_off).is_err() {
+                if self
+                    .receiver
+                    .grant_here(epoch, opening, &mut cut_off)
+                    .is_err()
+                {
                     // Another opener was granted a higher epoch meanwhile: ask anew.
                     return self.open(Want::Restart { member_gone: false }, String::new(), None);
                 }
@@ -149,14 +165,18 @@ impl Node {
             Action::Open(open) => return self.opened(open),
             Action::BecomeReplica { epoch, .. } => {
                 self.answer_opening(Answer::Refused {
-                    message: format!("the other node opened epoch {epoch}: this node follows it now"),
+                    message: format!(
+                        "the other node opened epoch {epoch}: this node follows it now"
+                    ),
                 });
                 return self.step_down(epoch);
             }
             Action::Wait(waiting) => {
                 let why = match waiting {
                     Waiting::Peer => return Ok(()),
-                    Waiting::PeerOperator => "resolving: the auxiliary waits for an operator's decision about its own log",
+                    Waiting::PeerOperator => {
+                        "resolving: the auxiliary waits for an operator's decision about its own log"
+                    }
                 };
                 self.note_why(why.to_owned());
                 self.dialer.drop_link();
@@ -166,8 +186,13 @@ impl Node {
         Ok(())
     }
 
-    fn opening_stopped(&mut self, reason: &kanjo_shipper::opening::StopReason) -> Result<(), NodeError> {
-        let waited = self.answer_opening(Answer::Refused { message: reason.to_string() });
+    fn opening_stopped(
+        &mut self,
+        reason: &kanjo_shipper::opening::StopReason,
+    ) -> Result<(), NodeError> {
+        let waited = self.answer_opening(Answer::Refused {
+            message: reason.to_string(),
+        });
         self.dialer.stop();
         if waited {
             // The operator's wish is refused and nothing changed: back to where it was.
@@ -179,7 +204,9 @@ impl Node {
     }
 
     fn opened(&mut self, open: OpenEpoch) -> Result<(), NodeError> {
-        let Part::Opening(run) = &mut self.part else { return Ok(()) };
+        let Part::Opening(run) = &mut self.part else {
+            return Ok(());
+        };
         let reason = std::mem::take(&mut run.reason);
         let answer = run.answer.take();
         let store = &mut self.hot.store;
@@ -194,7 +221,9 @@ impl Node {
         let epoch = open.epoch;
         self.begin_reign(open)?;
         if let Some(answer) = answer {
-            let message = format!("serving alone in epoch {epoch}; every transfer is counted as unprotected until an auxiliary has caught up");
+            let message = format!(
+                "serving alone in epoch {epoch}; every transfer is counted as unprotected until an auxiliary has caught up"
+            );
             // The asker may have gone away.
             let _ = answer.send(Answer::Done { message });
         }
@@ -204,7 +233,10 @@ impl Node {
     /// Answers who waits for the opening; says whether somebody did.
     fn answer_opening(&mut self, answer: Answer) -> bool {
         match &mut self.part {
-            Part::Opening(run) => run.answer.take().is_some_and(|waiting| waiting.send(answer).is_ok()),
+            Part::Opening(run) => run
+                .answer
+                .take()
+                .is_some_and(|waiting| waiting.send(answer).is_ok()),
             _ => false,
         }
     }

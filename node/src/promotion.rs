@@ -47,7 +47,10 @@ pub(crate) fn promote(
     let started = Instant::now();
     let control = store.dir.control();
     let may_be_missing = what_may_be_missing(store, options)?;
-    clock.may_open(store.log.tail().epoch, control.log_time.max(store.ledger.log_time()))?;
+    clock.may_open(
+        store.log.tail().epoch,
+        control.log_time.max(store.ledger.log_time()),
+    )?;
     let replayed = store.replay(store.log.tail().lsn)?;
     let base = store.log.tail();
     let epoch = control
@@ -56,9 +59,20 @@ pub(crate) fn promote(
         .next_site_term(control.site)
         .ok_or_else(|| NodeError::Refused("the site terms are used up".to_owned()))?;
     let opening = draw_opening(store)?;
-    let protection = if options.alone { Protection::Alone } else { Protection::Waiting };
+    let protection = if options.alone {
+        Protection::Alone
+    } else {
+        Protection::Waiting
+    };
     let forced = !may_be_missing.is_empty();
-    let open = OpenEpoch { epoch, opening, base, protection, members: Vec::new(), unfenced: forced };
+    let open = OpenEpoch {
+        epoch,
+        opening,
+        base,
+        protection,
+        members: Vec::new(),
+        unfenced: forced,
+    };
     write_epoch(store, &open, &options.reason)?;
     store.syncer.sync_to(store.log.tail().lsn)?;
     let seconds = replayed.time.as_secs_f64();
@@ -70,7 +84,11 @@ pub(crate) fn promote(
         tail_chain: base.chain.to_string(),
         records_replayed: replayed.records,
         bytes_replayed: replayed.bytes,
-        replay_mb_per_s: if seconds > 0.0 { replayed.bytes as f64 / 1e6 / seconds } else { 0.0 },
+        replay_mb_per_s: if seconds > 0.0 {
+            replayed.bytes as f64 / 1e6 / seconds
+        } else {
+            0.0
+        },
         digest: store.ledger.digest().to_string(),
         trial_balance: trial_balance(&store.ledger),
         duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -86,7 +104,9 @@ fn what_may_be_missing(store: &Store, options: &PromoteOptions) -> Result<Vec<St
     let control = store.dir.control();
     let mut accepted = Vec::new();
     if options.alone && options.reason.trim().is_empty() {
-        return Err(NodeError::Refused("serving alone needs a reason, which is written into the log".to_owned()));
+        return Err(NodeError::Refused(
+            "serving alone needs a reason, which is written into the log".to_owned(),
+        ));
     }
     if control.awaiting_operator {
         return Err(NodeError::Refused(
@@ -96,14 +116,18 @@ fn what_may_be_missing(store: &Store, options: &PromoteOptions) -> Result<Vec<St
     if !control.in_sync {
         let what = "this replica is not marked in-sync: transfers that were answered may be missing from its log";
         if !options.accept_missing_transfers {
-            return Err(NodeError::Refused(format!("{what}; bring the primary back, or accept that with --accept-missing-answered-transfers")));
+            return Err(NodeError::Refused(format!(
+                "{what}; bring the primary back, or accept that with --accept-missing-answered-transfers"
+            )));
         }
         accepted.push(what.to_owned());
     }
     if control.uncertain {
         let what = "the end of this replica's log is uncertain since a crash: the last transfers that it acked may be missing";
         if !options.accept_uncertain_tail {
-            return Err(NodeError::Refused(format!("{what}; bring the primary back so that it can vouch for it, or accept that with --accept-uncertain-tail")));
+            return Err(NodeError::Refused(format!(
+                "{what}; bring the primary back so that it can vouch for it, or accept that with --accept-uncertain-tail"
+            )));
         }
         accepted.push(what.to_owned());
     }
@@ -131,13 +155,24 @@ pub(crate) fn current(store: &Store) -> Promotion {
 pub(crate) fn draw_opening(store: &Store) -> Result<OpeningId, NodeError> {
     let control = store.dir.control();
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| NodeError::System { what: "draw random bytes", source: std::io::Error::other(error.to_string()) })?;
-    Ok(OpeningId { node: control.node, incarnation: control.incarnation, random: u128::from_le_bytes(random) })
+    getrandom::fill(&mut random).map_err(|error| NodeError::System {
+        what: "draw random bytes",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(OpeningId {
+        node: control.node,
+        incarnation: control.incarnation,
+        random: u128::from_le_bytes(random),
+    })
 }
 
 /// Makes an epoch this node's own: promised in both slots, then begun in the log. The first
 /// batch is not synced yet.
-pub(crate) fn write_epoch(store: &mut Store, open: &OpenEpoch, reason: &str) -> Result<(), NodeError> {
+pub(crate) fn write_epoch(
+    store: &mut Store,
+    open: &OpenEpoch,
+    reason: &str,
+) -> Result<(), NodeError> {
     // ORDER: the grant is in both slots before the log holds a batch of the epoch; from here on
     // every sender of a lower epoch is refused for ever.
     store.dir.promise(|control| {

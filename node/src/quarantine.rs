@@ -32,7 +32,10 @@ impl CutRecord {
             epoch: to.epoch,
             chain: to.chain,
         };
-        let failed = |source| NodeError::System { what: "write the report of a cut tail", source };
+        let failed = |source| NodeError::System {
+            what: "write the report of a cut tail",
+            source,
+        };
         writeln!(
             out,
             "These transfers stood in this node's log above {to}. No other node has them and\n\
@@ -79,10 +82,17 @@ impl CutRecord {
 
     /// Adds which of them were posted again since, as the followed log tells.
     pub(crate) fn finish(self, store: &Store) -> Result<(), NodeError> {
-        let failed = |source| NodeError::System { what: "write the report of a cut tail", source };
+        let failed = |source| NodeError::System {
+            what: "write the report of a cut tail",
+            source,
+        };
         let mut out = BufWriter::new(&self.file);
         let lsn = store.applied().lsn;
-        writeln!(out, "\nIn sync again. By lsn {lsn} of the log that is followed now:").map_err(failed)?;
+        writeln!(
+            out,
+            "\nIn sync again. By lsn {lsn} of the log that is followed now:"
+        )
+        .map_err(failed)?;
         for id in &self.ids {
             let since = match store.ledger.index().find(*id) {
                 Some(Entry::Posted(_)) => "was posted again",

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use kanjo_engine::Snapshot;
-use kanjo_format::{Lsn, Tail};
 use kanjo_format::control::Control;
-use kanjo_wal::{DataDir, DirError, LogError, Preparer, Prepared, SealInfo, Sealer, Syncer};
+use kanjo_format::{Lsn, Tail};
+use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Syncs the log while the hot thread goes on. At most one request is under way.
@@ -22,15 +22,22 @@ impl SyncThread {
     pub(crate) fn start(syncer: Syncer) -> std::io::Result<Self> {
         let (requests, asked) = mpsc::channel::<Tail>();
         let (tell, done) = unbounded_channel();
-        let thread = std::thread::Builder::new().name("kanjo-sync".into()).spawn(move || {
-            while let Ok(tail) = asked.recv() {
-                let synced = syncer.sync_to(tail.lsn).map(|lsn| (tail, lsn));
-                if tell.send(synced).is_err() {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("kanjo-sync".into())
+            .spawn(move || {
+                while let Ok(tail) = asked.recv() {
+                    let synced = syncer.sync_to(tail.lsn).map(|lsn| (tail, lsn));
+                    if tell.send(synced).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Self { requests: Some(requests), done, in_flight: false, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            requests: Some(requests),
+            done,
+            in_flight: false,
+            thread: Some(thread),
+        })
     }
 
     pub(crate) const fn in_flight(&self) -> bool {
@@ -106,14 +113,20 @@ impl JobThread {
     pub(crate) fn start() -> std::io::Result<Self> {
         let (jobs, asked) = mpsc::channel::<Job>();
         let (tell, done): (UnboundedSender<JobDone>, _) = unbounded_channel();
-        let thread = std::thread::Builder::new().name("kanjo-jobs".into()).spawn(move || {
-            while let Ok(job) = asked.recv() {
-                if tell.send(perform(job)).is_err() {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("kanjo-jobs".into())
+            .spawn(move || {
+                while let Ok(job) = asked.recv() {
+                    if tell.send(perform(job)).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+        })
     }
 
     pub(crate) fn submit(&self, job: Job) {
@@ -146,7 +159,9 @@ fn perform(job: Job) -> JobDone {
         Job::Prepare(preparer) => JobDone::Prepared(preparer.prepare()),
         Job::Seal(sealer, number, level) => JobDone::Sealed(number, sealer.seal(number, level)),
         Job::Mark(dir, change) => JobDone::Marked(dir.update(change)),
-        Job::Checkpoint(snapshot, lsn, dir) => JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir)),
+        Job::Checkpoint(snapshot, lsn, dir) => {
+            JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir))
+        }
     }
 }
 

@@ -17,7 +17,13 @@ use crate::store::LogHistory;
 impl Primary<'_> {
     /// Whether requests may be executed: what they write can commit, and not too much waits.
     fn can_execute(&self) -> bool {
-        let uncommitted = self.hot.store.log.tail().lsn.since(self.reign.gate.committed());
+        let uncommitted = self
+            .hot
+            .store
+            .log
+            .tail()
+            .lsn
+            .since(self.reign.gate.committed());
         self.can_serve() && uncommitted < SEND_WINDOW_BYTES_MAX
     }
 
@@ -41,8 +47,15 @@ impl Primary<'_> {
         loop {
             let room = open.room();
             let fits = |r: &Request| !is_write(r.kind) || r.count as usize <= room;
-            let Some(request) = self.hot.front.take(fits) else { break };
-            executed.push(execute(&mut store.ledger, &mut store.history, &mut open, &request)?);
+            let Some(request) = self.hot.front.take(fits) else {
+                break;
+            };
+            executed.push(execute(
+                &mut store.ledger,
+                &mut store.history,
+                &mut open,
+                &request,
+            )?);
         }
         if open.is_empty() {
             store.ledger.discard_batch(open);
@@ -80,7 +93,9 @@ impl Primary<'_> {
         self.hot.counters.payload_bytes += bytes as u64;
         self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
         self.reign.gate.appended(tail);
-        self.reign.digests.push_back((tail.lsn, self.hot.store.ledger.digest()));
+        self.reign
+            .digests
+            .push_back((tail.lsn, self.hot.store.ledger.digest()));
         self.keep_last(header, tail);
         self.offer_batch(tail)
     }
@@ -115,20 +130,28 @@ fn execute(
             (runs.len(), runs.as_bytes().to_vec())
         }
         FrameKind::LookupAccounts => {
-            let ids = rows::<U128>(request).iter().map(|id| AccountId::new(id.get()));
+            let ids = rows::<U128>(request)
+                .iter()
+                .map(|id| AccountId::new(id.get()));
             let mut found = Vec::new();
             ledger.lookup_accounts(ids, &mut found);
             (found.len(), found.as_bytes().to_vec())
         }
         FrameKind::LookupTransfers => {
-            let ids = rows::<U128>(request).iter().map(|id| TransferId::new(id.get()));
+            let ids = rows::<U128>(request)
+                .iter()
+                .map(|id| TransferId::new(id.get()));
             let mut found = Vec::new();
             ledger.lookup_transfers(ids, Some(open), history, &mut found)?;
             (found.len(), found.as_bytes().to_vec())
         }
         FrameKind::Hello | FrameKind::Welcome => unreachable!("the front queues only requests"),
     };
-    Ok(Reply { ticket: request.ticket, count: count as u32, body })
+    Ok(Reply {
+        ticket: request.ticket,
+        count: count as u32,
+        body,
+    })
 }
 
 /// The rows of a request, whose size the front has checked.

@@ -187,9 +187,15 @@ impl Primary<'_> {
             return Ok(());
         }
         self.reign.told_committed = committed;
-        let exact = self.reign.committed_digest.filter(|(lsn, _)| *lsn == committed);
+        let exact = self
+            .reign
+            .committed_digest
+            .filter(|(lsn, _)| *lsn == committed);
         let digest = exact.map(|(_, digest)| digest);
-        self.send_event(Event::Committed { lsn: committed, digest })
+        self.send_event(Event::Committed {
+            lsn: committed,
+            digest,
+        })
     }
 
     /// Looks at everything that goes by time.
@@ -197,14 +203,18 @@ impl Primary<'_> {
         self.reign.replies.expire(now, &self.hot.front);
         let door = if self.hot.disk_low {
             let floor = self.hot.config.free_disk_floor_bytes;
-            Door::ReadsOnly(format!("less than {floor} bytes of disk are free: no new transfers until there is room"))
+            Door::ReadsOnly(format!(
+                "less than {floor} bytes of disk are free: no new transfers until there is room"
+            ))
         } else {
             Door::Open
         };
         self.hot.front.set_door_if_changed(door);
         self.dialer.want();
         self.tell_committed()?;
-        self.send_event(Event::Tick { now_ns: steady_ns() })
+        self.send_event(Event::Tick {
+            now_ns: steady_ns(),
+        })
     }
 
     /// The replica carries the durable mark: from now on it is the in-sync set.
@@ -225,7 +235,12 @@ impl Primary<'_> {
         let header = promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row)?;
         self.reign.payload.clear();
         self.note_appended(&header)?;
-        if self.reign.gate.set_protection(Protection::Protected).is_some() {
+        if self
+            .reign
+            .gate
+            .set_protection(Protection::Protected)
+            .is_some()
+        {
             self.commit_moved();
         }
         self.reign.live_member = Some(member);
@@ -246,7 +261,10 @@ impl Primary<'_> {
         let peer = PeerStatus {
             address: self.dialer.address().to_owned(),
             connected: self.dialer.is_connected() && reign.sender.lag_bytes().is_some(),
-            lag_bytes: reign.sender.lag_bytes().unwrap_or_else(|| tail.lsn.since(Lsn::new(reign.peer.acked_lsn))),
+            lag_bytes: reign
+                .sender
+                .lag_bytes()
+                .unwrap_or_else(|| tail.lsn.since(Lsn::new(reign.peer.acked_lsn))),
             ..reign.peer.clone()
         };
         Standing {

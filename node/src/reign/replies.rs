@@ -36,12 +36,20 @@ pub(crate) struct Replies {
 impl Replies {
     /// A reply that is true once everything below `lsn` is committed.
     pub(crate) fn hold_write(&mut self, reply: Reply, lsn: Lsn) {
-        self.writes.push_back(Waiting { reply, lsn, read: None });
+        self.writes.push_back(Waiting {
+            reply,
+            lsn,
+            read: None,
+        });
     }
 
     /// A reply that also needs the exchange of `token`.
     pub(crate) fn hold_read(&mut self, reply: Reply, lsn: Lsn, token: ReadToken) {
-        self.reads.push_back(Waiting { reply, lsn, read: Some(token) });
+        self.reads.push_back(Waiting {
+            reply,
+            lsn,
+            read: Some(token),
+        });
     }
 
     /// Answers what may be answered now.

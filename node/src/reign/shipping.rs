@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use kanjo_format::limits::FILE_CHUNK_BYTES;
 use kanjo_format::record::Protection;
 use kanjo_format::replication::{Body, Frame, Hello, Purpose, SeedFile};
+use kanjo_format::segment::SegmentForm;
 use kanjo_format::{BatchHeader, Lsn, Tail};
 use kanjo_shipper::gate::ReadToken;
 use kanjo_shipper::sender::{Action, Event};
-use kanjo_wal::SegmentForm;
 
 use super::Primary;
 use crate::dial::{DialEvent, next_frame};
@@ -33,7 +33,9 @@ impl Primary<'_> {
             DialEvent::Connected => {
                 self.forget_session();
                 self.tell_what_can_be_seeded()?;
-                self.send_event(Event::Connected { now_ns: steady_ns() })
+                self.send_event(Event::Connected {
+                    now_ns: steady_ns(),
+                })
             }
             DialEvent::Failed(why) => self.lose_peer(why),
             DialEvent::Pong(bytes) => self.peer_frame(&bytes),
@@ -52,7 +54,10 @@ impl Primary<'_> {
 
     fn peer_frame(&mut self, bytes: &[u8]) -> Result<(), NodeError> {
         match Frame::decode(bytes) {
-            Ok(frame) => self.send_event(Event::Frame { now_ns: steady_ns(), frame: &frame }),
+            Ok(frame) => self.send_event(Event::Frame {
+                now_ns: steady_ns(),
+                frame: &frame,
+            }),
             Err(error) => self.lose_peer(error.to_string()),
         }
     }
@@ -84,7 +89,15 @@ impl Primary<'_> {
             sealed_to = segment.end_lsn;
         }
         self.send_event(Event::SealedTo { lsn: sealed_to })?;
-        match self.hot.store.dir.checkpoints()?.iter().map(|(lsn, _)| *lsn).max() {
+        match self
+            .hot
+            .store
+            .dir
+            .checkpoints()?
+            .iter()
+            .map(|(lsn, _)| *lsn)
+            .max()
+        {
             Some(lsn) => self.send_event(Event::CheckpointAt { lsn }),
             None => Ok(()),
         }
@@ -124,7 +137,10 @@ impl Primary<'_> {
                 self.reign.sender.step(Event::PlaceChecked { holds }, more);
             }
             Action::SendBatches { from, bytes_max } => {
-                self.reign.sending = Some(Sending { next: from, until: from.advance(bytes_max) });
+                self.reign.sending = Some(Sending {
+                    next: from,
+                    until: from.advance(bytes_max),
+                });
                 self.continue_sending()?;
             }
             Action::SendChunk { file, offset } => self.send_chunk(file, offset, more)?,
@@ -203,18 +219,26 @@ impl Primary<'_> {
             client_address: own.client_address,
         };
         let mut out = Vec::new();
-        Frame { epoch, body: Body::Hello(Box::new(hello)) }.encode(&mut out);
+        Frame {
+            epoch,
+            body: Body::Hello(Box::new(hello)),
+        }
+        .encode(&mut out);
         out
     }
 
     /// Packs what the session wants sent, as long as the socket takes it.
     pub(super) fn continue_sending(&mut self) -> Result<(), NodeError> {
-        let Some(mut sending) = self.reign.sending else { return Ok(()) };
+        let Some(mut sending) = self.reign.sending else {
+            return Ok(());
+        };
         let end = self.hot.store.log.tail().lsn;
         let epoch = self.reign.gate.epoch();
         let mut sent = Vec::new();
         loop {
-            let Some(link) = self.dialer.link() else { return Ok(()) };
+            let Some(link) = self.dialer.link() else {
+                return Ok(());
+            };
             if link.output_bytes() >= OUTPUT_BYTES_MAX {
                 break;
             }
@@ -226,14 +250,24 @@ impl Primary<'_> {
             let before = out.len();
             let tail = match &self.reign.last {
                 Some((header, tail)) if header.lsn() == sending.next => {
-                    self.reign.packer.pack(epoch, header, &self.reign.payload, out);
+                    self.reign
+                        .packer
+                        .pack(epoch, header, &self.reign.payload, out);
                     *tail
                 }
                 _ => {
-                    let Some(batch) = self.hot.store.reader.read(sending.next)? else { break };
-                    self.reign.packer.pack(epoch, &batch.header, &batch.payload, out);
+                    let Some(batch) = self.hot.store.reader.read(sending.next)? else {
+                        break;
+                    };
+                    self.reign
+                        .packer
+                        .pack(epoch, &batch.header, &batch.payload, out);
                     let lsn = batch.header.end(self.hot.store.segment_bytes());
-                    Tail { epoch: batch.header.epoch(), lsn, chain: batch.chain_after() }
+                    Tail {
+                        epoch: batch.header.epoch(),
+                        lsn,
+                        chain: batch.chain_after(),
+                    }
                 }
             };
             self.hot.counters.shipped_bytes += (out.len() - before) as u64;
@@ -256,8 +290,18 @@ impl Primary<'_> {
         self.reign.last = kept.then_some((*header, tail));
     }
 
-    fn send_chunk(&mut self, which: SeedFile, offset: u64, more: &mut Vec<Action>) -> Result<(), NodeError> {
-        if self.reign.file.as_ref().is_none_or(|(open, ..)| *open != which) {
+    fn send_chunk(
+        &mut self,
+        which: SeedFile,
+        offset: u64,
+        more: &mut Vec<Action>,
+    ) -> Result<(), NodeError> {
+        if self
+            .reign
+            .file
+            .as_ref()
+            .is_none_or(|(open, ..)| *open != which)
+        {
             self.reign.file = self.open_seed_file(which)?;
         }
         let Some((_, file, total_bytes, end)) = &self.reign.file else {
@@ -272,9 +316,18 @@ impl Primary<'_> {
             self.reign.sender.step(Event::FileGone, more);
             return Ok(());
         }
-        let body = Body::Chunk { file: which, total_bytes, offset, bytes: &bytes };
+        let body = Body::Chunk {
+            file: which,
+            total_bytes,
+            offset,
+            bytes: &bytes,
+        };
         if let Some(link) = self.dialer.link() {
-            Frame { epoch: self.reign.gate.epoch(), body }.encode(link.output());
+            Frame {
+                epoch: self.reign.gate.epoch(),
+                body,
+            }
+            .encode(link.output());
             self.hot.counters.shipped_bytes += bytes.len() as u64;
         }
         let next_offset = offset + bytes.len() as u64;
@@ -284,28 +337,49 @@ impl Primary<'_> {
 
     /// Says that a piece of a file was sent once the socket took most of it.
     pub(super) fn continue_file(&mut self) -> Result<(), NodeError> {
-        let Some((next_offset, total_bytes, end)) = self.reign.chunk_sent else { return Ok(()) };
+        let Some((next_offset, total_bytes, end)) = self.reign.chunk_sent else {
+            return Ok(());
+        };
         let waiting = self.dialer.link().map_or(0, |link| link.output_bytes());
         if waiting >= OUTPUT_BYTES_MAX / 2 {
             return Ok(());
         }
         self.reign.chunk_sent = None;
-        self.send_event(Event::ChunkSent { next_offset, total_bytes, end })
+        self.send_event(Event::ChunkSent {
+            next_offset,
+            total_bytes,
+            end,
+        })
     }
 
-    fn open_seed_file(&self, which: SeedFile) -> Result<Option<(SeedFile, std::fs::File, u64, Tail)>, NodeError> {
+    fn open_seed_file(
+        &self,
+        which: SeedFile,
+    ) -> Result<Option<(SeedFile, std::fs::File, u64, Tail)>, NodeError> {
         let store = &self.hot.store;
         match which {
             SeedFile::Segment(number) => {
-                let Some((file, bytes)) = store.reader.sealed_file(number)? else { return Ok(None) };
+                let Some((file, bytes)) = store.reader.sealed_file(number)? else {
+                    return Ok(None);
+                };
                 let end = Lsn::new((number + 1) * store.segment_bytes());
                 Ok(store.tail_at(end)?.map(|tail| (which, file, bytes, tail)))
             }
             SeedFile::Checkpoint(lsn) => {
-                let found = store.dir.checkpoints()?.into_iter().find(|(at, _)| *at == lsn);
-                let Some(file) = found.and_then(|(_, path)| std::fs::File::open(path).ok()) else { return Ok(None) };
-                let Ok(metadata) = file.metadata() else { return Ok(None) };
-                Ok(store.tail_at(lsn)?.map(|tail| (which, file, metadata.len(), tail)))
+                let found = store
+                    .dir
+                    .checkpoints()?
+                    .into_iter()
+                    .find(|(at, _)| *at == lsn);
+                let Some(file) = found.and_then(|(_, path)| std::fs::File::open(path).ok()) else {
+                    return Ok(None);
+                };
+                let Ok(metadata) = file.metadata() else {
+                    return Ok(None);
+                };
+                Ok(store
+                    .tail_at(lsn)?
+                    .map(|tail| (which, file, metadata.len(), tail)))
             }
         }
     }
