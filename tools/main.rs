@@ -1,11 +1,15 @@
 //! The `kanjo` command line.
 #![forbid(unsafe_code)]
 
-// Their callers, the commands `bench`, are not here yet.
+// Their callers, the commands `import`, `demo` and `bench`, are not here yet.
+#[allow(dead_code)]
+mod berka;
 #[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
 mod plot;
+#[allow(dead_code)]
+mod transfer_csv;
 
 use clap::Parser;
 
