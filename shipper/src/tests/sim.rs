@@ -559,7 +559,10 @@ impl Sim {
         assert!(self.nodes[i].log.durable().lsn >= lsn);
         if members > 0 {
             let peer = self.nodes[1 - i].log.durable().lsn;
-            assert!(peer >= lsn, "committed at {lsn}, the member's disk has {peer}");
+            assert!(
+                peer >= lsn,
+                "committed at {lsn}, the member's disk has {peer}"
+            );
         }
         if self.below(3) == 0 {
             self.nodes[i].control.confirmed = lsn;
@@ -641,9 +644,8 @@ impl Sim {
                 self.hang_up(i);
                 self.nodes[i].wants_dial = true;
             }
-            Action::MarkCleared { .. }
-            | Action::PeerApplied { .. }
-            | Action::PeerStatus { .. } => {}
+            Action::MarkCleared { .. } | Action::PeerApplied { .. } | Action::PeerStatus { .. } => {
+            }
         }
     }
 
