@@ -37,7 +37,8 @@ enum Stage {
     Checking,
     Cutting,
     Fetching,
-    SyncingFetched,
+    /// What was fetched goes to the disk before it is a base.
+    Syncing,
     Ended,
 }
 
@@ -53,6 +54,8 @@ pub struct Opening {
     welcome: Option<Welcome>,
     granted: Option<Granted>,
     unpacker: Unpacker,
+    unsynced: bool,
+    ready: Option<OpenEpoch>,
 }
 
 impl Opening {
@@ -84,6 +87,8 @@ impl Opening {
             welcome: None,
             granted: None,
             unpacker: Unpacker::new(),
+            unsynced: false,
+            ready: None,
         }
     }
 
@@ -131,6 +136,9 @@ impl Opening {
             (Stage::Promising, Event::Promised { tail }) => self.promised_here(tail, actions),
             // A promise is being stored: it is waited for, and the connection is renewed behind it.
             (Stage::Promising, Event::Unreachable) => self.welcome = None,
+            (Stage::Syncing, Event::Synced) => self.opened(actions),
+            // Decided; the connection is needed no more.
+            (Stage::Promising | Stage::Syncing, _) => {}
             (_, Event::Connected) => self.greet(actions),
             (_, Event::Unreachable) => self.unreachable(actions),
             (_, Event::Frame(frame)) => self.frame(frame, actions),
@@ -154,7 +162,6 @@ impl Opening {
                 }
             },
             (Stage::Fetching, Event::Appended { tail }) => self.appended(tail),
-            (Stage::SyncingFetched, Event::Synced) => self.open_with_member(actions),
             _ => {}
         }
     }
@@ -215,8 +222,7 @@ impl Opening {
             }
             (Stage::Fetching, Body::FetchEnd { tail }) if self.answers_promise(frame) => {
                 if *tail == self.log.tail {
-                    self.stage = Stage::SyncingFetched;
-                    actions.push(Action::Sync);
+                    self.open_with_member(actions);
                 } else {
                     self.redial(actions);
                 }
@@ -405,6 +411,11 @@ impl Opening {
         if batch.lsn < self.log.tail.lsn {
             return;
         }
+        let promised = self.promised.map_or(Epoch::NONE, |(epoch, _)| epoch);
+        if batch.epoch >= promised {
+            // Nobody can have written under an epoch that was not open yet.
+            return self.redial(actions);
+        }
         let place = BatchPlace {
             cluster: self.identity.cluster,
             lsn: self.log.tail.lsn,
@@ -423,6 +434,7 @@ impl Opening {
 
     fn appended(&mut self, tail: Tail) {
         crate::note_epoch(&mut self.log, tail);
+        self.unsynced = true;
     }
 
     fn open_with_member(&mut self, actions: &mut Vec<Action>) {
@@ -449,15 +461,25 @@ impl Opening {
             epoch > base.epoch,
             "an epoch is above all that is in its base"
         );
-        self.stage = Stage::Ended;
-        actions.push(Action::Open(OpenEpoch {
+        self.ready = Some(OpenEpoch {
             epoch,
             opening,
             base,
             protection,
             members,
             unfenced,
-        }));
+        });
+        if self.unsynced {
+            self.stage = Stage::Syncing;
+            actions.push(Action::Sync);
+        } else {
+            self.opened(actions);
+        }
+    }
+
+    fn opened(&mut self, actions: &mut Vec<Action>) {
+        self.stage = Stage::Ended;
+        actions.extend(self.ready.take().map(Action::Open));
     }
 
     fn refused(&mut self, refused: &Refused, actions: &mut Vec<Action>) {

@@ -52,7 +52,8 @@ enum MarkState {
     /// To be set once everything up to here is acked.
     Wanted(Lsn),
     Asked(Mark),
-    Set,
+    /// Set at this lsn.
+    Set(Lsn),
 }
 
 /// A primary's session to one replica.
@@ -315,7 +316,7 @@ impl Sender {
                 self.ask_mark(false, Lsn::ZERO, actions);
             }
             (true, true) => {
-                self.mark = MarkState::Set;
+                self.mark = MarkState::Set(granted.in_sync_lsn);
                 self.follow(actions);
             }
             (false, is_member) => {
@@ -349,6 +350,10 @@ impl Sender {
         self.acked = tail;
         self.stage = Stage::Live;
         actions.push(Action::Acked { member, tail });
+        if let MarkState::Set(lsn) = self.mark {
+            // The answer to an earlier session's wish may have been lost.
+            actions.push(Action::InSync { member, lsn });
+        }
         self.maybe_mark(actions);
         let (lsn, digest) = (self.committed, None);
         self.send(Body::Committed { lsn, digest }, actions);
@@ -447,6 +452,7 @@ impl Sender {
         if let MarkState::Wanted(lsn) = self.mark
             && self.acked.lsn >= lsn
             && self.stage == Stage::Live
+            && !self.clear_wanted
         {
             self.ask_mark(true, lsn, actions);
         }
@@ -474,8 +480,8 @@ impl Sender {
             return;
         }
         if mark.in_sync {
-            self.mark = MarkState::Set;
             let lsn = mark.lsn;
+            self.mark = MarkState::Set(lsn);
             actions.push(Action::InSync { member, lsn });
         } else {
             self.mark = MarkState::Clear;

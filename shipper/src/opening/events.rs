@@ -70,9 +70,10 @@ pub enum Action {
     Dial,
     /// Send this frame on the connection.
     Send(Frame<'static>),
-    /// Store in both slots, as one promise: granted epoch and opening, role primary, and (in a
-    /// replica that is promoted) tell the receiver with its `GrantedHere` event *before* the
-    /// tail is read. Then say `Promised`.
+    /// First `Receiver::grant_here`, which cuts off every other sender (if it refuses, drop
+    /// this opening and begin a new one); then store in both slots, as one promise: granted
+    /// epoch and opening, role primary, mark cleared, and in a promotion protection `Waiting`
+    /// and no member; then sync the log, read its tail and say `Promised`.
     Promise {
         /// The epoch.
         epoch: Epoch,
@@ -98,7 +99,8 @@ pub enum Action {
     },
     /// Sync everything that was appended; say `Synced`.
     Sync,
-    /// The end: open this epoch.
+    /// The end: open this epoch. ORDER: protection and member go into both slots before
+    /// `EpochStart` is appended, so that a restart never goes on alone by an old word.
     Open(OpenEpoch),
     /// The end: another node holds a higher epoch. Be its replica: listen, do not dial.
     BecomeReplica {

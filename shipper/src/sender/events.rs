@@ -92,8 +92,12 @@ pub enum Event<'a> {
         /// From the gate.
         token: ReadToken,
     },
-    /// The node added this replica to the gate (after [`Action::CaughtUp`]). The sender asks for
-    /// the durable mark once the replica has everything up to `committed`.
+    /// After [`Action::CaughtUp`] the node let every commit wait for this replica
+    /// (`CommitGate::add_member`) and stored it in both slots: protection `Protected`, this
+    /// member. The sender asks for the durable mark once the replica has all up to `committed`.
+    ///
+    /// ORDER: gate, then control file, then mark. A primary that served alone and restarts
+    /// while the replica is marked must not go on alone by its old word.
     Joined {
         /// The gate's committed lsn at that moment.
         committed: Lsn,
@@ -142,14 +146,16 @@ pub enum Action {
         /// What it acked.
         tail: Tail,
     },
-    /// Everything was sent. If it is to be a member, add it to the gate now, then say `Joined`.
+    /// Everything was sent. If it is to be a member, add it to the gate now, store that, then
+    /// say `Joined`.
     CaughtUp {
         /// The replica.
         member: Member,
         /// What it has acked.
         acked: Lsn,
     },
-    /// The durable mark is set: log the change and let the gate be `Protected`.
+    /// The durable mark is set: log the change and let the gate be `Protected`. Said again in
+    /// each session; the second time it changes nothing.
     InSync {
         /// The replica.
         member: Member,
