@@ -394,8 +394,14 @@ impl Opening {
             Ok(fork) => fork,
             Err(error) => return self.stop(error.into(), actions),
         };
-        if granted.confirmed > fork.end.lsn {
-            let (peer, here) = (granted.confirmed, fork.end.lsn);
+        // A replica may know of commits beyond its own log; those are in this log or nowhere.
+        let common = if fork.end.lsn == granted.tail.lsn {
+            self.log.tail.lsn
+        } else {
+            fork.end.lsn
+        };
+        if granted.confirmed > common {
+            let (peer, here) = (granted.confirmed, common);
             return self.stop(StopReason::PeerHasMore { peer, here }, actions);
         }
         self.open(self.alone_protection(), Vec::new(), false, actions);

@@ -209,13 +209,21 @@ impl Receiver {
             Event::AloneTo { lsn } => {
                 self.state.log.alone_to = self.state.log.alone_to.max(lsn);
             }
-            Event::LogMoved { log } => {
-                self.state.log = log.clone();
-                self.synced = log.tail;
-                self.stepping_down = false;
-                self.answer_grant(actions);
-            }
+            Event::LogMoved { log } => self.log_moved(log, actions),
         }
+    }
+
+    /// A replica's log moves by this machine's own actions only; there the event says nothing.
+    fn log_moved(&mut self, log: &crate::LocalLog, actions: &mut Vec<Action>) {
+        if self.state.role == Role::Replica && !self.stepping_down {
+            return;
+        }
+        self.state.log = log.clone();
+        self.synced = log.tail;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.stepping_down = false;
+        self.answer_grant(actions);
     }
 
     fn frame(&mut self, session: SessionId, frame: &Frame<'_>, actions: &mut Vec<Action>) {
