@@ -285,7 +285,12 @@ impl Opening {
         };
         self.promised = Some((epoch, opening));
         self.stage = Stage::Promising;
-        actions.push(Action::Promise { epoch, opening });
+        let needs_mark = matches!(self.want, Want::Promote { forced: false, .. });
+        actions.push(Action::Promise {
+            epoch,
+            opening,
+            needs_mark,
+        });
     }
 
     fn promised_here(&mut self, tail: Tail, actions: &mut Vec<Action>) {

@@ -261,15 +261,46 @@ fn the_own_opening_cuts_the_writer_off_and_never_goes_below_a_grant() {
         random: 3,
     };
     let promoted = Epoch::from_terms(2, 1);
-    assert_eq!(run.receiver.grant_here(promoted, own, &mut actions), Ok(()));
+    assert_eq!(
+        run.receiver.grant_here(promoted, own, false, &mut actions),
+        Ok(())
+    );
     assert!(matches!(
         actions[..],
         [Action::Send { .. }, Action::Close { .. }]
     ));
     run.batch(FIRST, EPOCH);
     assert_eq!(run.refusal(), Some(RefusalCode::Dialogue));
-    let verdict = run.receiver.grant_here(EPOCH, own, &mut actions);
-    assert_eq!(verdict, Err(promoted));
+    let verdict = run.receiver.grant_here(EPOCH, own, false, &mut actions);
+    assert_eq!(verdict, Err(GrantRefused::Higher(promoted)));
+}
+
+/// A promotion began while the mark stood; before it promised, the primary had the mark cleared
+/// and went on alone. Promoting then would have lost what was answered alone.
+#[test]
+fn a_promotion_needs_the_mark_at_the_moment_of_its_promise() {
+    let mut run = Run::with(|start| start.in_sync = true);
+    run.follow(FIRST);
+    let mark = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    run.frame(FIRST, EPOCH, Body::Mark(mark));
+    let promoted = Epoch::from_terms(2, 1);
+    let own = OpeningId {
+        node: NodeId::new(2),
+        incarnation: Incarnation::new(2),
+        random: 3,
+    };
+    for _ in 0..2 {
+        let verdict = run
+            .receiver
+            .grant_here(promoted, own, true, &mut Vec::new());
+        assert_eq!(verdict, Err(GrantRefused::MarkGone));
+        assert_eq!(run.receiver.granted().0, EPOCH);
+        run.step(Event::MarkPersisted);
+    }
 }
 
 #[test]

@@ -348,11 +348,19 @@ impl Sim {
                 let id = node.dialed;
                 self.push(id, TO_LISTENER, &frame);
             }
-            Action::Promise { epoch, opening } => {
+            Action::Promise {
+                epoch,
+                opening,
+                needs_mark,
+            } => {
                 let mut actions = Vec::new();
-                let granted = node.receiver.grant_here(epoch, opening, &mut actions);
+                let granted = node
+                    .receiver
+                    .grant_here(epoch, opening, needs_mark, &mut actions);
                 if granted.is_err() {
-                    return self.be_replica(i);
+                    self.hang_up(i);
+                    self.nodes[i].mode = Mode::Replica;
+                    return;
                 }
                 node.control.granted_epoch = epoch;
                 node.control.granted_opening = opening;
