@@ -253,6 +253,23 @@ fn a_replica_never_acks_or_appends_for_a_lower_epoch() {
 }
 
 #[test]
+fn every_frame_of_the_writer_carries_the_granted_epoch_or_is_refused() {
+    let higher = Epoch::from_terms(1, 2);
+    for (epoch, code) in [
+        (Epoch::NONE, RefusalCode::LowerEpoch),
+        (higher, RefusalCode::NotGranted),
+    ] {
+        let mut run = Run::new();
+        run.follow(FIRST);
+        run.frame(FIRST, EPOCH, Body::ReadCheck { token: 3 });
+        assert_eq!(run.sent(), [&Body::ReadOk { token: 3 }]);
+        run.frame(FIRST, epoch, Body::ReadCheck { token: 4 });
+        assert_eq!(run.refusal(), Some(code));
+        assert!(!run.receiver.is_following());
+    }
+}
+
+#[test]
 fn a_grant_tells_a_tail_that_is_on_disk_to_its_end() {
     let mut run = Run::new();
     run.follow(FIRST);
