@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kanjo_format::batch::stored_bytes;
+use kanjo_format::batch::{BATCH_MAGIC, stored_bytes};
 use kanjo_format::control::{CONTROL_FILE_BYTES, CONTROL_ROW_BYTES, Control};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::{BatchError, BatchHeader, Lsn, Tail};
@@ -225,7 +225,8 @@ impl Verifier<'_> {
         let tail = self.reached.tail;
         let number = self.geometry.number_of(tail.lsn);
         let path = raw_path(&self.log, number);
-        if tail.lsn < mark.lsn {
+        // Where it ended with a problem, that has been said.
+        if self.known && tail.lsn < mark.lsn {
             let what = format!(
                 "the log ends here, but was durable through lsn {}",
                 mark.lsn
@@ -383,7 +384,10 @@ impl Verifier<'_> {
                 continue;
             }
             self.bad_batch(path, &bad, data);
-            self.resume(number, window)?;
+            self.resume(number, path, window)?;
+            if self.ended.is_some() {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -414,15 +418,25 @@ impl Verifier<'_> {
     }
 
     /// Goes to the next batch that verifies by itself, or to the end of the segment.
-    fn resume(&mut self, number: u64, window: &mut Window<'_>) -> Result<(), LogError> {
+    fn resume(
+        &mut self,
+        number: u64,
+        path: &Path,
+        window: &mut Window<'_>,
+    ) -> Result<(), LogError> {
         let geometry = self.geometry;
         let mut lsn = self.reached.tail.lsn.advance(PAGE_BYTES);
         while geometry.number_of(lsn) == number {
-            let bytes = window.get(geometry.offset_of(lsn), BATCH_HEADER_BYTES)?;
+            let offset = geometry.offset_of(lsn);
+            let bytes = window.get(offset, BATCH_HEADER_BYTES)?;
             match BatchHeader::decode(bytes) {
                 Ok(h) if h.lsn() == lsn && h.cluster() == geometry.cluster => break,
-                _ => lsn = lsn.advance(PAGE_BYTES),
+                Err(error) if bytes.starts_with(&BATCH_MAGIC) => {
+                    self.problem(path, offset, Some(lsn), error.to_string());
+                }
+                _ => {}
             }
+            lsn = lsn.advance(PAGE_BYTES);
         }
         if geometry.number_of(lsn) != number {
             // Nothing more in this segment. If the next one holds data, it starts there.
