@@ -61,9 +61,17 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        let home = Self {
-            temp: tempfile::tempdir().unwrap(),
-        };
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has such a folder: for tests that read whole logs very often.
+    fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::in_folder(folder.unwrap())
+    }
+
+    fn in_folder(temp: TempDir) -> Self {
+        let home = Self { temp };
         DataDir::format(home.path(), &control()).unwrap();
         home
     }

@@ -38,7 +38,7 @@ fn sectors(ends: &[Lsn], number: usize) -> Vec<u64> {
 
 #[test]
 fn any_mix_of_lost_sectors_above_the_mark_is_cut_at_the_first_hole_and_kept() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let ends = six(&home, Role::Primary, Lsn::ZERO);
     let whole = fs::read(home.raw(0)).unwrap();
     let marked = fs::read(home.path().join("control")).unwrap();
@@ -95,7 +95,7 @@ fn any_mix_of_lost_sectors_above_the_mark_is_cut_at_the_first_hole_and_kept() {
 fn a_hole_below_the_mark_is_corruption_and_changes_nothing() {
     for number in 0..2 {
         for (at, zeros) in [(0, 512), (0, 128), (8, 1), (130, 1), (0, 4096)] {
-            let home = Home::new();
+            let home = Home::in_memory();
             let ends = six(&home, Role::Primary, Lsn::ZERO);
             overwrite(&home.raw(0), offset(ends[number]) + at, &vec![0; zeros]);
             refused_as_corrupt(&home, ends[number]);
@@ -105,7 +105,7 @@ fn a_hole_below_the_mark_is_corruption_and_changes_nothing() {
 
 #[test]
 fn a_log_that_ends_below_its_mark_is_corruption() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let ends = six(&home, Role::Primary, Lsn::ZERO);
     let zeros = vec![0; SEGMENT as usize - ends[1].get() as usize];
     overwrite(&home.raw(0), offset(ends[1]), &zeros);
@@ -116,7 +116,7 @@ fn a_log_that_ends_below_its_mark_is_corruption() {
 fn a_damaged_batch_that_has_all_its_sectors_is_corruption_above_the_mark_too() {
     for number in 2..SIZES.len() {
         for at in [0, 5, 44, 127, 128, 200] {
-            let home = Home::new();
+            let home = Home::in_memory();
             let ends = six(&home, Role::Replica, Lsn::ZERO);
             flip(&home.raw(0), offset(ends[number]) + at);
             refused_as_corrupt(&home, ends[number]);
@@ -126,7 +126,7 @@ fn a_damaged_batch_that_has_all_its_sectors_is_corruption_above_the_mark_too() {
 
 #[test]
 fn a_batch_in_the_wrong_place_is_corruption() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let ends = six(&home, Role::Primary, Lsn::ZERO);
     let whole = fs::read(home.raw(0)).unwrap();
     let from = offset(ends[2]) as usize;
@@ -138,20 +138,20 @@ fn a_batch_in_the_wrong_place_is_corruption() {
 fn what_a_later_header_confirms_was_durable_where_this_disk_counted() {
     // The last batch says that everything before it is committed; batch 3 is lost.
     let confirmed = Lsn::new(5 * 4096);
-    let home = Home::new();
+    let home = Home::in_memory();
     let ends = six(&home, Role::Primary, confirmed);
     assert!(ends[3] < confirmed);
     overwrite(&home.raw(0), offset(ends[3]), &[0; 512]);
     refused_as_corrupt(&home, ends[3]);
     // A replica that nobody waited for gets such batches unsynced.
-    let home = Home::new();
+    let home = Home::in_memory();
     six(&home, Role::Replica, confirmed);
     overwrite(&home.raw(0), offset(ends[3]), &[0; 512]);
     let (_, recovery) = home.open();
     assert_eq!(recovery.tail.lsn, ends[3]);
     assert!(recovery.uncertain);
     // In the in-sync set its disk counts.
-    let home = Home::new();
+    let home = Home::in_memory();
     six(&home, Role::Replica, confirmed);
     home.dir().promise(|c| c.in_sync = true).unwrap();
     overwrite(&home.raw(0), offset(ends[3]), &[0; 512]);
@@ -160,7 +160,7 @@ fn what_a_later_header_confirms_was_durable_where_this_disk_counted() {
 
 #[test]
 fn another_history_than_the_marked_one_is_refused() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let ends = six(&home, Role::Primary, Lsn::ZERO);
     let dir = home.dir();
     dir.update(|c| c.durable.chain = Default::default())
@@ -175,7 +175,7 @@ fn another_history_than_the_marked_one_is_refused() {
 
 #[test]
 fn a_torn_tail_over_two_segments_is_cut_whole() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let (mut log, _) = home.open();
     put(&mut log, b"stays");
     let hole = put(&mut log, b"and this").lsn;
@@ -195,7 +195,7 @@ fn a_torn_tail_over_two_segments_is_cut_whole() {
 
 #[test]
 fn missing_files_are_named() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let (mut log, _) = home.open();
     fill_to(&mut log, 2);
     put(&mut log, b"third");
@@ -224,7 +224,7 @@ fn missing_files_are_named() {
 
 #[test]
 fn empty_segments_behind_a_gap_are_removed() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let (mut log, _) = home.open();
     for _ in 0..3 {
         log.add_prepared(log.preparer().prepare().unwrap());
@@ -239,7 +239,7 @@ fn empty_segments_behind_a_gap_are_removed() {
 
 #[test]
 fn segments_of_another_cluster_version_or_size_are_refused() {
-    let stranger = Home::new();
+    let stranger = Home::in_memory();
     {
         let other = Control {
             cluster: ClusterId::new(77),
@@ -251,20 +251,20 @@ fn segments_of_another_cluster_version_or_size_are_refused() {
         let (log, _) = stranger.open();
         log.preparer().prepare().unwrap();
     }
-    let home = Home::new();
+    let home = Home::in_memory();
     fs::copy(stranger.raw(0), home.raw(0)).unwrap();
     assert!(matches!(
         home.try_open(),
         Err(LogError::OtherCluster { .. })
     ));
-    let home = Home::new();
+    let home = Home::in_memory();
     six(&home, Role::Primary, Lsn::ZERO);
     let file = OpenOptions::new().write(true).open(home.raw(0)).unwrap();
     for len in [SEGMENT, 4095, 0, SEGMENT + 4097] {
         file.set_len(len).unwrap();
         assert!(matches!(home.try_open(), Err(LogError::Corruption { .. })));
     }
-    let home = Home::new();
+    let home = Home::in_memory();
     six(&home, Role::Primary, Lsn::ZERO);
     flip(&home.raw(0), 100);
     assert!(matches!(
@@ -272,7 +272,7 @@ fn segments_of_another_cluster_version_or_size_are_refused() {
         Err(LogError::Corruption { offset: 0, .. })
     ));
     // A segment under another number.
-    let home = Home::new();
+    let home = Home::in_memory();
     let (log, _) = home.open();
     log.preparer().prepare().unwrap();
     drop(log);
@@ -282,7 +282,7 @@ fn segments_of_another_cluster_version_or_size_are_refused() {
 
 #[test]
 fn temporary_files_go_and_strange_ones_stay() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let half = home.path().join("log/0000000000000000.seg.tmp");
     let strange = home.path().join("log/README");
     fs::write(&half, b"half").unwrap();

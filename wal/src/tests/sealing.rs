@@ -140,13 +140,13 @@ fn a_sealed_segment_travels_to_an_empty_node_and_its_log_goes_on() {
 
 #[test]
 fn a_sealed_segment_that_is_damaged_or_out_of_turn_is_not_installed() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let (log, _) = three(&home);
     log.sealer().seal(0, 3).unwrap();
     log.sealer().seal(1, 3).unwrap();
     let whole = fs::read(home.sealed(0)).unwrap();
     let second = fs::read(home.sealed(1)).unwrap();
-    let other = Home::new();
+    let other = Home::in_memory();
     let (mut replica, _) = other.open();
     let mut offer = |number, bytes: &[u8]| {
         let (_, path) = replica.install_file(number).unwrap();
@@ -168,7 +168,7 @@ fn a_sealed_segment_that_is_damaged_or_out_of_turn_is_not_installed() {
 
 #[test]
 fn a_damaged_sealed_segment_never_gives_other_bytes() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let (log, batches) = three(&home);
     log.sealer().seal(0, 3).unwrap();
     drop(log);
