@@ -199,7 +199,7 @@ impl Primary<'_> {
     }
 
     /// Looks at everything that goes by time.
-    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), NodeError> {
+    pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
         let door = if self.hot.disk_low {
             let floor = self.hot.config.free_disk_floor_bytes;
@@ -209,7 +209,9 @@ impl Primary<'_> {
         } else {
             Door::Open
         };
-        self.hot.front.set_door_if_changed(door);
+        if !stopping {
+            self.hot.front.set_door_if_changed(door);
+        }
         self.dialer.want();
         self.tell_committed()?;
         self.send_event(Event::Tick {
