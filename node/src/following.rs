@@ -414,7 +414,8 @@ impl Node {
             .dir
             .promise(|control: &mut Control| control.in_sync = false)?;
         let record = CutRecord::write(store, to)?;
-        let report = store.cut(to.lsn, "rejoin")?;
+        self.hot.end_history();
+        let report = self.hot.store.cut(to.lsn, "rejoin")?;
         tracing::warn!(
             from = %to, bytes = report.bytes, transfers = record.transfers(), kept_in = %report.path.display(),
             report = %record.path().display(), "a tail that no other node has was cut and kept"

@@ -184,6 +184,7 @@ impl Node {
     }
 
     async fn wait(&mut self) -> Wake {
+        let stopping = self.draining.is_some();
         let behind = matches!(self.part, Part::Replica)
             && self.following.wants_to_apply(self.hot.store.applied().lsn);
         let Self {
