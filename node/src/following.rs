@@ -188,10 +188,12 @@ impl Node {
                 self.receiver.step(Event::Cut { log: log.as_ref() }, more);
             }
             Action::AwaitOperator { fork } => {
-                tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
-                store
-                    .dir
-                    .promise(|control: &mut Control| control.awaiting_operator = true)?;
+                if !store.dir.control().awaiting_operator {
+                    tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
+                    store
+                        .dir
+                        .promise(|control: &mut Control| control.awaiting_operator = true)?;
+                }
             }
             Action::SendLog {
                 session,
