@@ -1,1 +1,58 @@
-//! stub
+//! The asynchronous Rust client.
+//!
+//! It owns one connection to the primary, finds that primary among several addresses, follows
+//! it over a promotion, and pipelines any number of requests. It never guesses: an outcome that
+//! it cannot know is [`ClientError::Indeterminate`], never success and never failure. Repeating
+//! a request with the same ids is always safe and ends in at most one posting;
+//! [`Client::create_transfers_resolved`] does so until there is an answer.
+//!
+//! ```text
+//! callers ──Request──▶ driver task ──frames──▶ primary
+//!    ▲                    │  ▲                    │
+//!    └──────answer────────┘  └──────replies───────┘
+//!                         └─ lost, not primary, silent: dial all addresses again
+//! ```
+//!
+//! ```no_run
+//! use kanjo_client::{Client, ClientConfig, TransferBody, new_transfer_id};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), kanjo_client::ClientError> {
+//! let client = Client::connect(ClientConfig::new(["127.0.0.1:7401", "127.0.0.1:7501"])).await?;
+//! let transfer = TransferBody {
+//!     id: new_transfer_id().get().into(),
+//!     debit_account_id: 1.into(),
+//!     credit_account_id: 2.into(),
+//!     amount: 1_250.into(),
+//!     ledger: 203.into(),
+//!     code: 1.into(),
+//!     ..TransferBody::default()
+//! };
+//! let resolved = client
+//!     .create_transfers_resolved(&[transfer], Duration::from_secs(30))
+//!     .await?;
+//! assert!(resolved[0].posted());
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod call;
+mod client;
+mod config;
+mod dial;
+mod driver;
+mod error;
+mod resolve;
+mod results;
+mod session;
+
+pub use client::{Client, Primary, new_transfer_id};
+pub use config::ClientConfig;
+pub use error::ClientError;
+pub use resolve::Resolved;
+pub use results::{CreateResult, RunsError, expand_runs};
+
+pub use kanjo_format::client::{AccountBody, AccountFlags, ResultRun, TransferBody, TransferFlags};
+pub use kanjo_format::{AccountId, ClusterId, Epoch, NodeId, TransferId};

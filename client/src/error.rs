@@ -1,0 +1,100 @@
+//! How a call can end without a result.
+
+use crate::CreateResult;
+
+/// Why a call has no result. Repeating it with the same ids is safe after any of these.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The request was sent, and whether it was or will be executed is not known: neither
+    /// success nor failure. Ask again with the same ids, or look the ids up.
+    #[error("outcome unknown: {cause}; repeat it with the same ids to find out")]
+    Indeterminate {
+        /// What got in between.
+        cause: String,
+    },
+    /// No node that could be reached takes writes. Nothing was done.
+    #[error(
+        "no primary: {text}{}",
+        hint.as_ref().map(|h| format!("; one node names {h} as the primary")).unwrap_or_default()
+    )]
+    NotPrimary {
+        /// The address that a node named last, if one did.
+        hint: Option<String>,
+        /// What each node said.
+        text: String,
+    },
+    /// The node was cut off by a higher epoch while it had the request: outcome unknown.
+    #[error("outcome unknown: the node was fenced by a higher epoch: {text}")]
+    Fenced {
+        /// What the node said.
+        text: String,
+    },
+    /// The node refused the request because its queues are full or its disk nearly is. Nothing
+    /// was done; try again later.
+    #[error("the node is overloaded: {text}")]
+    Overloaded {
+        /// What the node said.
+        text: String,
+    },
+    /// The request cannot be executed as it is. Nothing was done; repeating it does not help.
+    #[error("the node refused the request as malformed: {text}")]
+    Malformed {
+        /// What the node said.
+        text: String,
+    },
+    /// The deadline passed and nothing was done: the request was never sent, or only read.
+    #[error("deadline passed: {text}")]
+    Deadline {
+        /// What it waited for.
+        text: String,
+    },
+    /// The client was shut down (its runtime ended). Nothing was done.
+    #[error("the client is closed")]
+    Closed,
+    /// No address can ever serve this client: another cluster, version or protocol.
+    #[error("no node of the given addresses can serve this client: {0}")]
+    Refused(String),
+    /// A node sent an answer to a read that cannot be understood.
+    #[error("a node broke the protocol: {0}")]
+    Protocol(String),
+    /// The configuration cannot be used.
+    #[error("client configuration: {0}")]
+    Config(String),
+    /// Of a call that was split into several requests the first ones were answered.
+    #[error("the first {} events were answered; then: {error}", answered.len())]
+    Partial {
+        /// Results of the events answered, from the first one on.
+        answered: Vec<CreateResult>,
+        /// What happened to the next ones. Those behind them were not sent.
+        error: Box<ClientError>,
+    },
+}
+
+impl ClientError {
+    /// Whether (a part of) what was asked may have been done without this client knowing.
+    pub fn outcome_unknown(&self) -> bool {
+        match self {
+            Self::Indeterminate { .. } | Self::Fenced { .. } => true,
+            Self::Partial { error, .. } => error.outcome_unknown(),
+            _ => false,
+        }
+    }
+
+    /// Whether repeating the call, with the same ids, can bring a result.
+    pub fn worth_repeating(&self) -> bool {
+        match self {
+            Self::Indeterminate { .. }
+            | Self::NotPrimary { .. }
+            | Self::Fenced { .. }
+            | Self::Overloaded { .. }
+            | Self::Deadline { .. } => true,
+            Self::Partial { error, .. } => error.worth_repeating(),
+            Self::Malformed { .. }
+            | Self::Closed
+            | Self::Refused(_)
+            | Self::Protocol(_)
+            | Self::Config(_) => false,
+        }
+    }
+}

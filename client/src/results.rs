@@ -1,0 +1,102 @@
+//! From runs of equal results, as they are sent, to one result an event.
+
+use kanjo_format::client::ResultRun;
+
+use kanjo_format::limits::REQUEST_EVENTS_MAX;
+
+/// The event was executed now.
+pub(crate) const CREATED: u32 = u32::MAX;
+/// An event with this id and the same content was executed before.
+pub(crate) const EXISTS: u32 = 46;
+
+/// How one event of a create request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreateResult {
+    /// Number of the result, as TigerBeetle numbers them.
+    pub result: u32,
+    /// Nanoseconds: when it was created, or the existing one was; zero where there is none.
+    pub timestamp: u64,
+}
+
+impl CreateResult {
+    /// Executed by this very request.
+    pub fn created(self) -> bool {
+        self.result == CREATED
+    }
+
+    /// The same event was executed by an earlier request.
+    pub fn exists(self) -> bool {
+        self.result == EXISTS
+    }
+}
+
+/// Why runs do not describe a request's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("result runs cover {covered} events or more, the request has {events}")]
+pub struct RunsError {
+    /// Events covered up to where it no longer fits.
+    pub covered: usize,
+    /// Events of the request.
+    pub events: usize,
+}
+
+/// One result an event. Created events are one nanosecond apart; all others share their run's
+/// timestamp. Memory is bounded by `events`, whatever the runs say.
+pub fn expand_runs(runs: &[ResultRun], events: usize) -> Result<Vec<CreateResult>, RunsError> {
+    let mut results = Vec::with_capacity(events.min(REQUEST_EVENTS_MAX));
+    for run in runs {
+        let count = run.count.get() as usize;
+        if count == 0 || count > events - results.len() {
+            let covered = results.len() + count;
+            return Err(RunsError { covered, events });
+        }
+        let (result, first) = (run.result.get(), run.timestamp.get());
+        let step = u64::from(result == CREATED);
+        results.extend((0..count as u64).map(|place| CreateResult {
+            result,
+            timestamp: first.wrapping_add(place * step),
+        }));
+    }
+    if results.len() != events {
+        let covered = results.len();
+        return Err(RunsError { covered, events });
+    }
+    Ok(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(count: u32, result: u32, timestamp: u64) -> ResultRun {
+        ResultRun {
+            count: count.into(),
+            result: result.into(),
+            timestamp: timestamp.into(),
+        }
+    }
+
+    #[test]
+    fn created_events_are_a_nanosecond_apart_and_others_share_their_time() {
+        let runs = [run(2, CREATED, 100), run(2, EXISTS, 7), run(1, 21, 0)];
+        let results = expand_runs(&runs, 5).unwrap();
+        let pairs: Vec<_> = results.iter().map(|r| (r.result, r.timestamp)).collect();
+        let expected = [
+            (CREATED, 100),
+            (CREATED, 101),
+            (EXISTS, 7),
+            (EXISTS, 7),
+            (21, 0),
+        ];
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn runs_that_do_not_cover_the_events_exactly_are_refused() {
+        assert!(expand_runs(&[run(3, CREATED, 1)], 2).is_err());
+        assert!(expand_runs(&[run(1, CREATED, 1)], 2).is_err());
+        assert!(expand_runs(&[run(0, CREATED, 1), run(2, CREATED, 1)], 2).is_err());
+        assert!(expand_runs(&[run(u32::MAX, CREATED, 1)], 2).is_err());
+        assert_eq!(expand_runs(&[], 0), Ok(Vec::new()));
+    }
+}
