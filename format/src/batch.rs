@@ -379,6 +379,16 @@ impl BatchHeader {
         self.flags.get()
     }
 
+    /// The payload's checksum as stored.
+    pub fn payload_crc(&self) -> u32 {
+        self.payload_crc.get()
+    }
+
+    /// The header's own checksum as stored.
+    pub fn header_crc(&self) -> u32 {
+        self.header_crc.get()
+    }
+
     fn computed_crc(&self) -> u32 {
         let seed = checksum_seed(self.cluster(), self.epoch(), self.lsn());
         checksum(&seed, &self.as_bytes()[..BATCH_HEADER_BYTES - 4])

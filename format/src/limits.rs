@@ -42,3 +42,7 @@ pub const ACCOUNTS_MAX: usize = u32::MAX as usize;
 pub const FILE_CHUNK_BYTES: usize = 256 << 10;
 /// Most bytes that one block of a sealed segment may hold before compression.
 pub const SEALED_BLOCK_BYTES_MAX: usize = 2 << 20;
+/// Most bytes of a client address that a handshake carries.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Most bytes of the text that says why a replication session was refused.
+pub const REFUSAL_BYTES_MAX: usize = 512;

@@ -1,1 +1,39 @@
-//! stub
+//! The write-ahead log on disk: data directory, segments, append, sync, recovery, retention.
+//!
+//! Synchronous, and starts no thread: whoever uses it calls prepare, sync and seal from
+//! threads of its own. It knows what a batch is, and nothing of what its records mean.
+//!
+//! ```text
+//! append (one copy into the mapping) > sync (one msync) > ... > seal (recompressed, read only)
+//!    one writer: Log       Syncer          LogReader, any number         Sealer
+//! ```
+//!
+//! It never cuts anything because a checksum failed alone (see `recovery`), never syncs again
+//! after a sync has failed, and never writes again where it has written.
+#![deny(unsafe_code)]
+
+mod control;
+mod cut;
+mod device;
+mod dir;
+mod error;
+mod log;
+mod map;
+mod prepare;
+mod raw;
+mod reader;
+mod recovery;
+mod seal;
+mod sealed;
+mod sync;
+
+pub use cut::CutReport;
+pub use device::{DeviceKind, DeviceWrap, LogDevice};
+pub use dir::DataDir;
+pub use error::{DirError, LogError};
+pub use log::Log;
+pub use prepare::{Prepared, Preparer};
+pub use reader::{LogReader, Scan, SegmentInfo};
+pub use recovery::Recovery;
+pub use seal::{SealInfo, Sealer};
+pub use sync::Syncer;

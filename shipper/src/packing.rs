@@ -1,0 +1,172 @@
+//! Batches to frames and back: compression, and the bound on what it may unfold to.
+//!
+//! A batch is packed once and the same bytes go to every replica. The packed form never takes
+//! more bytes than header and payload did: what does not shrink travels raw, and the frame's
+//! fixed part is smaller than the batch header. Contexts are reused from batch to batch.
+
+use kanjo_format::limits::BATCH_HEADER_BYTES;
+use kanjo_format::replication::{
+    BATCH_FRAME_OVERHEAD_BYTES, Body, Encoding, Frame, RebuildError, WireBatch,
+};
+use kanjo_format::{BatchHeader, BatchPlace, Epoch};
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
+
+/// Version 1, frozen; `examples/train_dictionary.rs` shows how it was made.
+const DICTIONARY_1: &[u8] = include_bytes!("../dictionary/v1.bin");
+/// Cheapest level: planes leave `zstd` little to find beyond what level 1 finds.
+const LEVEL: i32 = 1;
+/// Payloads up to here take the dictionary; larger ones bring their own statistics.
+const DICTIONARY_PAYLOAD_BYTES_MAX: usize = 4096;
+
+const _: () = assert!(BATCH_FRAME_OVERHEAD_BYTES <= BATCH_HEADER_BYTES);
+
+/// Why a batch that arrived cannot be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnpackError {
+    /// The body does not unfold to what the batch says.
+    #[error("batch at lsn {lsn} does not unpack to the {payload_bytes} bytes that it promises")]
+    Packed {
+        /// Where.
+        lsn: kanjo_format::Lsn,
+        /// What was promised.
+        payload_bytes: u32,
+    },
+    /// It is not the batch that belongs here.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+}
+
+/// Packs batches for the wire.
+pub struct Packer {
+    plain: Compressor<'static>,
+    dictionary: Compressor<'static>,
+    body: Vec<u8>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Packer {
+    /// A packer with its contexts allocated.
+    pub fn new() -> Self {
+        let plain = Compressor::new(LEVEL).expect("zstd takes level 1");
+        let dictionary = Compressor::with_dictionary(LEVEL, DICTIONARY_1)
+            .expect("the committed dictionary loads");
+        let mut packer = Self {
+            plain,
+            dictionary,
+            body: Vec::new(),
+        };
+        for compressor in [&mut packer.plain, &mut packer.dictionary] {
+            // The batch says both, so the `zstd` frame need not.
+            for parameter in [
+                CParameter::ContentSizeFlag(false),
+                CParameter::DictIdFlag(false),
+                CParameter::ChecksumFlag(false),
+            ] {
+                compressor
+                    .set_parameter(parameter)
+                    .expect("zstd takes its frame flags");
+            }
+        }
+        packer
+    }
+
+    /// Appends one whole frame, its length in front, as a sender of `epoch` sends it.
+    pub fn pack(&mut self, epoch: Epoch, header: &BatchHeader, payload: &[u8], out: &mut Vec<u8>) {
+        assert_eq!(
+            header.payload_bytes(),
+            payload.len(),
+            "a batch is packed with its own payload"
+        );
+        let encoding = self.compress(payload);
+        let body = match encoding {
+            Encoding::Raw => payload,
+            Encoding::Zstd | Encoding::ZstdDictionary1 => &self.body,
+        };
+        let body = Body::Batch(WireBatch::new(header, encoding, body));
+        Frame { epoch, body }.encode(out);
+    }
+
+    /// Compresses into `self.body`; `Raw` if that does not make it smaller.
+    fn compress(&mut self, payload: &[u8]) -> Encoding {
+        let (compressor, encoding) = if payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX {
+            (&mut self.dictionary, Encoding::ZstdDictionary1)
+        } else {
+            (&mut self.plain, Encoding::Zstd)
+        };
+        self.body.clear();
+        self.body
+            .reserve(zstd::zstd_safe::compress_bound(payload.len()));
+        match compressor.compress_to_buffer(payload, &mut self.body) {
+            Ok(bytes) if bytes < payload.len() => encoding,
+            _ => Encoding::Raw,
+        }
+    }
+}
+
+/// Unpacks batches from the wire.
+pub struct Unpacker {
+    plain: Decompressor<'static>,
+    dictionary: Decompressor<'static>,
+}
+
+impl Default for Unpacker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Unpacker {
+    /// An unpacker with its contexts allocated.
+    pub fn new() -> Self {
+        Self {
+            plain: Decompressor::new().expect("zstd makes a context"),
+            dictionary: Decompressor::with_dictionary(DICTIONARY_1)
+                .expect("the committed dictionary loads"),
+        }
+    }
+
+    /// Unfolds the payload into `out` (cleared first) and rebuilds the exact header, if the
+    /// batch belongs in `place`. Allocates no more than the promised size, which the frame's
+    /// decoder has bounded.
+    pub fn unpack(
+        &mut self,
+        batch: &WireBatch<'_>,
+        place: &BatchPlace,
+        out: &mut Vec<u8>,
+    ) -> Result<BatchHeader, UnpackError> {
+        // Place first: a batch that does not belong here is not worth unfolding.
+        batch.check_place(place)?;
+        self.unfold(batch, out)?;
+        Ok(batch.rebuild(place, out)?)
+    }
+
+    fn unfold(&mut self, batch: &WireBatch<'_>, out: &mut Vec<u8>) -> Result<(), UnpackError> {
+        let promised = batch.payload_bytes as usize;
+        out.clear();
+        let decompressor = match batch.encoding {
+            Encoding::Raw => {
+                out.extend_from_slice(batch.body);
+                return Ok(());
+            }
+            Encoding::Zstd => &mut self.plain,
+            Encoding::ZstdDictionary1 => &mut self.dictionary,
+        };
+        out.reserve_exact(promised);
+        match decompressor.decompress_to_buffer(batch.body, out) {
+            Ok(bytes) if bytes == promised => Ok(()),
+            _ => Err(UnpackError::Packed {
+                lsn: batch.lsn,
+                payload_bytes: batch.payload_bytes,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,789 @@
+//! The listener's side: grants, the log that is followed, acks.
+//!
+//! One receiver serves all accepted connections of a node, whatever its role, because there is
+//! one grant. At most one session is the writer: the last one that had the highest epoch
+//! granted. Nothing of a lower epoch is accepted from the moment a higher one is asked for, and
+//! nothing is answered before it is durable.
+//!
+//! ```text
+//! Hello -> Welcome    Seal -> persist -> Granted    Follow -> [cut] -> Following
+//! Batch* -> append -> one sync for all at hand -> one Ack
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kanjo_format::control::Role;
+use kanjo_format::limits::APPLY_LAG_BYTES_MAX;
+use kanjo_format::replication::{
+    Body, EpochEntry, Follow, Frame, Granted, Hello, Mark, Purpose, REPLICATION_VERSION,
+    REPLICATION_VERSION_MIN, RefusalCode, Refused, SeedFile, Welcome, WireBatch,
+};
+use kanjo_format::{BatchPlace, Digest, Epoch, Lsn, OpeningId, Site, Tail};
+
+use crate::{Unpacker, find_fork, note_epoch};
+
+mod events;
+mod seeding;
+#[cfg(test)]
+mod tests;
+
+pub use events::{Action, Event, ReceiverStart, SessionId};
+
+/// What is known of one connection.
+#[derive(Clone, Debug)]
+struct Session {
+    purpose: Purpose,
+    node: kanjo_format::NodeId,
+    incarnation: kanjo_format::Incarnation,
+    site: Site,
+    client_address: String,
+}
+
+/// The session that the highest epoch was granted to.
+#[derive(Clone, Debug)]
+struct Writer {
+    session: SessionId,
+    /// Its epochs, once it asked to be followed.
+    history: Vec<EpochEntry>,
+    stage: WriterStage,
+    mark_turn: u64,
+    /// Up to where a fetch was answered, and where it ends.
+    fetch: Option<Tail>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriterStage {
+    Sealed,
+    Cutting,
+    Following,
+}
+
+/// A grant that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct PendingGrant {
+    session: SessionId,
+    persisted: bool,
+    /// This node was primary: its log has to come to rest first.
+    awaits_log: bool,
+}
+
+/// A file that is arriving.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    file: SeedFile,
+    total_bytes: u64,
+    offset: u64,
+}
+
+/// A node's side of all accepted connections.
+pub struct Receiver {
+    state: ReceiverStart,
+    sessions: BTreeMap<SessionId, Session>,
+    writer: Option<Writer>,
+    pending_grant: Option<PendingGrant>,
+    pending_marks: VecDeque<(SessionId, Mark)>,
+    /// Ends of batches that were appended and are not known to be on disk.
+    unsynced: VecDeque<Tail>,
+    /// What the disk has; `state.log.tail` is the end of what was appended.
+    synced: Tail,
+    syncing: bool,
+    /// An `Append` is not answered yet.
+    appending: bool,
+    /// An ack waits for the ledger to apply more.
+    ack_held: bool,
+    apply_asked: Lsn,
+    incoming: Option<Incoming>,
+    installing: Option<SeedFile>,
+    unpacker: Unpacker,
+}
+
+impl Receiver {
+    /// A receiver that nobody is connected to.
+    pub fn new(start: ReceiverStart) -> Self {
+        Self {
+            synced: start.log.tail,
+            apply_asked: start.applied,
+            state: start,
+            sessions: BTreeMap::new(),
+            writer: None,
+            pending_grant: None,
+            pending_marks: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            syncing: false,
+            appending: false,
+            ack_held: false,
+            incoming: None,
+            installing: None,
+            unpacker: Unpacker::new(),
+        }
+    }
+
+    /// The highest epoch granted here (perhaps not yet durably), and to which opening.
+    pub fn granted(&self) -> (Epoch, OpeningId) {
+        (self.state.granted_epoch, self.state.granted_opening)
+    }
+
+    /// What is known to be committed.
+    pub fn committed(&self) -> Lsn {
+        self.state.log.confirmed
+    }
+
+    /// What this disk has.
+    pub fn durable(&self) -> Tail {
+        self.synced
+    }
+
+    /// Whether the in-set mark is durably set.
+    pub fn in_sync(&self) -> bool {
+        self.state.in_sync
+    }
+
+    /// Whether a writer is being followed now.
+    pub fn is_following(&self) -> bool {
+        self.writer
+            .as_ref()
+            .is_some_and(|w| w.stage == WriterStage::Following)
+    }
+
+    /// The log as followed so far, with its epochs.
+    pub fn log(&self) -> &crate::LocalLog {
+        &self.state.log
+    }
+
+    /// Takes an event, gives what is to be done.
+    pub fn step(&mut self, event: Event<'_>, actions: &mut Vec<Action>) {
+        match event {
+            Event::Frame { session, frame } => self.frame(session, frame, actions),
+            Event::Closed { session } => self.forget(session),
+            Event::ReadDone => self.sync(actions),
+            Event::Appended { tail } => {
+                assert!(self.appending, "an append was asked for");
+                self.appending = false;
+                note_epoch(&mut self.state.log, tail);
+                self.unsynced.push_back(tail);
+            }
+            Event::Synced { lsn } => self.synced(lsn, actions),
+            Event::GrantPersisted { epoch } => self.grant_persisted(epoch, actions),
+            Event::MarkPersisted => self.mark_persisted(actions),
+            Event::Cut { log } => self.cut_done(log, actions),
+            Event::LogSent { session, lsn } => self.log_sent(session, lsn, actions),
+            Event::FileStored { tail } => self.file_stored(tail, actions),
+            Event::Applied { lsn, digest } => self.applied(lsn, digest, actions),
+            Event::AloneTo { lsn } => {
+                self.state.log.alone_to = self.state.log.alone_to.max(lsn);
+            }
+            Event::GrantedHere { epoch, opening } => self.granted_here(epoch, opening, actions),
+            Event::LogMoved { log } => {
+                self.state.log = log.clone();
+                self.synced = log.tail;
+                if let Some(pending) = &mut self.pending_grant {
+                    pending.awaits_log = false;
+                }
+                self.answer_grant(actions);
+            }
+        }
+    }
+
+    fn frame(&mut self, session: SessionId, frame: &Frame<'_>, actions: &mut Vec<Action>) {
+        assert!(
+            !self.appending,
+            "an append is answered before the next frame"
+        );
+        match &frame.body {
+            Body::Hello(hello) => return self.hello(session, hello, actions),
+            Body::Ping { nonce } => return self.ping(session, *nonce, actions),
+            _ => {}
+        }
+        let replicates = self
+            .sessions
+            .get(&session)
+            .is_some_and(|s| s.purpose == Purpose::Replicate);
+        if !replicates {
+            let text = "this connection was not greeted for replication";
+            return self.refuse(session, RefusalCode::Dialogue, text, actions);
+        }
+        if let Body::Seal { opening } = &frame.body {
+            return self.seal(session, frame.epoch, *opening, actions);
+        }
+        if !self.is_writer(session) || frame.epoch != self.state.granted_epoch {
+            return self.refuse_stranger(session, frame.epoch, actions);
+        }
+        self.writer_frame(session, &frame.body, actions);
+    }
+
+    fn writer_frame(&mut self, session: SessionId, body: &Body<'_>, actions: &mut Vec<Action>) {
+        let following = self.is_following();
+        match body {
+            Body::Fetch { from } => self.fetch(session, *from, actions),
+            Body::Mark(mark) => self.mark(session, *mark, actions),
+            Body::Follow(follow) => self.follow(session, follow, actions),
+            Body::Batch(batch) if following => self.batch(session, batch, actions),
+            Body::Committed { lsn, digest } if following => {
+                self.note_committed(*lsn, actions);
+                if let (lsn, Some(digest)) = (*lsn, *digest) {
+                    actions.push(Action::CompareDigest { lsn, digest });
+                }
+            }
+            Body::ReadCheck { token } if following => {
+                let token = *token;
+                self.send(session, Body::ReadOk { token }, actions);
+            }
+            Body::Chunk {
+                file,
+                total_bytes,
+                offset,
+                bytes,
+            } if following => {
+                let piece = (*file, *total_bytes, *offset, *bytes);
+                self.chunk(session, piece, actions);
+            }
+            _ => {
+                let text = "that frame has no place at this point";
+                self.refuse(session, RefusalCode::Dialogue, text, actions);
+            }
+        }
+    }
+
+    fn hello(&mut self, session: SessionId, hello: &Hello, actions: &mut Vec<Action>) {
+        // A session that greets anew begins anew.
+        self.forget(session);
+        let own = &self.state.identity;
+        let versions = hello.version_min..=hello.version_max;
+        let trouble = if !(REPLICATION_VERSION_MIN..=REPLICATION_VERSION)
+            .rev()
+            .any(|v| versions.contains(&v))
+        {
+            Some((
+                RefusalCode::Version,
+                "no protocol version that both speak".to_owned(),
+            ))
+        } else if hello.cluster != own.cluster {
+            let text = format!("this is cluster {}", own.cluster);
+            Some((RefusalCode::Cluster, text))
+        } else if hello.incarnation == own.incarnation || hello.node == own.node {
+            let text = "that is this node itself".to_owned();
+            Some((RefusalCode::Cluster, text))
+        } else if hello.segment_bytes != own.segment_bytes {
+            let text = format!("segments here have {} bytes", own.segment_bytes);
+            Some((RefusalCode::SegmentBytes, text))
+        } else {
+            None
+        };
+        if let Some((code, text)) = trouble {
+            return self.refuse(session, code, &text, actions);
+        }
+        self.sessions.insert(
+            session,
+            Session {
+                purpose: hello.purpose,
+                node: hello.node,
+                incarnation: hello.incarnation,
+                site: hello.site,
+                client_address: hello.client_address.clone(),
+            },
+        );
+        let version = REPLICATION_VERSION.min(hello.version_max);
+        let welcome = self.welcome(version);
+        self.send(session, Body::Welcome(Box::new(welcome)), actions);
+    }
+
+    fn welcome(&self, version: u16) -> Welcome {
+        let (own, state) = (&self.state.identity, &self.state);
+        // Only what is on disk is told: the history ends with the durable tail.
+        let history = state.log.history.iter().copied();
+        Welcome {
+            version,
+            cluster: own.cluster,
+            node: own.node,
+            incarnation: own.incarnation,
+            site: own.site,
+            role: state.role,
+            segment_bytes: own.segment_bytes,
+            start_count: own.start_count,
+            granted_epoch: state.granted_epoch,
+            granted_opening: state.granted_opening,
+            tail: self.synced,
+            confirmed: state.log.confirmed,
+            in_sync: state.in_sync,
+            in_sync_lsn: state.in_sync_lsn,
+            uncertain: state.uncertain,
+            awaiting_operator: state.awaiting_operator,
+            history: history.filter(|e| e.base.lsn < self.synced.lsn).collect(),
+            client_address: own.client_address.clone(),
+        }
+    }
+
+    fn ping(&self, session: SessionId, nonce: u64, actions: &mut Vec<Action>) {
+        let pong = Body::Pong {
+            nonce,
+            durable: self.synced.lsn,
+            applied: self.state.applied,
+            syncing: self.syncing,
+        };
+        self.send(session, pong, actions);
+    }
+
+    fn seal(
+        &mut self,
+        session: SessionId,
+        epoch: Epoch,
+        opening: OpeningId,
+        actions: &mut Vec<Action>,
+    ) {
+        let granted = self.state.granted_epoch;
+        if epoch < granted {
+            return self.refuse_stranger(session, epoch, actions);
+        }
+        if epoch == granted && opening != self.state.granted_opening {
+            let text = format!(
+                "epoch {epoch} was granted to {}",
+                self.state.granted_opening
+            );
+            return self.refuse(session, RefusalCode::OtherOpening, &text, actions);
+        }
+        let own_opener = self.sessions.get(&session).is_some_and(|s| {
+            opening.node == s.node
+                && opening.incarnation == s.incarnation
+                && epoch.may_be_opened_by(s.site)
+        });
+        if !own_opener {
+            let text = format!("epoch {epoch} is not this opener's to open");
+            return self.refuse(session, RefusalCode::NotGranted, &text, actions);
+        }
+        self.cut_off_writer(session, epoch, actions);
+        let raises = epoch > granted;
+        let known = self.pending_grant.filter(|_| !raises);
+        self.pending_grant = Some(PendingGrant {
+            session,
+            // An equal grant that is not durable yet is waited for like the first time.
+            persisted: !raises && known.is_none_or(|p| p.persisted),
+            awaits_log: known.is_some_and(|p| p.awaits_log),
+        });
+        if raises {
+            self.raise(epoch, opening, actions);
+        }
+        self.answer_grant(actions);
+    }
+
+    /// ORDER: memory refuses the lower epochs before the disk is asked, and the opener is
+    /// answered after it.
+    fn raise(&mut self, epoch: Epoch, opening: OpeningId, actions: &mut Vec<Action>) {
+        self.state.granted_epoch = epoch;
+        self.state.granted_opening = opening;
+        if self.state.role == Role::Primary {
+            self.state.role = Role::Replica;
+            if let Some(pending) = &mut self.pending_grant {
+                pending.awaits_log = true;
+            }
+            actions.push(Action::StepDown { epoch });
+        }
+        actions.push(Action::PersistGrant { epoch, opening });
+    }
+
+    fn grant_persisted(&mut self, epoch: Epoch, actions: &mut Vec<Action>) {
+        if epoch != self.state.granted_epoch {
+            return;
+        }
+        if let Some(pending) = &mut self.pending_grant {
+            pending.persisted = true;
+        }
+        self.answer_grant(actions);
+    }
+
+    /// Answers a grant once it is durable, and the log and the mark that it tells of are too.
+    fn answer_grant(&mut self, actions: &mut Vec<Action>) {
+        let Some(pending) = self.pending_grant else {
+            return;
+        };
+        if !self.unsynced.is_empty() {
+            self.sync(actions);
+            return;
+        }
+        let busy = self.installing.is_some() || !self.pending_marks.is_empty();
+        if !pending.persisted || pending.awaits_log || busy || self.syncing {
+            return;
+        }
+        self.pending_grant = None;
+        if !self.sessions.contains_key(&pending.session) {
+            return;
+        }
+        self.incoming = None;
+        self.writer = Some(Writer {
+            session: pending.session,
+            history: Vec::new(),
+            stage: WriterStage::Sealed,
+            mark_turn: 0,
+            fetch: None,
+        });
+        let granted = Granted {
+            opening: self.state.granted_opening,
+            tail: self.synced,
+            confirmed: self.state.log.confirmed,
+            in_sync: self.state.in_sync,
+            in_sync_lsn: self.state.in_sync_lsn,
+            uncertain: self.state.uncertain,
+        };
+        self.send(pending.session, Body::Granted(granted), actions);
+    }
+
+    /// This node opens itself: whoever wrote here is cut off, also if its epoch is equal.
+    fn granted_here(&mut self, epoch: Epoch, opening: OpeningId, actions: &mut Vec<Action>) {
+        assert!(
+            epoch > self.state.granted_epoch
+                || (epoch == self.state.granted_epoch && opening == self.state.granted_opening),
+            "an own opening is above all that was granted"
+        );
+        if let Some(writer) = &self.writer {
+            let session = writer.session;
+            self.refuse_fenced(session, epoch, opening, actions);
+        }
+        if let Some(pending) = self.pending_grant.take() {
+            self.refuse_fenced(pending.session, epoch, opening, actions);
+        }
+        self.state.granted_epoch = epoch;
+        self.state.granted_opening = opening;
+        self.state.role = Role::Primary;
+        self.state.in_sync = false;
+    }
+
+    fn refuse_fenced(
+        &mut self,
+        session: SessionId,
+        epoch: Epoch,
+        opening: OpeningId,
+        actions: &mut Vec<Action>,
+    ) {
+        self.state.granted_epoch = self.state.granted_epoch.max(epoch);
+        self.state.granted_opening = opening;
+        let text = format!("epoch {epoch} was opened here");
+        self.refuse(session, RefusalCode::LowerEpoch, &text, actions);
+    }
+
+    fn cut_off_writer(&mut self, session: SessionId, epoch: Epoch, actions: &mut Vec<Action>) {
+        let former = [
+            self.writer.as_ref().map(|w| w.session),
+            self.pending_grant.as_ref().map(|p| p.session),
+        ];
+        for former in former.into_iter().flatten() {
+            if former != session {
+                self.forget(former);
+                let why = format!("epoch {epoch} was granted to a later session");
+                let session = former;
+                actions.push(Action::Close { session, why });
+            }
+        }
+        self.writer = None;
+    }
+
+    fn fetch(&mut self, session: SessionId, from: Lsn, actions: &mut Vec<Action>) {
+        let (to, epoch) = (self.synced, self.state.granted_epoch);
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        if from > to.lsn || writer.stage != WriterStage::Sealed {
+            let text = format!("nothing to fetch at lsn {from}: the log ends at {to}");
+            return self.refuse(session, RefusalCode::Dialogue, &text, actions);
+        }
+        writer.fetch = Some(to);
+        if from == to.lsn {
+            return self.log_sent(session, from, actions);
+        }
+        actions.push(Action::SendLog {
+            session,
+            from,
+            to: to.lsn,
+            epoch,
+        });
+    }
+
+    fn log_sent(&mut self, session: SessionId, lsn: Lsn, actions: &mut Vec<Action>) {
+        let epoch = self.state.granted_epoch;
+        let writer = self.writer.as_mut().filter(|w| w.session == session);
+        let Some(writer) = writer else {
+            return;
+        };
+        let Some(tail) = writer.fetch else {
+            return;
+        };
+        if lsn < tail.lsn {
+            return actions.push(Action::SendLog {
+                session,
+                from: lsn,
+                to: tail.lsn,
+                epoch,
+            });
+        }
+        writer.fetch = None;
+        self.send(session, Body::FetchEnd { tail }, actions);
+    }
+
+    fn follow(&mut self, session: SessionId, follow: &Follow, actions: &mut Vec<Action>) {
+        let stage = self.writer.as_ref().map(|w| w.stage);
+        if stage != Some(WriterStage::Sealed) {
+            // Asked again while it is being done.
+            return;
+        }
+        let last = follow.history.last();
+        let fits = follow.opening == self.state.granted_opening
+            && last.is_some_and(|e| {
+                e.epoch == self.state.granted_epoch && e.base.lsn < follow.tail.lsn
+            });
+        if !fits {
+            let text = "the history does not end with the granted epoch";
+            return self.refuse(session, RefusalCode::History, text, actions);
+        }
+        let mine = (&self.state.log.history[..], self.synced);
+        let theirs = (&follow.history[..], follow.tail);
+        let fork = match find_fork(self.state.identity.cluster, mine, theirs) {
+            Ok(fork) => fork.end,
+            Err(error) => {
+                let text = error.to_string();
+                return self.refuse(session, RefusalCode::History, &text, actions);
+            }
+        };
+        if let Some(writer) = &mut self.writer {
+            writer.history.clone_from(&follow.history);
+        }
+        if fork.lsn == self.synced.lsn {
+            self.start_following(session, actions);
+            return self.note_committed(follow.committed, actions);
+        }
+        let log = &self.state.log;
+        if log.may_have_answered_above(fork.lsn) || self.state.applied > fork.lsn {
+            self.state.awaiting_operator = true;
+            actions.push(Action::AwaitOperator { fork });
+            let text = format!(
+                "this log parts at {fork} and ends at {}; what would be cut may have been answered",
+                self.synced
+            );
+            return self.refuse(session, RefusalCode::DivergentAnswered, &text, actions);
+        }
+        self.state.in_sync = false;
+        if let Some(writer) = &mut self.writer {
+            writer.stage = WriterStage::Cutting;
+        }
+        actions.push(Action::Cut { to: fork });
+    }
+
+    fn cut_done(&mut self, log: Option<&crate::LocalLog>, actions: &mut Vec<Action>) {
+        if let Some(log) = log {
+            self.state.log = log.clone();
+            self.synced = log.tail;
+        }
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        let (session, stage) = (writer.session, writer.stage);
+        if stage != WriterStage::Cutting {
+            return;
+        }
+        if log.is_some() {
+            self.start_following(session, actions);
+        } else {
+            let text = "this log does not hold the common end; nothing was cut";
+            self.refuse(session, RefusalCode::History, text, actions);
+        }
+    }
+
+    fn start_following(&mut self, session: SessionId, actions: &mut Vec<Action>) {
+        if let Some(writer) = &mut self.writer {
+            writer.stage = WriterStage::Following;
+        }
+        self.state.awaiting_operator = false;
+        let address = self
+            .sessions
+            .get(&session)
+            .map(|s| s.client_address.clone());
+        actions.push(Action::Following {
+            epoch: self.state.granted_epoch,
+            opening: self.state.granted_opening,
+            client_address: address.unwrap_or_default(),
+        });
+        let tail = self.synced;
+        self.send(session, Body::Following { tail }, actions);
+    }
+
+    fn batch(&mut self, session: SessionId, batch: &WireBatch<'_>, actions: &mut Vec<Action>) {
+        let end = self.state.log.tail;
+        if batch.lsn < end.lsn {
+            // Sent twice; what is here was verified, and the ack says which chain it has.
+            return;
+        }
+        if batch.epoch > self.state.granted_epoch || self.installing.is_some() {
+            let text = "a batch has no place at this point";
+            return self.refuse(session, RefusalCode::Dialogue, text, actions);
+        }
+        let place = BatchPlace {
+            cluster: self.state.identity.cluster,
+            lsn: end.lsn,
+            epoch: end.epoch,
+            chain: end.chain,
+        };
+        let mut payload = Vec::new();
+        match self.unpacker.unpack(batch, &place, &mut payload) {
+            Ok(header) => {
+                self.appending = true;
+                let confirmed = header.confirmed();
+                let header = Box::new(header);
+                actions.push(Action::Append { header, payload });
+                self.state.log.confirmed = self.state.log.confirmed.max(confirmed);
+            }
+            Err(error) => {
+                // The writer goes on from the durable tail in its next session.
+                self.forget(session);
+                let why = error.to_string();
+                actions.push(Action::Close { session, why });
+            }
+        }
+    }
+
+    fn sync(&mut self, actions: &mut Vec<Action>) {
+        if !self.unsynced.is_empty() && !self.syncing {
+            self.syncing = true;
+            actions.push(Action::Sync);
+        }
+    }
+
+    /// ORDER: sync before ack; an ack promises bytes that survive power loss.
+    fn synced(&mut self, lsn: Lsn, actions: &mut Vec<Action>) {
+        self.syncing = false;
+        while self.unsynced.front().is_some_and(|t| t.lsn <= lsn) {
+            self.synced = self.unsynced.pop_front().unwrap_or(self.synced);
+        }
+        self.ack(actions);
+        self.apply(actions);
+        self.sync(actions);
+        self.answer_grant(actions);
+    }
+
+    fn ack(&mut self, actions: &mut Vec<Action>) {
+        let behind = self.state.log.confirmed.since(self.state.applied);
+        self.ack_held = behind > APPLY_LAG_BYTES_MAX;
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        if self.ack_held || writer.stage != WriterStage::Following {
+            return;
+        }
+        let body = Body::Ack {
+            tail: self.synced,
+            node: self.state.identity.node,
+            incarnation: self.state.identity.incarnation,
+        };
+        self.send(writer.session, body, actions);
+    }
+
+    fn note_committed(&mut self, lsn: Lsn, actions: &mut Vec<Action>) {
+        let log = &mut self.state.log;
+        log.confirmed = log.confirmed.max(lsn);
+        self.apply(actions);
+    }
+
+    /// Only what is committed and on this disk is applied.
+    fn apply(&mut self, actions: &mut Vec<Action>) {
+        let lsn = self.state.log.confirmed.min(self.synced.lsn);
+        if self.is_following() && lsn > self.apply_asked {
+            self.apply_asked = lsn;
+            actions.push(Action::ApplyTo { lsn });
+        }
+        if self.state.uncertain && self.is_following() && lsn == self.state.log.confirmed {
+            self.state.uncertain = false;
+            actions.push(Action::Vouched);
+        }
+    }
+
+    fn applied(&mut self, lsn: Lsn, digest: Digest, actions: &mut Vec<Action>) {
+        self.state.applied = lsn;
+        if self.ack_held {
+            self.ack(actions);
+        }
+        if let Some(writer) = &self.writer
+            && writer.stage == WriterStage::Following
+        {
+            self.send(writer.session, Body::Applied { lsn, digest }, actions);
+        }
+    }
+
+    fn mark(&mut self, session: SessionId, mark: Mark, actions: &mut Vec<Action>) {
+        let following = self.is_following();
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        if mark.turn <= writer.mark_turn {
+            return;
+        }
+        if mark.in_sync && (!following || mark.lsn > self.synced.lsn) {
+            let text = format!("this log ends at {}, before the mark", self.synced);
+            return self.refuse(session, RefusalCode::Dialogue, &text, actions);
+        }
+        writer.mark_turn = mark.turn;
+        self.pending_marks.push_back((session, mark));
+        actions.push(Action::PersistMark {
+            in_sync: mark.in_sync,
+            lsn: mark.lsn,
+        });
+    }
+
+    fn mark_persisted(&mut self, actions: &mut Vec<Action>) {
+        let Some((session, mark)) = self.pending_marks.pop_front() else {
+            return;
+        };
+        self.state.in_sync = mark.in_sync;
+        self.state.in_sync_lsn = mark.lsn;
+        if self.is_writer(session) {
+            self.send(session, Body::Marked(mark), actions);
+        }
+        self.answer_grant(actions);
+    }
+
+    fn is_writer(&self, session: SessionId) -> bool {
+        self.pending_grant.is_none() && self.writer.as_ref().is_some_and(|w| w.session == session)
+    }
+
+    /// A sender that is not the writer: of a lower epoch it is fenced, else out of turn.
+    fn refuse_stranger(&mut self, session: SessionId, epoch: Epoch, actions: &mut Vec<Action>) {
+        let granted = self.state.granted_epoch;
+        let (code, text) = if epoch < granted {
+            let text = format!("epoch {granted} was granted here; epoch {epoch} is fenced");
+            (RefusalCode::LowerEpoch, text)
+        } else {
+            let text = format!("epoch {epoch} has no standing in this session");
+            (RefusalCode::NotGranted, text)
+        };
+        self.refuse(session, code, &text, actions);
+    }
+
+    fn refuse(
+        &mut self,
+        session: SessionId,
+        code: RefusalCode,
+        text: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        let refused = Refused {
+            code,
+            granted_epoch: self.state.granted_epoch,
+            granted_opening: self.state.granted_opening,
+            text: text.to_owned(),
+        };
+        self.send(session, Body::Refused(refused), actions);
+        self.forget(session);
+        let why = text.to_owned();
+        actions.push(Action::Close { session, why });
+    }
+
+    /// The connection is gone or of no use: it is not heard again.
+    fn forget(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+        if self.writer.as_ref().is_some_and(|w| w.session == session) {
+            self.writer = None;
+            self.incoming = None;
+        }
+    }
+
+    fn send(&self, session: SessionId, body: Body<'static>, actions: &mut Vec<Action>) {
+        let epoch = self.state.granted_epoch;
+        let frame = Frame { epoch, body };
+        actions.push(Action::Send { session, frame });
+    }
+}

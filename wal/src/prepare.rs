@@ -1,0 +1,106 @@
+//! Segments made ahead of the tail, off the commit path.
+//!
+//! A prepared segment is a zeroed file under its final name; it survives restarts. A cut deletes
+//! all of them, and those that were on their way to the log are then out of date and dropped.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use kanjo_format::limits::PAGE_BYTES;
+
+use crate::device::LogDevice;
+use crate::error::LogError;
+use crate::log::Shared;
+use crate::raw::{Window, all_zero, check_raw_header, create_zeroed, open_file, publish, raw_path};
+
+/// Makes segments ahead; cloned to whatever thread does so.
+#[derive(Clone, Debug)]
+pub struct Preparer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A segment that is ready to be written; hand it to [`crate::Log::add_prepared`].
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) device: Arc<dyn LogDevice>,
+    pub(crate) generation: u64,
+}
+
+/// Which segment is made next.
+#[derive(Debug, Default)]
+pub(crate) struct PrepareState {
+    pub(crate) next: u64,
+    /// Grows with each cut.
+    pub(crate) generation: u64,
+}
+
+impl Preparer {
+    /// Makes, syncs, maps and populates the next segment that does not exist yet.
+    pub fn prepare(&self) -> Result<Prepared, LogError> {
+        self.shared.check_open()?;
+        let mut state = self
+            .shared
+            .preparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let prepared = self.shared.prepare(state.next, state.generation)?;
+        state.next += 1;
+        Ok(prepared)
+    }
+}
+
+impl Prepared {
+    /// The segment's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Shared {
+    /// Prepares segment `number`, or takes it as it is if it exists and is empty. The caller
+    /// holds `preparing`.
+    pub(crate) fn prepare(&self, number: u64, generation: u64) -> Result<Prepared, LogError> {
+        let path = raw_path(&self.log_path, number);
+        let exists = fs::exists(&path).map_err(LogError::io(&path, 0, "look for the file"))?;
+        if !exists {
+            let temporary = path.with_extension("seg.tmp");
+            create_zeroed(&temporary, &self.geometry, number)?;
+            publish(&temporary, &path)?;
+        }
+        let file = open_file(&path)?;
+        check_raw_header(&path, &file, &self.geometry, number)?;
+        if exists {
+            let file_bytes = self.geometry.raw_file_bytes();
+            let mut window = Window::new(&path, &file, file_bytes);
+            let mut at = PAGE_BYTES;
+            while at < file_bytes {
+                let len = (file_bytes - at).min(1 << 20);
+                if !all_zero(window.get(at, len as usize)?) {
+                    let lsn = self.geometry.first_lsn(number).advance(at - PAGE_BYTES);
+                    let what = "a segment that is not in use yet holds data";
+                    return Err(LogError::corruption(&path, at, lsn, what));
+                }
+                at += len;
+            }
+        }
+        let device = self
+            .devices
+            .open(
+                number,
+                file,
+                self.geometry.raw_file_bytes(),
+                PAGE_BYTES,
+                true,
+            )
+            .map_err(LogError::io(&path, 0, "map the file"))?;
+        Ok(Prepared {
+            number,
+            path,
+            device,
+            generation,
+        })
+    }
+}
