@@ -14,6 +14,7 @@
 
 pub(crate) mod book;
 pub(crate) mod damage;
+pub(crate) mod disk;
 pub(crate) mod journal;
 pub(crate) mod link;
 pub(crate) mod load;
@@ -27,7 +28,7 @@ pub(crate) use book::Book;
 pub(crate) use link::Link;
 pub(crate) use load::{Load, LoadOptions};
 pub(crate) use node::Node;
-pub(crate) use pair::{Pair, PairOptions};
+pub(crate) use pair::Pair;
 pub(crate) use random::Random;
 
 use std::time::Duration;

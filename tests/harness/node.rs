@@ -1,6 +1,6 @@
 //! One `kanjo start` process: its files, its life, its admin port.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use kanjo_node::admin::{self, Answer, Command as Ask, Condition, PromoteOptions};
 use kanjo_node::config::Config;
 use kanjo_node::status::{Promotion, Status};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use rustix::time::Timespec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, prlimit,
+};
 
 use super::PATIENCE;
 
@@ -117,6 +118,20 @@ impl Node {
         self.terminate();
         let status = self.wait();
         assert!(status.success(), "{} did not stop cleanly ({status})\n{}", self.name, self.last_words());
+    }
+
+    /// SIGINT only.
+    pub(crate) fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// SIGTERM, then SIGKILL to one that cannot end in time.
+    pub(crate) fn shut_down_or_kill(&mut self) {
+        self.terminate();
+        match self.wait_within(Duration::from_secs(5)) {
+            Some(status) => assert_eq!(status.signal(), None, "{} ({status})\n{}", self.name, self.last_words()),
+            None => self.kill(),
+        }
     }
 
     /// SIGSTOP, and waits until the process stands still.
@@ -265,6 +280,12 @@ impl Node {
         format!("--- {}: {}\n{}", self.name, self.log_path().display(), lines[from..].join("\n"))
     }
 
+    /// Lets the process write no file beyond this size, or lifts that again.
+    pub(crate) fn limit_file_size(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a child's limit can be set");
+    }
+
     /// Resident bytes of the process.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
@@ -301,9 +322,4 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// Syncs nothing, only makes sure that a file is there.
-pub(crate) fn touch(path: &Path) {
-    File::create(path).expect("a file can be made");
 }

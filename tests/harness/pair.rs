@@ -90,7 +90,16 @@ impl Pair {
 
     /// Makes node `i`'s data directory, with a new incarnation.
     pub(crate) fn format_node(&self, i: usize) {
-        format_directory(self.nodes[i].data_dir(), self.cluster, i + 1);
+        self.format_node_of(i, if i == 0 { "primary" } else { "replica" });
+    }
+
+    /// The same, to follow whatever it was before.
+    pub(crate) fn format_node_as_replica(&self, i: usize) {
+        self.format_node_of(i, "replica");
+    }
+
+    fn format_node_of(&self, i: usize, role: &str) {
+        format_directory(self.nodes[i].data_dir(), self.cluster, i + 1, role);
     }
 
     /// Starts both and waits until every commit is protected.
@@ -176,12 +185,12 @@ pub(crate) fn alone(reason: &str) -> PromoteOptions {
 }
 
 /// `kanjo format`: node 1 is site 1's and begins as primary, node 2 site 2's.
-pub(crate) fn format_directory(dir: &Path, cluster: u128, node: usize) {
+pub(crate) fn format_directory(dir: &Path, cluster: u128, node: usize, role: &str) {
     let cluster = format!("{cluster:032x}");
     let node = node.to_string();
     let dir = dir.to_str().expect("a plain path");
     let output = kanjo(&[
-        "format", "--dir", dir, "--cluster", &cluster, "--node", &node, "--site", &node,
+        "format", "--dir", dir, "--cluster", &cluster, "--node", &node, "--site", &node, "--role", role,
         "--segment-bytes", "2097152",
     ]);
     assert!(output.status.success(), "format failed: {}", said(&output));
