@@ -78,7 +78,8 @@ pub enum RestoreError {
 
 impl Ledger {
     /// The ledger as it is now, at the log's `tail`. Costs one reference a page, and later one
-    /// copy of each page that is written while the snapshot lives. Panics while a batch is being
+    /// copy of each page that is written while the snapshot lives. On the primary, memory is ahead
+    /// of what is committed: a file of it may be used only once `tail` is committed. Panics while a batch is being
     /// built or if `tail` is not where the ledger is, which only a bug can cause.
     pub fn snapshot(&self, cluster: ClusterId, tail: Tail) -> Snapshot {
         assert!(self.is_idle(), "a snapshot stands between batches");

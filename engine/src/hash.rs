@@ -41,11 +41,11 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash table in shards.
+/// A hash table in shards of unequal share: the largest takes twice what the smallest takes, so
+/// that they do not all grow at once, but one by one over a whole doubling.
 #[derive(Clone, Debug)]
 pub(crate) struct Sharded<T> {
     shards: Box<[HashTable<T>]>,
-    shift: u32,
 }
 
 impl<T: Clone> Sharded<T> {
@@ -54,13 +54,17 @@ impl<T: Clone> Sharded<T> {
         assert!((1..=16).contains(&shard_bits), "1 to 16 shard bits");
         Self {
             shards: vec![HashTable::new(); 1 << shard_bits].into_boxed_slice(),
-            // The top seven bits tell entries of a bucket apart; the shard takes those below.
-            shift: 57 - shard_bits,
         }
     }
 
+    /// With `u` the hash's middle bits as a fraction, shard `u + u(1-u)/3` of all: its density
+    /// runs from 3/4 to 3/2. The top seven bits are left to tell entries of a bucket apart, and
+    /// the low ones to choose the bucket.
     fn shard(&self, hash: u64) -> usize {
-        (hash >> self.shift) as usize & (self.shards.len() - 1)
+        const ONE: u64 = 1 << 25;
+        let u = hash >> 32 & (ONE - 1);
+        let bent = u + u * (ONE - u) / 3 / ONE;
+        (bent * self.shards.len() as u64 / ONE) as usize
     }
 
     pub(crate) fn find(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&T> {
@@ -84,5 +88,58 @@ impl<T: Clone> Sharded<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_take_unequal_shares_and_keep_what_they_are_given() {
+        let hasher = IdHasher::new(3);
+        let mut table: Sharded<u128> = Sharded::new(4);
+        for id in 0..16_000_u128 {
+            let hash = hasher.hash(id);
+            if let Entry::Vacant(vacant) = table.entry(hash, |e| *e == id, |e| hasher.hash(*e)) {
+                vacant.insert(id);
+            }
+        }
+        assert_eq!(table.len(), 16_000);
+        for id in 0..16_000 {
+            assert_eq!(table.find(hasher.hash(id), |e| *e == id), Some(&id));
+        }
+        let lengths: Vec<usize> = table.shards.iter().map(HashTable::len).collect();
+        assert!(lengths[0] > 600 && lengths[0] < 900, "{lengths:?}");
+        assert!(lengths[15] > 1_200 && lengths[15] < 1_600, "{lengths:?}");
+    }
+
+    #[test]
+    fn no_batch_pays_for_the_growth_of_the_whole_table() {
+        const BATCH: u128 = 8_192;
+        let hasher = IdHasher::new(3);
+        let mut table: Sharded<u64> = Sharded::new(10);
+        let mut worst = 0;
+        for batch in 0..100 {
+            let mut moved = 0;
+            for id in batch * BATCH..(batch + 1) * BATCH {
+                let hash = hasher.hash(id);
+                let shard = table.shard(hash);
+                let (before, length) = (table.shards[shard].capacity(), table.shards[shard].len());
+                if let Entry::Vacant(vacant) = table.entry(hash, |e| *e == hash, |e| *e) {
+                    vacant.insert(hash);
+                }
+                if table.shards[shard].capacity() != before {
+                    moved += length;
+                }
+            }
+            if batch >= 10 {
+                worst = worst.max(moved);
+            }
+        }
+        assert!(
+            worst < 3 * BATCH as usize,
+            "{worst} entries moved in one batch"
+        );
     }
 }

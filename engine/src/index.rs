@@ -29,7 +29,7 @@ impl RecordAt {
         assert!(lsn.get().is_multiple_of(PAGE_BYTES), "lsn off the page");
         assert!(lsn.get() < 1 << 61, "lsn beyond what a record can name");
         assert!(index < BATCH_RECORDS_MAX, "no batch has so many records");
-        Self(lsn.get() / PAGE_BYTES << INDEX_BITS | index as u64)
+        Self((lsn.get() / PAGE_BYTES) << INDEX_BITS | index as u64)
     }
 
     /// Where its batch stands.

@@ -204,8 +204,9 @@ impl Ledger {
         }
     }
 
-    /// Writes the batch's payload. The caller appends it and says so with
-    /// [`Self::batch_placed`].
+    /// Writes the batch's payload, in place of what `payload` held. The caller appends it and says
+    /// so with [`Self::batch_placed`]. Whether it fits its segment is decided before, by
+    /// [`OpenBatch::payload_bytes_max`]: a closed batch is not moved any more.
     pub fn close_batch(&mut self, open: OpenBatch, payload: &mut Vec<u8>) -> ClosedBatch {
         assert_eq!(self.phase, Phase::Open, "the batch is this ledger's");
         assert_eq!(

@@ -25,6 +25,9 @@ mod lookup;
 mod reign;
 mod totals;
 
+#[cfg(test)]
+mod tests;
+
 pub use apply::{ApplyError, RecordError};
 pub use batch::{ClosedBatch, OpenBatch};
 pub use checkpoint::{RestoreError, Restored, Snapshot};

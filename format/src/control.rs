@@ -20,6 +20,8 @@ use crate::record::Protection;
 pub const CONTROL_MAGIC: [u8; 4] = *b"KNJK";
 /// Version that this code writes.
 pub const CONTROL_VERSION: u16 = 1;
+/// Bytes of a slot that mean something; zeros follow to the page's end.
+pub const CONTROL_ROW_BYTES: usize = 256;
 /// Bytes of the control file.
 pub const CONTROL_FILE_BYTES: u64 = 2 * PAGE_BYTES;
 
@@ -77,7 +79,7 @@ struct ControlRow {
     crc: U32,
 }
 
-const _: () = assert!(size_of::<ControlRow>() == 256);
+const _: () = assert!(size_of::<ControlRow>() == CONTROL_ROW_BYTES);
 
 /// The control file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

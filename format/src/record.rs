@@ -370,4 +370,4 @@ const _: () = assert!(size_of::<AccountRow>() == 56);
 const _: () = assert!(size_of::<FailedRow>() == 24);
 const _: () = assert!(size_of::<MemberRow>() == 24);
 const _: () = assert!(size_of::<ReignRow>() == 312);
-const _: () = assert!(size_of::<ReignRow>() % 8 == 0);
+const _: () = assert!(size_of::<ReignRow>().is_multiple_of(8));

@@ -96,11 +96,16 @@ impl Condition {
         match self {
             Self::Serving => status.serving,
             Self::NotServing => !status.serving,
-            Self::Protected => status.role == "primary" && status.protection == "PROTECTED" && status.peer.connected,
+            Self::Protected => {
+                status.role == "primary"
+                    && status.protection == "PROTECTED"
+                    && status.peer.connected
+            }
             Self::InSync => status.role == "replica" && status.in_sync,
             Self::Replica => status.role == "replica",
             Self::Idle => {
-                let flushed = status.tail_lsn == status.committed_lsn && status.applied_lsn == status.tail_lsn;
+                let flushed = status.tail_lsn == status.committed_lsn
+                    && status.applied_lsn == status.tail_lsn;
                 flushed && status.requests_outstanding == 0
             }
         }
@@ -111,18 +116,32 @@ impl Condition {
 pub fn ask(address: &str, command: &Command, timeout: Duration) -> Result<Answer, NodeError> {
     let failed = |what: &'static str| {
         let address = address.to_owned();
-        move |source| NodeError::Admin { address, what, source }
+        move |source| NodeError::Admin {
+            address,
+            what,
+            source,
+        }
     };
     let target = crate::config::resolve("admin address", address)?;
     let mut stream = TcpStream::connect_timeout(&target, timeout).map_err(failed("connect to"))?;
-    stream.set_read_timeout(Some(timeout)).map_err(failed("set a time-out for"))?;
+    stream
+        .set_read_timeout(Some(timeout))
+        .map_err(failed("set a time-out for"))?;
     let mut line = serde_json::to_string(command).expect("a command is plain data");
     line.push('\n');
-    stream.write_all(line.as_bytes()).map_err(failed("write to"))?;
+    stream
+        .write_all(line.as_bytes())
+        .map_err(failed("write to"))?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(failed("read from"))?;
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(failed("read from"))?;
     serde_json::from_str(&answer).map_err(|error| NodeError::AdminAnswer {
         address: address.to_owned(),
-        message: if answer.is_empty() { "the connection was closed".to_owned() } else { error.to_string() },
+        message: if answer.is_empty() {
+            "the connection was closed".to_owned()
+        } else {
+            error.to_string()
+        },
     })
 }

@@ -8,7 +8,9 @@ use crate::error::NodeError;
 
 /// The wall clock in nanoseconds.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::new(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
@@ -22,7 +24,11 @@ pub(crate) struct ClockCheck {
 
 impl ClockCheck {
     pub(crate) fn new(bound_ms: u64) -> Self {
-        Self { bound: Duration::from_millis(bound_ms), wall: now(), steady: Instant::now() }
+        Self {
+            bound: Duration::from_millis(bound_ms),
+            wall: now(),
+            steady: Instant::now(),
+        }
     }
 
     /// Refuses to open an epoch while the clock is behind log time by more than the bound.
@@ -44,7 +50,11 @@ impl ClockCheck {
         let went = Duration::from_nanos(wall.get().abs_diff(self.wall.get()));
         let backwards = wall < self.wall;
         let should = steady.duration_since(self.steady);
-        let off = if backwards { went + should } else { went.abs_diff(should) };
+        let off = if backwards {
+            went + should
+        } else {
+            went.abs_diff(should)
+        };
         if off > self.bound {
             return Err(NodeError::NeedsOperator(format!(
                 "this machine's clock jumped by {} s, more than clock_bound_ms allows; nothing was written with that time. Set the clock right and start again",

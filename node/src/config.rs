@@ -94,7 +94,13 @@ const fn default_clock_bound_ms() -> u64 {
 
 impl Config {
     /// A configuration with every optional key at its default.
-    pub fn new(data_dir: PathBuf, client: &str, replication: &str, admin: &str, peer: &str) -> Self {
+    pub fn new(
+        data_dir: PathBuf,
+        client: &str,
+        replication: &str,
+        admin: &str,
+        peer: &str,
+    ) -> Self {
         Self {
             data_dir,
             client_listen: client.to_owned(),
@@ -117,8 +123,14 @@ impl Config {
 
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, NodeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| NodeError::ConfigRead { path: path.to_owned(), source })?;
-        let mut config: Self = toml::from_str(&text).map_err(|source| NodeError::ConfigSyntax { path: path.to_owned(), message: source.to_string().trim_end().to_owned() })?;
+        let text = std::fs::read_to_string(path).map_err(|source| NodeError::ConfigRead {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| NodeError::ConfigSyntax {
+            path: path.to_owned(),
+            message: source.to_string().trim_end().to_owned(),
+        })?;
         if config.data_dir.is_relative() {
             let base = path.parent().unwrap_or(Path::new("."));
             config.data_dir = base.join(&config.data_dir);
@@ -133,27 +145,53 @@ impl Config {
         for (key, address) in self.listen_addresses() {
             let resolved = resolve(key, address)?;
             if !resolved.ip().is_loopback() && !self.insecure_listen {
-                return refuse(key, format!("{address} is not a loopback address and nothing is encrypted yet; set insecure_listen = true to accept that"));
+                return refuse(
+                    key,
+                    format!(
+                        "{address} is not a loopback address and nothing is encrypted yet; set insecure_listen = true to accept that"
+                    ),
+                );
             }
         }
         if !(10..=60_000).contains(&self.heartbeat_ms) {
-            return refuse("heartbeat_ms", format!("{} is not within 10 to 60000", self.heartbeat_ms));
+            return refuse(
+                "heartbeat_ms",
+                format!("{} is not within 10 to 60000", self.heartbeat_ms),
+            );
         }
         if self.peer_timeout_ms < 2 * self.heartbeat_ms {
-            return refuse("peer_timeout_ms", format!("{} is less than two heartbeats of {}", self.peer_timeout_ms, self.heartbeat_ms));
+            return refuse(
+                "peer_timeout_ms",
+                format!(
+                    "{} is less than two heartbeats of {}",
+                    self.peer_timeout_ms, self.heartbeat_ms
+                ),
+            );
         }
         if !(1..=22).contains(&self.seal_level) {
-            return refuse("seal_level", format!("{} is not within 1 to 22", self.seal_level));
+            return refuse(
+                "seal_level",
+                format!("{} is not within 1 to 22", self.seal_level),
+            );
         }
         let most = kanjo_format::limits::CLIENT_CONNECTIONS_MAX;
         if self.client_connections == 0 || self.client_connections > most {
-            return refuse("client_connections", format!("{} is not within 1 to {most}", self.client_connections));
+            return refuse(
+                "client_connections",
+                format!("{} is not within 1 to {most}", self.client_connections),
+            );
         }
         if self.default_deadline_ms == 0 {
-            return refuse("default_deadline_ms", "0 would hold requests for ever".to_owned());
+            return refuse(
+                "default_deadline_ms",
+                "0 would hold requests for ever".to_owned(),
+            );
         }
         if self.checkpoint_every_bytes < 1 << 20 {
-            return refuse("checkpoint_every_bytes", format!("{} is less than 1 MiB", self.checkpoint_every_bytes));
+            return refuse(
+                "checkpoint_every_bytes",
+                format!("{} is less than 1 MiB", self.checkpoint_every_bytes),
+            );
         }
         Ok(())
     }
@@ -188,7 +226,13 @@ mod tests {
     use super::*;
 
     fn sample() -> Config {
-        Config::new("d".into(), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4")
+        Config::new(
+            "d".into(),
+            "127.0.0.1:1",
+            "127.0.0.1:2",
+            "127.0.0.1:3",
+            "127.0.0.1:4",
+        )
     }
 
     #[test]
@@ -203,7 +247,13 @@ mod tests {
     fn a_port_beyond_loopback_needs_the_insecure_word() {
         let mut config = sample();
         config.client_listen = "0.0.0.0:7000".into();
-        assert!(config.check().unwrap_err().to_string().contains("insecure_listen"));
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("insecure_listen")
+        );
         config.insecure_listen = true;
         config.check().unwrap();
     }

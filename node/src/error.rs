@@ -57,7 +57,9 @@ pub enum NodeError {
     #[error(transparent)]
     Log(#[from] kanjo_wal::LogError),
     /// A batch of the log does not fit the ledger.
-    #[error("the batch at lsn {lsn} does not fit the ledger: {source}; the log is damaged or was written by a faulty program: stop using this directory and promote or copy the other node's")]
+    #[error(
+        "the batch at lsn {lsn} does not fit the ledger: {source}; the log is damaged or was written by a faulty program: stop using this directory and promote or copy the other node's"
+    )]
     Apply {
         /// Which batch.
         lsn: Lsn,
@@ -68,7 +70,9 @@ pub enum NodeError {
     #[error(transparent)]
     History(#[from] kanjo_engine::HistoryError),
     /// Two nodes hold different ledgers at the same position.
-    #[error("the ledgers differ at lsn {lsn}: digest {mine} here, {theirs} on the primary; keep both directories and compare them with `kanjo log dump`")]
+    #[error(
+        "the ledgers differ at lsn {lsn}: digest {mine} here, {theirs} on the primary; keep both directories and compare them with `kanjo log dump`"
+    )]
     DigestDiffers {
         /// Where.
         lsn: Lsn,

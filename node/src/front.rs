@@ -93,6 +93,7 @@ pub(crate) struct Front {
     queue: RefCell<VecDeque<Request>>,
     outstanding_bytes: Cell<usize>,
     outstanding: Cell<u64>,
+    queued_events: Cell<usize>,
     dirty: RefCell<Vec<u64>>,
     door: RefCell<Door>,
     identity: Cell<Identity>,
@@ -102,13 +103,18 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(identity: Identity, connections_max: usize, default_deadline: Duration) -> Rc<Self> {
+    pub(crate) fn new(
+        identity: Identity,
+        connections_max: usize,
+        default_deadline: Duration,
+    ) -> Rc<Self> {
         Rc::new(Self {
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             queue: RefCell::default(),
             outstanding_bytes: Cell::new(0),
             outstanding: Cell::new(0),
+            queued_events: Cell::new(0),
             dirty: RefCell::default(),
             door: RefCell::new(Door::Closed(Outcome::NotPrimary, String::new())),
             identity: Cell::new(identity),
@@ -148,11 +154,14 @@ impl Front {
             Door::Open => Vec::new(),
             Door::Closed(..) => self.queue.borrow_mut().drain(..).collect(),
             Door::ReadsOnly(_) => {
-                let (writes, reads) = self.queue.borrow_mut().drain(..).partition(|r| is_write(r.kind));
-                *self.queue.borrow_mut() = reads;
+                let all: Vec<Request> = self.queue.borrow_mut().drain(..).collect();
+                let (writes, reads): (Vec<_>, Vec<_>) =
+                    all.into_iter().partition(|r| is_write(r.kind));
+                *self.queue.borrow_mut() = reads.into();
                 writes
             }
         };
+        self.count_queue(&self.queue.borrow());
         let (outcome, text) = match &door {
             Door::Closed(outcome, text) => (*outcome, text.clone()),
             Door::Open | Door::ReadsOnly(_) => (Outcome::Overloaded, String::new()),
@@ -164,29 +173,47 @@ impl Front {
         self.flush();
     }
 
-    pub(crate) fn set_identity(&self, epoch: Epoch, primary: bool) {
-        self.identity.set(Identity { epoch, primary, ..self.identity.get() });
+    /// The same, if it is not so already.
+    pub(crate) fn set_door_if_changed(&self, door: Door) {
+        if *self.door.borrow() != door {
+            self.set_door(door);
+        }
     }
 
-    /// Waits until a request is in the queue.
+    pub(crate) fn set_identity(&self, epoch: Epoch, primary: bool) {
+        self.identity.set(Identity {
+            epoch,
+            primary,
+            ..self.identity.get()
+        });
+    }
+
+    /// Waits until a request has come since the last call.
     pub(crate) async fn arrived(&self) {
-        if self.queue.borrow().is_empty() {
-            self.arrived.notified().await;
-        }
+        self.arrived.notified().await;
     }
 
     pub(crate) fn queue_is_empty(&self) -> bool {
         self.queue.borrow().is_empty()
     }
 
-    pub(crate) fn queued_events(&self) -> usize {
-        self.queue.borrow().iter().map(|r| r.count as usize).sum()
+    /// Events of all requests in the queue.
+    pub(crate) const fn queued_events(&self) -> usize {
+        self.queued_events.get()
     }
 
     /// Takes the first request if `fits` accepts it.
     pub(crate) fn take(&self, fits: impl FnOnce(&Request) -> bool) -> Option<Request> {
         let mut queue = self.queue.borrow_mut();
-        if fits(queue.front()?) { queue.pop_front() } else { None }
+        if !fits(queue.front()?) {
+            return None;
+        }
+        let taken = queue.pop_front();
+        if let Some(request) = &taken {
+            self.queued_events
+                .set(self.queued_events.get() - request.count as usize);
+        }
+        taken
     }
 
     /// Answers `Overloaded` to requests that were not executed by their deadline: nothing was
@@ -200,20 +227,35 @@ impl Front {
             }
             !expired
         });
+        self.count_queue(&self.queue.borrow());
         for ticket in late {
-            self.answer(ticket, Outcome::Overloaded, 0, b"not executed before its deadline; nothing was done");
+            self.answer(
+                ticket,
+                Outcome::Overloaded,
+                0,
+                b"not executed before its deadline; nothing was done",
+            );
         }
     }
 
     /// Puts a reply into its connection's buffer; [`Self::flush`] sends it.
     pub(crate) fn answer(&self, ticket: Ticket, outcome: Outcome, count: u32, body: &[u8]) {
-        self.outstanding_bytes.set(self.outstanding_bytes.get() - ticket.bytes);
+        self.outstanding_bytes
+            .set(self.outstanding_bytes.get() - ticket.bytes);
         self.outstanding.set(self.outstanding.get() - 1);
         let Some(connection) = self.connections.borrow().get(&ticket.connection).cloned() else {
             return;
         };
         connection.outstanding.set(connection.outstanding.get() - 1);
-        self.put(ticket.connection, &connection, ticket.request, ticket.kind, outcome, count, body);
+        self.put(
+            ticket.connection,
+            &connection,
+            ticket.request,
+            ticket.kind,
+            outcome,
+            count,
+            body,
+        );
     }
 
     /// Writes all buffered replies as far as the sockets take them.
@@ -237,10 +279,27 @@ impl Front {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
-    fn put(&self, id: u64, connection: &Connection, request: u64, kind: FrameKind, outcome: Outcome, count: u32, body: &[u8]) {
+    fn put(
+        &self,
+        id: u64,
+        connection: &Connection,
+        request: u64,
+        kind: FrameKind,
+        outcome: Outcome,
+        count: u32,
+        body: &[u8],
+    ) {
         let mut out = connection.out.borrow_mut();
         let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + 4);
-        Frame { kind, outcome, request, deadline_ms: 0, count, body }.encode(&mut frame);
+        Frame {
+            kind,
+            outcome,
+            request,
+            deadline_ms: 0,
+            count,
+            body,
+        }
+        .encode(&mut frame);
         if out.is_empty() {
             self.dirty.borrow_mut().push(id);
         }
@@ -248,6 +307,11 @@ impl Front {
         if out.len() > UNREAD_REPLY_BYTES_MAX {
             connection.close();
         }
+    }
+
+    fn count_queue(&self, queue: &VecDeque<Request>) {
+        self.queued_events
+            .set(queue.iter().map(|r| r.count as usize).sum());
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream) -> io::Result<()> {
@@ -262,7 +326,9 @@ impl Front {
             poke: Notify::new(),
             closed: Cell::new(false),
         });
-        self.connections.borrow_mut().insert(id, Rc::clone(&connection));
+        self.connections
+            .borrow_mut()
+            .insert(id, Rc::clone(&connection));
         let outcome = self.converse(id, &connection).await;
         self.connections.borrow_mut().remove(&id);
         outcome
@@ -279,7 +345,9 @@ impl Front {
                 }
             }
         });
-        let hello = hello.await.map_err(|_| io::Error::other("no hello within five seconds"))??;
+        let hello = hello
+            .await
+            .map_err(|_| io::Error::other("no hello within five seconds"))??;
         self.welcome(id, connection, &hello)?;
         loop {
             while let Some(frame) = codec.decode(&mut buffer)? {
@@ -293,7 +361,15 @@ impl Front {
     fn welcome(&self, id: u64, connection: &Connection, hello: &[u8]) -> io::Result<()> {
         let frame = Frame::decode(hello).map_err(io::Error::other)?;
         let refuse = |why: String| -> io::Result<()> {
-            self.put(id, connection, frame.request, FrameKind::Welcome, Outcome::Malformed, 0, why.as_bytes());
+            self.put(
+                id,
+                connection,
+                frame.request,
+                FrameKind::Welcome,
+                Outcome::Malformed,
+                0,
+                why.as_bytes(),
+            );
             self.flush();
             Err(io::Error::other(why))
         };
@@ -303,10 +379,17 @@ impl Front {
         };
         let identity = self.identity.get();
         if body.cluster.get() != 0 && body.cluster.get() != identity.cluster.get() {
-            return refuse(format!("this node belongs to cluster {}, not to {:032x}", identity.cluster, body.cluster.get()));
+            return refuse(format!(
+                "this node belongs to cluster {}, not to {:032x}",
+                identity.cluster,
+                body.cluster.get()
+            ));
         }
         if !(body.version_min.get()..=body.version_max.get()).contains(&CLIENT_VERSION) {
-            return refuse(format!("this node speaks protocol version {CLIENT_VERSION}, the client {} to {}", body.version_min, body.version_max));
+            return refuse(format!(
+                "this node speaks protocol version {CLIENT_VERSION}, the client {} to {}",
+                body.version_min, body.version_max
+            ));
         }
         let welcome = WelcomeBody {
             cluster: identity.cluster.get().into(),
@@ -315,7 +398,15 @@ impl Front {
             primary: identity.primary.into(),
             reserved: [0; 3],
         };
-        self.put(id, connection, frame.request, FrameKind::Welcome, Outcome::Done, 1, welcome.as_bytes());
+        self.put(
+            id,
+            connection,
+            frame.request,
+            FrameKind::Welcome,
+            Outcome::Done,
+            1,
+            welcome.as_bytes(),
+        );
         self.flush();
         Ok(())
     }
@@ -324,12 +415,30 @@ impl Front {
         let frame = match Frame::decode(&bytes) {
             Ok(frame) => frame,
             Err(error) => {
-                self.put(id, connection, 0, FrameKind::Welcome, Outcome::Malformed, 0, error.to_string().as_bytes());
+                self.put(
+                    id,
+                    connection,
+                    0,
+                    FrameKind::Welcome,
+                    Outcome::Malformed,
+                    0,
+                    error.to_string().as_bytes(),
+                );
                 self.flush();
                 return Err(io::Error::other(error));
             }
         };
-        let reply = |outcome, text: &str| self.put(id, connection, frame.request, frame.kind, outcome, 0, text.as_bytes());
+        let reply = |outcome, text: &str| {
+            self.put(
+                id,
+                connection,
+                frame.request,
+                frame.kind,
+                outcome,
+                0,
+                text.as_bytes(),
+            )
+        };
         if matches!(frame.kind, FrameKind::Hello | FrameKind::Welcome) {
             reply(Outcome::Malformed, "a handshake frame after the handshake");
             return Ok(());
@@ -351,11 +460,17 @@ impl Front {
             Door::ReadsOnly(_) => {}
         }
         if connection.outstanding.get() >= CONNECTION_REQUESTS_MAX {
-            reply(Outcome::Overloaded, "too many requests outstanding on this connection");
+            reply(
+                Outcome::Overloaded,
+                "too many requests outstanding on this connection",
+            );
             return Ok(());
         }
         if self.outstanding_bytes.get() + bytes.len() > QUEUED_REQUEST_BYTES_MAX {
-            reply(Outcome::Overloaded, "too many bytes of requests outstanding on this node");
+            reply(
+                Outcome::Overloaded,
+                "too many bytes of requests outstanding on this node",
+            );
             return Ok(());
         }
         let patience = match frame.deadline_ms {
@@ -370,11 +485,19 @@ impl Front {
             deadline: Instant::now() + patience,
         };
         let (kind, count) = (frame.kind, frame.count);
-        self.outstanding_bytes.set(self.outstanding_bytes.get() + bytes.len());
+        self.outstanding_bytes
+            .set(self.outstanding_bytes.get() + bytes.len());
         self.outstanding.set(self.outstanding.get() + 1);
         connection.outstanding.set(connection.outstanding.get() + 1);
         let rows = bytes.slice(FRAME_HEADER_BYTES..);
-        self.queue.borrow_mut().push_back(Request { ticket, kind, rows, count });
+        self.queued_events
+            .set(self.queued_events.get() + count as usize);
+        self.queue.borrow_mut().push_back(Request {
+            ticket,
+            kind,
+            rows,
+            count,
+        });
         self.arrived.notify_one();
         Ok(())
     }
@@ -387,7 +510,11 @@ impl Connection {
             if self.closed.get() {
                 return Err(io::Error::other("the client does not read its replies"));
             }
-            let interest = if self.out.borrow().is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            let interest = if self.out.borrow().is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
             let ready = tokio::select! {
                 ready = self.stream.ready(interest) => ready?,
                 () = self.poke.notified() => continue,
@@ -398,7 +525,12 @@ impl Connection {
             if ready.is_readable() {
                 buffer.reserve(READ_BYTES);
                 match self.stream.try_read_buf(buffer) {
-                    Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the client")),
+                    Ok(0) => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::UnexpectedEof,
+                            "closed by the client",
+                        ));
+                    }
                     Ok(_) => return Ok(()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),

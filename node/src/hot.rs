@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
 use kanjo_format::control::Control;
+use kanjo_format::segment::SegmentForm;
 use kanjo_format::{Lsn, Tail};
-use kanjo_wal::{LogError, SegmentForm};
+use kanjo_shipper::Identity;
+use kanjo_wal::LogError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Answer, Command, Condition};
@@ -90,6 +92,8 @@ pub(crate) struct Hot {
     checkpoint: Option<(Box<Snapshot>, Lsn)>,
     checkpointing: bool,
     free_disk_bytes: u64,
+    /// What this disk has, as last asked for.
+    durable: Tail,
 }
 
 /// What the server hands to a new hot thread.
@@ -101,16 +105,31 @@ pub(crate) struct Ports {
 }
 
 impl Hot {
-    pub(crate) fn new(config: Config, store: Store, front: Rc<Front>, ports: Ports) -> Result<Self, NodeError> {
-        let thread = |source| NodeError::System { what: "start a thread", source };
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        front: Rc<Front>,
+        ports: Ports,
+    ) -> Result<Self, NodeError> {
+        let thread = |source| NodeError::System {
+            what: "start a thread",
+            source,
+        };
         let sync = SyncThread::start(store.syncer.clone()).map_err(thread)?;
         let jobs = JobThread::start().map_err(thread)?;
         let now = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let last_checkpoint = store.dir.checkpoints()?.iter().map(|(lsn, _)| *lsn).max().unwrap_or(Lsn::ZERO);
+        let last_checkpoint = store
+            .dir
+            .checkpoints()?
+            .iter()
+            .map(|(lsn, _)| *lsn)
+            .max()
+            .unwrap_or(Lsn::ZERO);
         Ok(Self {
             free_disk_bytes: store.dir.free_bytes()?,
+            durable: store.log.tail(),
             marked: store.dir.control().durable.lsn,
             seen_tail: store.log.tail().lsn,
             config,
@@ -140,10 +159,15 @@ impl Hot {
     }
 
     /// Looks at everything that is done off the commit path. `committed` bounds what is derived.
-    pub(crate) fn housekeep(&mut self, committed: Lsn, durable: Tail) -> Result<(), NodeError> {
+    pub(crate) fn housekeep(&mut self, committed: Lsn) -> Result<(), NodeError> {
         let now = Instant::now();
-        self.shared.durable.store(durable.lsn.get(), Ordering::Relaxed);
-        self.shared.applied.store(self.store.applied().lsn.get(), Ordering::Relaxed);
+        let durable = self.durable;
+        self.shared
+            .durable
+            .store(durable.lsn.get(), Ordering::Relaxed);
+        self.shared
+            .applied
+            .store(self.store.applied().lsn.get(), Ordering::Relaxed);
         if self.store.log.tail().lsn != self.seen_tail {
             self.seen_tail = self.store.log.tail().lsn;
             self.last_growth = now;
@@ -159,6 +183,25 @@ impl Hot {
         self.seal_next(committed);
         self.checkpoint_if_due(committed);
         Ok(())
+    }
+
+    /// This disk has everything up to `tail`.
+    pub(crate) fn note_durable(&mut self, tail: Tail) {
+        self.durable = tail;
+    }
+
+    /// Who this node is, in every handshake.
+    pub(crate) fn identity(&self) -> Identity {
+        let control = self.store.dir.control();
+        Identity {
+            cluster: control.cluster,
+            node: control.node,
+            incarnation: control.incarnation,
+            site: control.site,
+            segment_bytes: control.segment_bytes,
+            start_count: control.start_count,
+            client_address: self.config.client_listen.clone(),
+        }
     }
 
     fn mark_if_due(&mut self, now: Instant, committed: Lsn, durable: Tail) {
@@ -180,7 +223,8 @@ impl Hot {
 
     /// Writes a change into the control file, beside the hot path.
     pub(crate) fn mark(&self, change: ControlChange) {
-        self.jobs.submit(Job::Mark(Arc::clone(&self.store.dir), change));
+        self.jobs
+            .submit(Job::Mark(Arc::clone(&self.store.dir), change));
     }
 
     fn prepare_ahead(&mut self) {
@@ -202,7 +246,11 @@ impl Hot {
         });
         if let Some(segment) = next {
             self.sealing = true;
-            self.jobs.submit(Job::Seal(self.store.log.sealer(), segment.number, self.config.seal_level));
+            self.jobs.submit(Job::Seal(
+                self.store.log.sealer(),
+                segment.number,
+                self.config.seal_level,
+            ));
         }
     }
 
@@ -216,7 +264,8 @@ impl Hot {
         if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
             self.checkpointing = true;
             self.last_checkpoint = lsn;
-            self.jobs.submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
+            self.jobs
+                .submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
         }
     }
 
@@ -241,7 +290,9 @@ impl Hot {
                 self.sealing = false;
                 match outcome {
                     Ok(_) => self.counters.sealed_segments += 1,
-                    Err(error @ LogError::Io { .. }) => tracing::warn!(number, %error, "cannot seal a segment"),
+                    Err(error @ LogError::Io { .. }) => {
+                        tracing::warn!(number, %error, "cannot seal a segment")
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -282,16 +333,29 @@ impl Hot {
     }
 
     /// Answers the commands that are alike in every role; gives back the others.
-    pub(crate) fn common_command(&mut self, request: AdminRequest, standing: &Standing) -> Option<AdminRequest> {
+    pub(crate) fn common_command(
+        &mut self,
+        request: AdminRequest,
+        standing: &Standing,
+    ) -> Option<AdminRequest> {
         match request.command {
             Command::Status => {
                 // The asker may have gone away.
-                let _ = request.answer.send(Answer::Status(Box::new(self.status(standing))));
+                let _ = request
+                    .answer
+                    .send(Answer::Status(Box::new(self.status(standing))));
                 None
             }
-            Command::Await { condition, timeout_ms } => {
+            Command::Await {
+                condition,
+                timeout_ms,
+            } => {
                 let until = Instant::now() + Duration::from_millis(timeout_ms);
-                self.waiters.push(Waiter { condition, until, answer: request.answer });
+                self.waiters.push(Waiter {
+                    condition,
+                    until,
+                    answer: request.answer,
+                });
                 self.serve_waiters(standing);
                 None
             }
@@ -354,7 +418,11 @@ pub(crate) fn unprotected(ledger: &kanjo_engine::Ledger) -> Unprotected {
     let unprotected = &ledger.reign().unprotected;
     Unprotected {
         count: unprotected.count,
-        amounts: unprotected.amounts.iter().map(|(ledger, amount)| (ledger.get(), amount.to_string())).collect(),
+        amounts: unprotected
+            .amounts
+            .iter()
+            .map(|(ledger, amount)| (ledger.get(), amount.to_string()))
+            .collect(),
     }
 }
 
@@ -367,7 +435,11 @@ pub(crate) fn trial_balance(ledger: &kanjo_engine::Ledger) -> Vec<LedgerStatus> 
             ledger: totals.ledger.get(),
             debits: totals.debits.to_string(),
             credits: totals.credits.to_string(),
-            difference: if totals.is_balanced() { "0".to_owned() } else { format!("{} - {}", totals.debits, totals.credits) },
+            difference: if totals.is_balanced() {
+                "0".to_owned()
+            } else {
+                format!("{} - {}", totals.debits, totals.credits)
+            },
         })
         .collect()
 }

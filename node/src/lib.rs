@@ -1,1 +1,36 @@
-//! stub
+//! The server: the only place where log, ledger and shipping meet.
+//!
+//! ```text
+//! main thread  admin port, first frame of replication connections, heartbeats
+//! hot thread   client port, execution, append, shipping or following, replies
+//! sync thread  one sync of the log at a time
+//! job thread   segments ahead, sealing, checkpoints, marks
+//! ```
+//!
+//! The hot thread owns all state; the others get values and give values back. It must never
+//! answer what is not committed, nor serve in an epoch that it has not opened.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod clock;
+mod config;
+mod dial;
+mod error;
+mod following;
+mod front;
+mod hot;
+mod link;
+mod node;
+mod opening;
+mod promotion;
+mod quarantine;
+mod reign;
+mod server;
+pub mod status;
+mod store;
+mod threads;
+
+pub use config::{Config, Device};
+pub use error::NodeError;
+pub use promotion::promote_stopped;
+pub use server::run;

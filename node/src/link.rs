@@ -1,8 +1,9 @@
 //! One connection to the other node: whole frames in, whole frames out, nothing blocks.
 
 use std::io;
+use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -24,13 +25,32 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, codec: codec(), input: BytesMut::new(), output: Vec::new(), written: 0 })
+        Ok(Self {
+            stream,
+            codec: codec(),
+            input: BytesMut::new(),
+            output: Vec::new(),
+            written: 0,
+        })
     }
 
     /// Waits until the socket can be read, or written if something waits to be.
     pub(crate) async fn ready(&self) -> io::Result<()> {
-        let interest = if self.has_output() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let interest = if self.has_output() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
         self.stream.ready(interest).await.map(drop)
+    }
+
+    /// The same for a caller that watches several.
+    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let readable = self.stream.poll_read_ready(context);
+        if readable.is_ready() || !self.has_output() {
+            return readable;
+        }
+        self.stream.poll_write_ready(context)
     }
 
     /// The next whole frame, without its length. `None` when no more has arrived.
@@ -41,7 +61,12 @@ impl Link {
             }
             self.input.reserve(READ_BYTES);
             match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")),
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "closed by the peer",
+                    ));
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
@@ -90,10 +115,4 @@ pub(crate) fn codec() -> LengthDelimitedCodec {
         .length_field_length(4)
         .max_frame_length(REPLICATION_FRAME_BYTES_MAX)
         .new_codec()
-}
-
-/// Cuts a frame's body off its bytes without a copy.
-pub(crate) fn skip(mut frame: BytesMut, bytes: usize) -> BytesMut {
-    frame.advance(bytes);
-    frame
 }

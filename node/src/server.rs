@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
-use kanjo_format::replication::{Frame, Purpose};
+use kanjo_format::replication::{Body, Frame, Purpose};
+use kanjo_format::{Epoch, Lsn};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -38,6 +39,24 @@ pub(crate) struct Shared {
     pub(crate) applied: AtomicU64,
 }
 
+impl Shared {
+    pub(crate) fn granted(&self) -> Epoch {
+        Epoch::new(self.granted_epoch.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_granted(&self, epoch: Epoch) {
+        self.granted_epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn::new(self.durable.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn applied(&self) -> Lsn {
+        Lsn::new(self.applied.load(Ordering::Relaxed))
+    }
+}
+
 struct Listeners {
     client: std::net::TcpListener,
     replication: std::net::TcpListener,
@@ -49,7 +68,9 @@ struct Listeners {
 pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeError> {
     config.check()?;
     if config.insecure_listen {
-        tracing::warn!("insecure_listen is set: ports may be reachable from other machines, and nothing is encrypted or authenticated");
+        tracing::warn!(
+            "insecure_listen is set: ports may be reachable from other machines, and nothing is encrypted or authenticated"
+        );
     }
     let listeners = Listeners {
         client: bind("client_listen", &config.client_listen)?,
@@ -60,7 +81,12 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
     let (commands, admin) = mpsc::channel(64);
     let shared = Arc::new(Shared::default());
     let (ended, mut hot_end) = oneshot::channel();
-    let ports = Ports { inbound, admin, shutdown: shutdown.clone(), shared: Arc::clone(&shared) };
+    let ports = Ports {
+        inbound,
+        admin,
+        shutdown: shutdown.clone(),
+        shared: Arc::clone(&shared),
+    };
     let client = listeners.client;
     let hot = std::thread::Builder::new()
         .name("kanjo-hot".into())
@@ -70,10 +96,14 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
             let _ = ended.send(());
             outcome
         })
-        .map_err(|source| NodeError::System { what: "start the hot thread", source })?;
+        .map_err(|source| NodeError::System {
+            what: "start the hot thread",
+            source,
+        })?;
     runtime()?.block_on(async {
         let admin = accept_admin(tokio_listener(listeners.admin)?, commands);
-        let replication = accept_replication(tokio_listener(listeners.replication)?, to_hot, shared);
+        let replication =
+            accept_replication(tokio_listener(listeners.replication)?, to_hot, shared);
         tokio::select! {
             () = admin => {}
             () = replication => {}
@@ -81,10 +111,15 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         }
         Ok::<(), NodeError>(())
     })?;
-    hot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    hot.join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Result<(), NodeError> {
+fn hot_thread(
+    config: Config,
+    client: std::net::TcpListener,
+    ports: Ports,
+) -> Result<(), NodeError> {
     let (store, recovery) = Store::open(&config)?;
     let control = store.dir.control();
     tracing::info!(
@@ -94,8 +129,13 @@ fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Re
     if let Some(cut) = &recovery.cut {
         tracing::warn!(from = %cut.from, bytes = cut.bytes, kept_in = %cut.path.display(), "an unsynced end of the log was cut after a crash");
     }
-    ports.shared.granted_epoch.store(control.granted_epoch.get(), Ordering::Relaxed);
-    let identity = Identity { cluster: control.cluster, node: control.node, epoch: control.granted_epoch, primary: false };
+    ports.shared.set_granted(control.granted_epoch);
+    let identity = Identity {
+        cluster: control.cluster,
+        node: control.node,
+        epoch: control.granted_epoch,
+        primary: false,
+    };
     let deadline = Duration::from_millis(config.default_deadline_ms.into());
     let front = Front::new(identity, config.client_connections, deadline);
     let local = tokio::task::LocalSet::new();
@@ -104,7 +144,7 @@ fn hot_thread(config: Config, client: std::net::TcpListener, ports: Ports) -> Re
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
         let hot = Hot::new(config, store, front, ports)?;
-        crate::role::play(hot, recovery.confirmed).await
+        crate::node::play(hot, recovery.confirmed).await
     }));
     drop(local);
     outcome
@@ -114,24 +154,36 @@ fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| NodeError::System { what: "start the runtime", source })
+        .map_err(|source| NodeError::System {
+            what: "start the runtime",
+            source,
+        })
 }
 
 fn bind(key: &'static str, address: &str) -> Result<std::net::TcpListener, NodeError> {
-    let failed = |source| NodeError::Listen { key, address: address.to_owned(), source };
+    let failed = |source| NodeError::Listen {
+        key,
+        address: address.to_owned(),
+        source,
+    };
     let listener = std::net::TcpListener::bind(resolve(key, address)?).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 
 fn tokio_listener(listener: std::net::TcpListener) -> Result<TcpListener, NodeError> {
-    TcpListener::from_std(listener).map_err(|source| NodeError::System { what: "watch a port", source })
+    TcpListener::from_std(listener).map_err(|source| NodeError::System {
+        what: "watch a port",
+        source,
+    })
 }
 
 async fn accept_admin(listener: TcpListener, commands: mpsc::Sender<AdminRequest>) {
     let places = Arc::new(Semaphore::new(SIDE_CONNECTIONS_MAX));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let commands = commands.clone();
@@ -147,7 +199,10 @@ async fn accept_admin(listener: TcpListener, commands: mpsc::Sender<AdminRequest
     }
 }
 
-async fn serve_admin(stream: TcpStream, commands: mpsc::Sender<AdminRequest>) -> std::io::Result<()> {
+async fn serve_admin(
+    stream: TcpStream,
+    commands: mpsc::Sender<AdminRequest>,
+) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(COMMAND_BYTES_MAX as u64));
     loop {
@@ -159,15 +214,23 @@ async fn serve_admin(stream: TcpStream, commands: mpsc::Sender<AdminRequest>) ->
         let answer = match serde_json::from_str(&line) {
             Ok(command) => {
                 let (answer, answered) = oneshot::channel();
-                if commands.send(AdminRequest { command, answer }).await.is_err() {
+                if commands
+                    .send(AdminRequest { command, answer })
+                    .await
+                    .is_err()
+                {
                     return Ok(());
                 }
                 match answered.await {
                     Ok(answer) => answer,
-                    Err(_) => Answer::Refused { message: "the node stopped before it answered".to_owned() },
+                    Err(_) => Answer::Refused {
+                        message: "the node stopped before it answered".to_owned(),
+                    },
                 }
             }
-            Err(error) => Answer::Refused { message: format!("not a command: {error}") },
+            Err(error) => Answer::Refused {
+                message: format!("not a command: {error}"),
+            },
         };
         let mut text = serde_json::to_string(&answer).map_err(std::io::Error::other)?;
         text.push('\n');
@@ -175,10 +238,16 @@ async fn serve_admin(stream: TcpStream, commands: mpsc::Sender<AdminRequest>) ->
     }
 }
 
-async fn accept_replication(listener: TcpListener, to_hot: mpsc::Sender<Inbound>, shared: Arc<Shared>) {
+async fn accept_replication(
+    listener: TcpListener,
+    to_hot: mpsc::Sender<Inbound>,
+    shared: Arc<Shared>,
+) {
     let places = Arc::new(Semaphore::new(SIDE_CONNECTIONS_MAX));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (to_hot, shared) = (to_hot.clone(), Arc::clone(&shared));
@@ -195,18 +264,27 @@ async fn accept_replication(listener: TcpListener, to_hot: mpsc::Sender<Inbound>
 }
 
 /// Reads the first frame; a half-open or talkative stranger gets no further than here.
-async fn greet(mut stream: TcpStream, to_hot: mpsc::Sender<Inbound>, shared: &Shared) -> std::io::Result<()> {
+async fn greet(
+    mut stream: TcpStream,
+    to_hot: mpsc::Sender<Inbound>,
+    shared: &Shared,
+) -> std::io::Result<()> {
     let hello = tokio::time::timeout(HELLO_TIMEOUT, read_frame(&mut stream));
-    let hello = hello.await.map_err(|_| std::io::Error::other("no hello within five seconds"))??;
-    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)? {
-        Frame::Hello(hello) => hello.purpose,
+    let hello = hello
+        .await
+        .map_err(|_| std::io::Error::other("no hello within five seconds"))??;
+    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)?.body {
+        Body::Hello(hello) => hello.purpose,
         _ => return Err(std::io::Error::other("the first frame must be a Hello")),
     };
     match purpose {
         Purpose::Heartbeat => answer_heartbeats(stream, shared).await,
         Purpose::Replicate => {
             let stream = stream.into_std()?;
-            to_hot.send(Inbound { stream, hello }).await.map_err(|_| std::io::Error::other("the node is stopping"))
+            to_hot
+                .send(Inbound { stream, hello })
+                .await
+                .map_err(|_| std::io::Error::other("the node is stopping"))
         }
     }
 }
@@ -215,11 +293,14 @@ async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::R
     stream.set_nodelay(true)?;
     loop {
         let frame = read_frame(&mut stream).await?;
-        let Frame::Ping(ping) = Frame::decode(&frame).map_err(std::io::Error::other)? else {
-            return Err(std::io::Error::other("only pings belong on a heartbeat connection"));
+        let Body::Ping { nonce } = Frame::decode(&frame).map_err(std::io::Error::other)?.body
+        else {
+            return Err(std::io::Error::other(
+                "only pings belong on a heartbeat connection",
+            ));
         };
         let mut out = Vec::new();
-        crate::peer::pong(&ping, shared).encode(&mut out);
+        crate::following::pong(nonce, shared).encode(&mut out);
         stream.write_all(&out).await?;
     }
 }
@@ -227,7 +308,9 @@ async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::R
 pub(crate) async fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let length = stream.read_u32_le().await? as usize;
     if length > REPLICATION_FRAME_BYTES_MAX {
-        return Err(std::io::Error::other(format!("a frame of {length} bytes is over the limit of {REPLICATION_FRAME_BYTES_MAX}")));
+        return Err(std::io::Error::other(format!(
+            "a frame of {length} bytes is over the limit of {REPLICATION_FRAME_BYTES_MAX}"
+        )));
     }
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame).await?;

@@ -6,10 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kanjo_engine::{HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot};
-use kanjo_format::columns::find_row;
-use kanjo_format::record::{RecordKind, TransferRow};
+use kanjo_engine::{
+    HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot,
+};
+use kanjo_format::columns::{Groups, find_row};
+use kanjo_format::record::{Protection, RecordKind, ReignRow, TransferRow};
+use kanjo_format::replication::EpochEntry;
 use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
+use kanjo_shipper::LocalLog;
 use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer};
 
 use crate::config::{Config, Device};
@@ -25,6 +29,8 @@ pub(crate) struct Store {
     pub(crate) history: LogHistory,
     /// Where the next batch to apply stands.
     applied: BatchPlace,
+    /// End of what was applied of reigns that served alone.
+    alone_to: Lsn,
     segment_bytes: u64,
 }
 
@@ -52,8 +58,12 @@ impl Store {
         let store = Self {
             applied: start_of_log(&dir),
             segment_bytes: control.segment_bytes,
+            alone_to: Lsn::ZERO,
             ledger: Ledger::new(table_seed()),
-            history: LogHistory { reader: reader.clone(), last: None },
+            history: LogHistory {
+                reader: reader.clone(),
+                last: None,
+            },
             dir,
             log,
             reader,
@@ -83,6 +93,7 @@ impl Store {
             }
         }
         self.ledger = Ledger::new(table_seed());
+        self.alone_to = Lsn::ZERO;
         self.applied = start_of_log(&self.dir);
         self.replay(through)
     }
@@ -97,11 +108,18 @@ impl Store {
         let damaged = |why: String| Unusable::Checkpoint(why);
         let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
         let mut input = BufReader::with_capacity(1 << 20, file);
-        let Restored { ledger, cluster, tail } = Ledger::restore(&mut input, table_seed())
+        let Restored {
+            ledger,
+            cluster,
+            tail,
+        } = Ledger::restore(&mut input, table_seed())
             .map_err(|error| damaged(error.to_string()))?;
         let mine = self.dir.control().cluster;
         if tail.lsn != lsn || cluster != mine {
-            return Err(damaged(format!("it is of lsn {} of cluster {cluster}", tail.lsn)));
+            return Err(damaged(format!(
+                "it is of lsn {} of cluster {cluster}",
+                tail.lsn
+            )));
         }
         self.ledger = ledger;
         let mut place = start_of_log(&self.dir);
@@ -123,6 +141,9 @@ impl Store {
             )));
         }
         self.applied = place;
+        let reign = self.ledger.reign();
+        let ever_alone = reign.unprotected.since > Lsn::ZERO;
+        self.alone_to = if ever_alone { reign.since } else { Lsn::ZERO };
         let mut replayed = self.replay(through)?;
         replayed.time = started.elapsed();
         Ok(replayed)
@@ -130,8 +151,15 @@ impl Store {
 
     /// Copies a checkpoint that cannot be used into quarantine and removes it.
     fn set_aside(&self, lsn: Lsn, path: &Path) -> Result<(), NodeError> {
-        let failed = |source| NodeError::System { what: "set a checkpoint aside", source };
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let failed = |source| NodeError::System {
+            what: "set a checkpoint aside",
+            source,
+        };
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let (mut copy, _) = self.dir.quarantine_file(&name)?;
         std::io::copy(&mut File::open(path).map_err(failed)?, &mut copy).map_err(failed)?;
         copy.sync_all().map_err(failed)?;
@@ -160,20 +188,128 @@ impl Store {
         Ok(replayed)
     }
 
+    /// Applies the one batch that is next, if it ends at or below `through`. Says how many.
+    pub(crate) fn replay_one(&mut self, through: Lsn) -> Result<u64, NodeError> {
+        let Some(batch) = self.reader.read(self.applied.lsn)? else {
+            return Ok(0);
+        };
+        batch.header.check_chain(&self.applied).map_err(|error| {
+            NodeError::NeedsOperator(format!("the log at lsn {}: {error}", self.applied.lsn))
+        })?;
+        if batch.header.end(self.segment_bytes) > through {
+            return Ok(0);
+        }
+        self.apply(&batch)?;
+        Ok(1)
+    }
+
     /// Applies one batch that follows what was applied so far.
-    pub(crate) fn apply<P: AsRef<[u8]>>(&mut self, batch: &Batch<P>) -> Result<(), NodeError> {
+    fn apply<P: AsRef<[u8]>>(&mut self, batch: &Batch<P>) -> Result<(), NodeError> {
         let (header, payload) = (&batch.header, batch.payload.as_ref());
         let end = header.end(self.segment_bytes);
-        self.ledger.apply(header, payload, end).map_err(|source| NodeError::Apply { lsn: header.lsn(), source })?;
-        self.applied = BatchPlace { lsn: end, epoch: header.epoch(), chain: header.chain_after(payload), ..self.applied };
+        let was_alone = self.is_alone();
+        self.ledger
+            .apply(header, payload, end)
+            .map_err(|source| NodeError::Apply {
+                lsn: header.lsn(),
+                source,
+            })?;
+        self.applied = header.next_place(payload, self.segment_bytes);
+        self.note_alone(was_alone);
         Ok(())
     }
 
     /// Notes that the batch just appended was executed on this ledger.
     pub(crate) fn executed(&mut self, header: &BatchHeader, tail: Tail) {
+        let was_alone = self.is_alone();
         self.ledger.batch_placed(header, tail.lsn);
-        self.applied =
-            BatchPlace { lsn: tail.lsn, epoch: tail.epoch, chain: tail.chain, ..self.applied };
+        self.applied = BatchPlace {
+            lsn: tail.lsn,
+            epoch: tail.epoch,
+            chain: tail.chain,
+            ..self.applied
+        };
+        self.note_alone(was_alone);
+    }
+
+    fn is_alone(&self) -> bool {
+        self.ledger.reign().protection == Protection::Alone
+    }
+
+    fn note_alone(&mut self, was_alone: bool) {
+        if was_alone || self.is_alone() {
+            self.alone_to = self.applied.lsn;
+        }
+    }
+
+    /// End of what was applied of reigns that served alone; zero if there was none.
+    pub(crate) const fn alone_to(&self) -> Lsn {
+        self.alone_to
+    }
+
+    /// What the whole log holds, the part that is not applied yet included. All of it must be
+    /// synced.
+    pub(crate) fn local_log(&self, confirmed: Lsn) -> Result<LocalLog, NodeError> {
+        let reign = self.ledger.reign();
+        let mut history: Vec<EpochEntry> = reign
+            .epochs
+            .iter()
+            .map(|e| EpochEntry {
+                epoch: e.epoch,
+                base: e.base,
+            })
+            .collect();
+        let mut alone = self.is_alone();
+        let mut alone_to = self.alone_to;
+        let mut before = self.applied();
+        for batch in self.reader.scan(self.applied) {
+            let batch = batch?;
+            let was_alone = alone;
+            if batch.header.epoch() != before.epoch {
+                history.push(EpochEntry {
+                    epoch: batch.header.epoch(),
+                    base: before,
+                });
+            }
+            for group in Groups::new(&batch.payload, batch.header.record_count()).flatten() {
+                if matches!(group.kind, RecordKind::EpochStart | RecordKind::SetChange) {
+                    let mut rows: Vec<ReignRow> = Vec::new();
+                    group.read_rows(&mut rows);
+                    let last = rows.last().and_then(ReignRow::protection);
+                    alone = last == Some(Protection::Alone);
+                }
+            }
+            let place = batch.header.next_place(&batch.payload, self.segment_bytes);
+            before = Tail {
+                epoch: place.epoch,
+                lsn: place.lsn,
+                chain: place.chain,
+            };
+            if was_alone || alone {
+                alone_to = before.lsn;
+            }
+        }
+        let confirmed = confirmed.min(before.lsn);
+        Ok(LocalLog {
+            tail: before,
+            confirmed,
+            history,
+            alone_to,
+        })
+    }
+
+    /// The log's tail as it was at `lsn`, which lies in what was applied.
+    pub(crate) fn tail_at(&self, lsn: Lsn) -> Result<Option<Tail>, NodeError> {
+        let epochs = &self.ledger.reign().epochs;
+        let epoch = epochs
+            .iter()
+            .rev()
+            .find(|entry| entry.base.lsn < lsn)
+            .map(|entry| entry.epoch);
+        let chain = self.reader.chain_at(lsn)?;
+        Ok(epoch
+            .zip(chain)
+            .map(|(epoch, chain)| Tail { epoch, lsn, chain }))
     }
 
     /// The ledger as it is, for a checkpoint.
@@ -183,7 +319,11 @@ impl Store {
 
     /// Through where the ledger is.
     pub(crate) fn applied(&self) -> Tail {
-        Tail { epoch: self.applied.epoch, lsn: self.applied.lsn, chain: self.applied.chain }
+        Tail {
+            epoch: self.applied.epoch,
+            lsn: self.applied.lsn,
+            chain: self.applied.chain,
+        }
     }
 
     pub(crate) const fn segment_bytes(&self) -> u64 {
@@ -216,7 +356,12 @@ impl<E: Into<NodeError>> From<E> for Unusable {
 fn start_of_log(dir: &DataDir) -> BatchPlace {
     let cluster = dir.control().cluster;
     let tail = Tail::empty(cluster);
-    BatchPlace { cluster, lsn: tail.lsn, epoch: tail.epoch, chain: tail.chain }
+    BatchPlace {
+        cluster,
+        lsn: tail.lsn,
+        epoch: tail.epoch,
+        chain: tail.chain,
+    }
 }
 
 /// Seed of the tables that are keyed by clients' ids; drawn anew at each start.
@@ -236,7 +381,10 @@ impl HistoryReader for LogHistory {
         let lsn = at.lsn();
         let unreadable = |reason: String| HistoryError { at, reason };
         if self.last.as_ref().is_none_or(|(last, _)| *last != lsn) {
-            let batch = self.reader.read(lsn).map_err(|error| unreadable(error.to_string()))?;
+            let batch = self
+                .reader
+                .read(lsn)
+                .map_err(|error| unreadable(error.to_string()))?;
             let batch = batch.ok_or_else(|| unreadable("the log ends before it".to_owned()))?;
             self.last = Some((lsn, batch));
         }

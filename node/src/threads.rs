@@ -5,47 +5,56 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use kanjo_engine::Snapshot;
-use kanjo_format::Lsn;
 use kanjo_format::control::Control;
-use kanjo_wal::{DataDir, DirError, LogError, Preparer, Prepared, SealInfo, Sealer, Syncer};
+use kanjo_format::{Lsn, Tail};
+use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Syncs the log while the hot thread goes on. At most one request is under way.
 pub(crate) struct SyncThread {
-    requests: Option<mpsc::Sender<Lsn>>,
-    done: UnboundedReceiver<Result<Lsn, LogError>>,
+    requests: Option<mpsc::Sender<Tail>>,
+    done: UnboundedReceiver<Result<(Tail, Lsn), LogError>>,
     in_flight: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SyncThread {
     pub(crate) fn start(syncer: Syncer) -> std::io::Result<Self> {
-        let (requests, asked) = mpsc::channel::<Lsn>();
+        let (requests, asked) = mpsc::channel::<Tail>();
         let (tell, done) = unbounded_channel();
-        let thread = std::thread::Builder::new().name("kanjo-sync".into()).spawn(move || {
-            while let Ok(lsn) = asked.recv() {
-                if tell.send(syncer.sync_to(lsn)).is_err() {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("kanjo-sync".into())
+            .spawn(move || {
+                while let Ok(tail) = asked.recv() {
+                    let synced = syncer.sync_to(tail.lsn).map(|lsn| (tail, lsn));
+                    if tell.send(synced).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Self { requests: Some(requests), done, in_flight: false, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            requests: Some(requests),
+            done,
+            in_flight: false,
+            thread: Some(thread),
+        })
     }
 
     pub(crate) const fn in_flight(&self) -> bool {
         self.in_flight
     }
 
-    /// Starts a sync through `lsn`. Panics while one is under way, which only a bug can cause.
-    pub(crate) fn request(&mut self, lsn: Lsn) {
+    /// Starts a sync through `tail`. Panics while one is under way, which only a bug can cause.
+    pub(crate) fn request(&mut self, tail: Tail) {
         assert!(!self.in_flight, "one sync at a time");
         if let Some(requests) = &self.requests {
-            self.in_flight = requests.send(lsn).is_ok();
+            self.in_flight = requests.send(tail).is_ok();
         }
     }
 
-    /// Waits for the sync under way; for ever if there is none.
-    pub(crate) async fn done(&mut self) -> Result<Lsn, LogError> {
+    /// Waits for the sync under way; for ever if there is none. Gives what was asked for, and
+    /// how far the log is on disk, which may be further.
+    pub(crate) async fn done(&mut self) -> Result<(Tail, Lsn), LogError> {
         match self.done.recv().await {
             Some(outcome) => {
                 self.in_flight = false;
@@ -104,14 +113,20 @@ impl JobThread {
     pub(crate) fn start() -> std::io::Result<Self> {
         let (jobs, asked) = mpsc::channel::<Job>();
         let (tell, done): (UnboundedSender<JobDone>, _) = unbounded_channel();
-        let thread = std::thread::Builder::new().name("kanjo-jobs".into()).spawn(move || {
-            while let Ok(job) = asked.recv() {
-                if tell.send(perform(job)).is_err() {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("kanjo-jobs".into())
+            .spawn(move || {
+                while let Ok(job) = asked.recv() {
+                    if tell.send(perform(job)).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+        })
     }
 
     pub(crate) fn submit(&self, job: Job) {
@@ -144,7 +159,9 @@ fn perform(job: Job) -> JobDone {
         Job::Prepare(preparer) => JobDone::Prepared(preparer.prepare()),
         Job::Seal(sealer, number, level) => JobDone::Sealed(number, sealer.seal(number, level)),
         Job::Mark(dir, change) => JobDone::Marked(dir.update(change)),
-        Job::Checkpoint(snapshot, lsn, dir) => JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir)),
+        Job::Checkpoint(snapshot, lsn, dir) => {
+            JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir))
+        }
     }
 }
 

@@ -47,8 +47,12 @@ struct Writer {
     history: Vec<EpochEntry>,
     stage: WriterStage,
     mark_turn: u64,
-    /// Up to where a fetch was answered, and where it ends.
+    /// Where the fetch that is being answered ends.
     fetch: Option<Tail>,
+    /// What was committed when it asked to be followed.
+    committed: Lsn,
+    /// Where its log ended then: everything ever answered lies below.
+    end: Lsn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +67,6 @@ enum WriterStage {
 struct PendingGrant {
     session: SessionId,
     persisted: bool,
-    /// This node was primary: its log has to come to rest first.
-    awaits_log: bool,
 }
 
 /// A file that is arriving.
@@ -93,7 +95,12 @@ pub struct Receiver {
     ack_held: bool,
     apply_asked: Lsn,
     incoming: Option<Incoming>,
-    installing: Option<SeedFile>,
+    /// A whole file is being installed; with it come epochs of the writer that sent it.
+    installing: Option<(SeedFile, Vec<EpochEntry>)>,
+    /// A cut is under way.
+    cutting: bool,
+    /// This node was primary and was granted away: its log has to come to rest.
+    stepping_down: bool,
     unpacker: Unpacker,
 }
 
@@ -114,6 +121,8 @@ impl Receiver {
             ack_held: false,
             incoming: None,
             installing: None,
+            cutting: false,
+            stepping_down: false,
             unpacker: Unpacker::new(),
         }
     }
@@ -150,6 +159,34 @@ impl Receiver {
         &self.state.log
     }
 
+    /// This node's own opening is about to be promised: every other sender is cut off now,
+    /// before the promise is stored and the tail is read. `Err` with the highest granted epoch
+    /// if that is not below: nothing changed, and the opening has to be begun anew.
+    pub fn grant_here(
+        &mut self,
+        epoch: Epoch,
+        opening: OpeningId,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Epoch> {
+        let (granted, former) = self.granted();
+        if epoch < granted || (epoch == granted && opening != former) {
+            return Err(granted);
+        }
+        self.state.granted_epoch = epoch;
+        self.state.granted_opening = opening;
+        self.state.role = Role::Primary;
+        self.state.in_sync = false;
+        let others = [
+            self.writer.take().map(|w| w.session),
+            self.pending_grant.take().map(|p| p.session),
+        ];
+        for session in others.into_iter().flatten() {
+            let text = format!("epoch {epoch} was opened here");
+            self.refuse(session, RefusalCode::LowerEpoch, &text, actions);
+        }
+        Ok(())
+    }
+
     /// Takes an event, gives what is to be done.
     pub fn step(&mut self, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {
@@ -172,13 +209,10 @@ impl Receiver {
             Event::AloneTo { lsn } => {
                 self.state.log.alone_to = self.state.log.alone_to.max(lsn);
             }
-            Event::GrantedHere { epoch, opening } => self.granted_here(epoch, opening, actions),
             Event::LogMoved { log } => {
                 self.state.log = log.clone();
                 self.synced = log.tail;
-                if let Some(pending) = &mut self.pending_grant {
-                    pending.awaits_log = false;
-                }
+                self.stepping_down = false;
                 self.answer_grant(actions);
             }
         }
@@ -357,7 +391,6 @@ impl Receiver {
             session,
             // An equal grant that is not durable yet is waited for like the first time.
             persisted: !raises && known.is_none_or(|p| p.persisted),
-            awaits_log: known.is_some_and(|p| p.awaits_log),
         });
         if raises {
             self.raise(epoch, opening, actions);
@@ -372,9 +405,7 @@ impl Receiver {
         self.state.granted_opening = opening;
         if self.state.role == Role::Primary {
             self.state.role = Role::Replica;
-            if let Some(pending) = &mut self.pending_grant {
-                pending.awaits_log = true;
-            }
+            self.stepping_down = true;
             actions.push(Action::StepDown { epoch });
         }
         actions.push(Action::PersistGrant { epoch, opening });
@@ -399,8 +430,12 @@ impl Receiver {
             self.sync(actions);
             return;
         }
-        let busy = self.installing.is_some() || !self.pending_marks.is_empty();
-        if !pending.persisted || pending.awaits_log || busy || self.syncing {
+        let busy = self.installing.is_some()
+            || self.cutting
+            || self.stepping_down
+            || self.syncing
+            || !self.pending_marks.is_empty();
+        if !pending.persisted || busy {
             return;
         }
         self.pending_grant = None;
@@ -414,6 +449,8 @@ impl Receiver {
             stage: WriterStage::Sealed,
             mark_turn: 0,
             fetch: None,
+            committed: Lsn::ZERO,
+            end: Lsn::ZERO,
         });
         let granted = Granted {
             opening: self.state.granted_opening,
@@ -424,39 +461,6 @@ impl Receiver {
             uncertain: self.state.uncertain,
         };
         self.send(pending.session, Body::Granted(granted), actions);
-    }
-
-    /// This node opens itself: whoever wrote here is cut off, also if its epoch is equal.
-    fn granted_here(&mut self, epoch: Epoch, opening: OpeningId, actions: &mut Vec<Action>) {
-        assert!(
-            epoch > self.state.granted_epoch
-                || (epoch == self.state.granted_epoch && opening == self.state.granted_opening),
-            "an own opening is above all that was granted"
-        );
-        if let Some(writer) = &self.writer {
-            let session = writer.session;
-            self.refuse_fenced(session, epoch, opening, actions);
-        }
-        if let Some(pending) = self.pending_grant.take() {
-            self.refuse_fenced(pending.session, epoch, opening, actions);
-        }
-        self.state.granted_epoch = epoch;
-        self.state.granted_opening = opening;
-        self.state.role = Role::Primary;
-        self.state.in_sync = false;
-    }
-
-    fn refuse_fenced(
-        &mut self,
-        session: SessionId,
-        epoch: Epoch,
-        opening: OpeningId,
-        actions: &mut Vec<Action>,
-    ) {
-        self.state.granted_epoch = self.state.granted_epoch.max(epoch);
-        self.state.granted_opening = opening;
-        let text = format!("epoch {epoch} was opened here");
-        self.refuse(session, RefusalCode::LowerEpoch, &text, actions);
     }
 
     fn cut_off_writer(&mut self, session: SessionId, epoch: Epoch, actions: &mut Vec<Action>) {
@@ -543,10 +547,11 @@ impl Receiver {
         };
         if let Some(writer) = &mut self.writer {
             writer.history.clone_from(&follow.history);
+            writer.committed = follow.committed;
+            writer.end = follow.tail.lsn;
         }
         if fork.lsn == self.synced.lsn {
-            self.start_following(session, actions);
-            return self.note_committed(follow.committed, actions);
+            return self.start_following(session, actions);
         }
         let log = &self.state.log;
         if log.may_have_answered_above(fork.lsn) || self.state.applied > fork.lsn {
@@ -562,10 +567,12 @@ impl Receiver {
         if let Some(writer) = &mut self.writer {
             writer.stage = WriterStage::Cutting;
         }
+        self.cutting = true;
         actions.push(Action::Cut { to: fork });
     }
 
     fn cut_done(&mut self, log: Option<&crate::LocalLog>, actions: &mut Vec<Action>) {
+        self.cutting = false;
         if let Some(log) = log {
             self.state.log = log.clone();
             self.synced = log.tail;
@@ -586,8 +593,10 @@ impl Receiver {
     }
 
     fn start_following(&mut self, session: SessionId, actions: &mut Vec<Action>) {
+        let mut committed = Lsn::ZERO;
         if let Some(writer) = &mut self.writer {
             writer.stage = WriterStage::Following;
+            committed = writer.committed;
         }
         self.state.awaiting_operator = false;
         let address = self
@@ -601,6 +610,7 @@ impl Receiver {
         });
         let tail = self.synced;
         self.send(session, Body::Following { tail }, actions);
+        self.note_committed(committed, actions);
     }
 
     fn batch(&mut self, session: SessionId, batch: &WireBatch<'_>, actions: &mut Vec<Action>) {
@@ -686,7 +696,10 @@ impl Receiver {
             self.apply_asked = lsn;
             actions.push(Action::ApplyTo { lsn });
         }
-        if self.state.uncertain && self.is_following() && lsn == self.state.log.confirmed {
+        let end = self.writer.as_ref().map(|w| w.end);
+        let whole = end.is_some_and(|end| self.is_following() && self.synced.lsn >= end);
+        if self.state.uncertain && whole {
+            // The writer's log held everything that was ever answered, and so does this one.
             self.state.uncertain = false;
             actions.push(Action::Vouched);
         }

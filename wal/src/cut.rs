@@ -54,13 +54,13 @@ impl Log {
         let end = self.reached.tail.lsn;
         self.prepared.clear();
         self.current = None;
-        preparing.generation += 1;
+        shared.generation.fetch_add(1, Ordering::AcqRel);
         let cut = cut_files(&shared.dir, &shared.geometry, &keep, end, reason);
         let opened = cut.and_then(|report| Ok((report, shared.reopen(&keep, base)?)));
         let (report, segment) = opened.inspect_err(|error| shared.poison(error))?;
         self.reached = keep;
         self.current = segment;
-        preparing.next = shared.table_len().max(shared.geometry.number_of(to));
+        *preparing = shared.table_len().max(shared.geometry.number_of(to));
         // All that is kept was synced before it got its name.
         shared.synced.store(to.get(), Ordering::Release);
         Ok(report)

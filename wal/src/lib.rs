@@ -26,6 +26,7 @@ mod recovery;
 mod seal;
 mod sealed;
 mod sync;
+mod verify;
 
 pub use cut::CutReport;
 pub use device::{DeviceKind, DeviceWrap, LogDevice};
@@ -37,3 +38,6 @@ pub use reader::{LogReader, Scan, SegmentInfo};
 pub use recovery::Recovery;
 pub use seal::{SealInfo, Sealer};
 pub use sync::Syncer;
+pub use verify::{
+    CheckpointCheck, Problem, VerifiedFile, VerifyProgress, VerifyReport, verify, verify_with,
+};

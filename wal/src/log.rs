@@ -8,18 +8,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use kanjo_format::batch::stored_bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
-use kanjo_format::{BatchError, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
+use kanjo_format::{BatchError, BatchHeader, BatchPlace, Tail, Timestamp};
 use zerocopy::IntoBytes;
 
 use crate::DataDir;
 use crate::device::{DeviceKind, DeviceWrap, Devices};
 use crate::error::LogError;
-use crate::prepare::{PrepareState, Prepared, Preparer};
+use crate::prepare::{Prepared, Preparer};
 use crate::raw::{Geometry, RawSegment, Reached};
 use crate::reader::LogReader;
 use crate::recovery::{Recovered, Recovery};
@@ -51,7 +51,10 @@ pub(crate) struct Shared {
     pub(crate) log_path: PathBuf,
     pub(crate) geometry: Geometry,
     pub(crate) devices: Devices,
-    pub(crate) preparing: Mutex<PrepareState>,
+    /// The number of the segment that is made next.
+    pub(crate) preparing: Mutex<u64>,
+    /// Grows with each cut, which deletes what was prepared before.
+    pub(crate) generation: AtomicU64,
     pub(crate) files: Mutex<()>,
     pub(crate) syncing: Mutex<()>,
     /// By segment number, from 0, without a gap.
@@ -95,10 +98,8 @@ impl Log {
             dir,
             geometry,
             devices,
-            preparing: Mutex::new(PrepareState {
-                next,
-                generation: 0,
-            }),
+            preparing: Mutex::new(next),
+            generation: AtomicU64::new(0),
             files: Mutex::new(()),
             syncing: Mutex::new(()),
             table: RwLock::new(table),
@@ -180,12 +181,8 @@ impl Log {
 
     /// Takes over a segment that was made ahead. One that the log has no use for is dropped.
     pub fn add_prepared(&mut self, prepared: Prepared) {
-        let generation = self
-            .shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .generation;
+        // Not under `preparing`: the commit path never waits for a segment being made.
+        let generation = self.shared.generation.load(Ordering::Acquire);
         let wanted = prepared.number >= self.shared.table_len();
         if prepared.generation == generation && wanted {
             self.prepared.insert(prepared.number, prepared);
@@ -254,13 +251,13 @@ impl Log {
 
     /// Nobody was fast enough: the commit path waits for the disk.
     fn prepare_inline(&self, number: u64) -> Result<Prepared, LogError> {
-        let mut state = self
+        let mut next = self
             .shared
             .preparing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.shared.prepare(number, state.generation)?;
-        state.next = state.next.max(number + 1);
+        let prepared = self.shared.prepare(number)?;
+        *next = (*next).max(number + 1);
         Ok(prepared)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use kanjo_format::limits::PAGE_BYTES;
@@ -29,25 +30,17 @@ pub struct Prepared {
     pub(crate) generation: u64,
 }
 
-/// Which segment is made next.
-#[derive(Debug, Default)]
-pub(crate) struct PrepareState {
-    pub(crate) next: u64,
-    /// Grows with each cut.
-    pub(crate) generation: u64,
-}
-
 impl Preparer {
     /// Makes, syncs, maps and populates the next segment that does not exist yet.
     pub fn prepare(&self) -> Result<Prepared, LogError> {
         self.shared.check_open()?;
-        let mut state = self
+        let mut next = self
             .shared
             .preparing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.shared.prepare(state.next, state.generation)?;
-        state.next += 1;
+        let prepared = self.shared.prepare(*next)?;
+        *next += 1;
         Ok(prepared)
     }
 }
@@ -62,7 +55,7 @@ impl Prepared {
 impl Shared {
     /// Prepares segment `number`, or takes it as it is if it exists and is empty. The caller
     /// holds `preparing`.
-    pub(crate) fn prepare(&self, number: u64, generation: u64) -> Result<Prepared, LogError> {
+    pub(crate) fn prepare(&self, number: u64) -> Result<Prepared, LogError> {
         let path = raw_path(&self.log_path, number);
         let exists = fs::exists(&path).map_err(LogError::io(&path, 0, "look for the file"))?;
         if !exists {
@@ -100,7 +93,7 @@ impl Shared {
             number,
             path,
             device,
-            generation,
+            generation: self.generation.load(Ordering::Acquire),
         })
     }
 }

@@ -186,7 +186,7 @@ impl Walk<'_> {
             );
         }
         self.reached = meta.reached();
-        self.check_mark(&meta.path, 0, &self.reached)?;
+        self.check_mark(&meta.path, None, &self.reached)?;
         self.sealed_end = self.reached.tail.lsn;
         self.found.push(Found::Sealed(Arc::new(meta)));
         Ok(())
@@ -208,10 +208,7 @@ impl Walk<'_> {
             &self.geometry,
             number,
             base,
-            |reached, header| {
-                let offset = self.geometry.offset_of(header.lsn());
-                self.check_mark(&path, offset, reached).map(|()| true)
-            },
+            |reached, header| self.check_mark(&path, Some(header), reached).map(|()| true),
         )?;
         if reached.tail.lsn > base.tail.lsn {
             self.found.push(Found::Raw(base));
@@ -221,10 +218,17 @@ impl Walk<'_> {
     }
 
     /// The history that was marked durable is the one that is here.
-    fn check_mark(&self, path: &Path, offset: u64, reached: &Reached) -> Result<(), LogError> {
+    fn check_mark(
+        &self,
+        path: &Path,
+        header: Option<&BatchHeader>,
+        reached: &Reached,
+    ) -> Result<(), LogError> {
         let mark = self.control.durable;
         let (lsn, tail) = (reached.tail.lsn, reached.tail);
-        if lsn != Lsn::ZERO && lsn == mark.lsn && tail != mark {
+        let passed = header.is_some_and(|h| h.lsn() < mark.lsn && mark.lsn < lsn);
+        if passed || (lsn != Lsn::ZERO && lsn == mark.lsn && tail != mark) {
+            let offset = header.map_or(0, |h| self.geometry.offset_of(h.lsn()));
             let what = format!("the log holds {tail}, the control file marks {mark} as durable");
             return Err(LogError::corruption(path, offset, lsn, what));
         }

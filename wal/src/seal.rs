@@ -145,7 +145,7 @@ impl Log {
         publish(received, &path)?;
         let meta = SealedMeta::open_at(path, &geometry, number)?;
         shared.push_entry(Entry::Sealed(Arc::new(meta)));
-        preparing.next = preparing.next.max(number + 1);
+        *preparing = (*preparing).max(number + 1);
         self.current = None;
         self.reached = reached;
         shared.set_tail(reached.tail);

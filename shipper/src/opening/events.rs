@@ -70,9 +70,10 @@ pub enum Action {
     Dial,
     /// Send this frame on the connection.
     Send(Frame<'static>),
-    /// Store in both slots, as one promise: granted epoch and opening, role primary, and (in a
-    /// replica that is promoted) tell the receiver with its `GrantedHere` event *before* the
-    /// tail is read. Then say `Promised`.
+    /// First `Receiver::grant_here`, which cuts off every other sender (if it refuses, drop
+    /// this opening and begin a new one); then store in both slots, as one promise: granted
+    /// epoch and opening, role primary, mark cleared, and in a promotion protection `Waiting`
+    /// and no member; then sync the log, read its tail and say `Promised`.
     Promise {
         /// The epoch.
         epoch: Epoch,

@@ -98,13 +98,6 @@ pub enum Event<'a> {
         /// Its end so far.
         lsn: Lsn,
     },
-    /// This node's own opening is being promised: every sender of a lower epoch is cut off now.
-    GrantedHere {
-        /// Its epoch.
-        epoch: Epoch,
-        /// The opening.
-        opening: OpeningId,
-    },
     /// As primary: the own durable log moved (told before a Hello or Seal is, at least). After
     /// [`Action::StepDown`]: the log is at rest, all of it synced, and ends here.
     LogMoved {

@@ -41,7 +41,8 @@ impl Receiver {
             return;
         }
         self.incoming = None;
-        self.installing = Some(file);
+        let history = self.writer.as_ref().map(|w| w.history.clone());
+        self.installing = Some((file, history.unwrap_or_default()));
         actions.push(Action::InstallFile { file });
     }
 
@@ -70,15 +71,15 @@ impl Receiver {
 
     /// The file is durable: what the log gained is the writer's, epochs included.
     pub(super) fn file_stored(&mut self, tail: Tail, actions: &mut Vec<Action>) {
-        let Some(file) = self.installing.take() else {
+        let Some((file, history)) = self.installing.take() else {
             return;
         };
         let log = &mut self.state.log;
         if tail.lsn > log.tail.lsn {
             let known = log.history.last().map_or(Epoch::NONE, |e| e.epoch);
-            let gained = self.writer.iter().flat_map(|w| &w.history);
+            let gained = history.into_iter();
             let gained = gained.filter(|e| e.epoch > known && e.base.lsn < tail.lsn);
-            log.history.extend(gained.copied());
+            log.history.extend(gained);
             log.tail = tail;
             self.synced = tail;
         }

@@ -1,0 +1,223 @@
+//! The connection that a primary makes to its peer: dialled in the background, again after a
+//! growing pause, with a second connection for heartbeats that no sync on the peer delays.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::link::Link;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What happened on the way to the peer.
+pub(crate) enum DialEvent {
+    /// The connection stands.
+    Connected,
+    /// It could not be made, or broke.
+    Failed(String),
+    /// The socket can be read or written.
+    Ready,
+    /// An answer on the heartbeat connection.
+    Pong(Vec<u8>),
+}
+
+enum State {
+    Idle,
+    Pausing(Instant),
+    Dialing(JoinHandle<io::Result<TcpStream>>),
+    Connected(Link),
+}
+
+/// The dialled side of one peer.
+pub(crate) struct Dialer {
+    address: String,
+    state: State,
+    pause: Duration,
+    heartbeat: Option<Heartbeat>,
+}
+
+struct Heartbeat {
+    pings: mpsc::Sender<Vec<u8>>,
+    pongs: mpsc::Receiver<Vec<u8>>,
+    task: JoinHandle<()>,
+}
+
+impl Dialer {
+    pub(crate) const fn new(address: String) -> Self {
+        Self {
+            address,
+            state: State::Idle,
+            pause: FIRST_PAUSE,
+            heartbeat: None,
+        }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Wants a connection: now the first time, after the pause when the last one failed.
+    pub(crate) fn want(&mut self) {
+        if matches!(self.state, State::Idle) {
+            self.dial();
+        }
+    }
+
+    /// Drops any connection and dials at once.
+    pub(crate) fn redial(&mut self) {
+        self.heartbeat = None;
+        self.dial();
+    }
+
+    fn dial(&mut self) {
+        let address = self.address.clone();
+        self.state = State::Dialing(tokio::task::spawn_local(async move {
+            let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+            connect
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }));
+    }
+
+    /// Ends the connection, if there is one, and waits a moment before the next.
+    pub(crate) fn drop_link(&mut self) {
+        self.heartbeat = None;
+        self.state = State::Pausing(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Ends everything; no connection is wanted any more.
+    pub(crate) fn stop(&mut self) {
+        self.heartbeat = None;
+        self.state = State::Idle;
+        self.pause = FIRST_PAUSE;
+    }
+
+    /// The peer answered as it should: the next failure starts with the shortest pause.
+    pub(crate) const fn reset_pause(&mut self) {
+        self.pause = FIRST_PAUSE;
+    }
+
+    pub(crate) const fn link(&mut self) -> Option<&mut Link> {
+        match &mut self.state {
+            State::Connected(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected(_))
+    }
+
+    /// Waits for the next thing to happen; for ever if no connection is wanted.
+    pub(crate) async fn event(&mut self) -> DialEvent {
+        loop {
+            match &mut self.state {
+                State::Idle => std::future::pending().await,
+                State::Pausing(until) => {
+                    tokio::time::sleep_until(*until).await;
+                    self.dial();
+                }
+                State::Dialing(task) => {
+                    let outcome = task
+                        .await
+                        .unwrap_or_else(|error| Err(io::Error::other(error)));
+                    return match outcome.and_then(Link::new) {
+                        Ok(link) => {
+                            self.state = State::Connected(link);
+                            DialEvent::Connected
+                        }
+                        Err(error) => {
+                            self.drop_link();
+                            DialEvent::Failed(format!("cannot connect: {error}"))
+                        }
+                    };
+                }
+                State::Connected(link) => {
+                    return tokio::select! {
+                        ready = link.ready() => match ready {
+                            Ok(()) => DialEvent::Ready,
+                            Err(error) => DialEvent::Failed(error.to_string()),
+                        },
+                        pong = next_pong(self.heartbeat.as_mut()) => DialEvent::Pong(pong),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends a ping on the heartbeat connection, which is made with `hello` if there is none.
+    pub(crate) fn ping(&mut self, hello: impl FnOnce() -> Vec<u8>, ping: Vec<u8>) {
+        if self.heartbeat.as_ref().is_none_or(|h| h.task.is_finished()) {
+            self.heartbeat = Some(Heartbeat::start(self.address.clone(), hello()));
+        }
+        if let Some(heartbeat) = &self.heartbeat {
+            // A full queue means that earlier pings are unanswered; one more says nothing new.
+            let _ = heartbeat.pings.try_send(ping);
+        }
+    }
+}
+
+impl Heartbeat {
+    fn start(address: String, hello: Vec<u8>) -> Self {
+        let (pings, asked) = mpsc::channel(4);
+        let (tell, pongs) = mpsc::channel(4);
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = beat(&address, &hello, asked, tell).await {
+                tracing::debug!(%address, %error, "heartbeat connection ended");
+            }
+        });
+        Self { pings, pongs, task }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn beat(
+    address: &str,
+    hello: &[u8],
+    mut pings: mpsc::Receiver<Vec<u8>>,
+    pongs: mpsc::Sender<Vec<u8>>,
+) -> io::Result<()> {
+    use tokio::io::AsyncWriteExt;
+    let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+    let mut stream = connect
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    stream.write_all(hello).await?;
+    while let Some(ping) = pings.recv().await {
+        stream.write_all(&ping).await?;
+        let pong = crate::server::read_frame(&mut stream).await?;
+        if pongs.send(pong).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn next_pong(heartbeat: Option<&mut Heartbeat>) -> Vec<u8> {
+    match heartbeat {
+        Some(heartbeat) => match heartbeat.pongs.recv().await {
+            Some(pong) => pong,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Frames of a link, until no more is at hand.
+pub(crate) fn next_frame(link: Option<&mut Link>) -> io::Result<Option<BytesMut>> {
+    link.map_or(Ok(None), Link::next_frame)
+}

@@ -1,0 +1,449 @@
+//! Carries out what the receiver asks for: appends, syncs, acks, applies, cuts, files.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use kanjo_format::control::Control;
+use kanjo_format::replication::{Body, Frame, SeedFile};
+use kanjo_format::{Digest, Epoch, Lsn, Tail};
+use kanjo_shipper::receiver::{Action, Event, SessionId};
+use kanjo_shipper::{LocalLog, Packer};
+
+use crate::error::NodeError;
+use crate::hot::Standing;
+use crate::node::{Node, Part, Session};
+use crate::quarantine::CutRecord;
+use crate::status::PeerStatus;
+
+/// Log bytes applied in one go, so that acks are not kept waiting.
+const APPLY_SLICE_BYTES: u64 = 2 << 20;
+/// Most bytes that may wait for a socket before more log is put behind them.
+const OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// What a replica knows beside its log.
+pub(crate) struct Following {
+    /// Committed and on this disk: to be applied.
+    apply_to: Lsn,
+    expected: VecDeque<(Lsn, Digest)>,
+    file: Option<Incoming>,
+    sent: Option<(SessionId, Lsn)>,
+    writer: Option<(Epoch, String)>,
+    peer_client: Option<String>,
+    packer: Packer,
+    /// What was cut when this node rejoined, until it is in sync again.
+    pub(crate) cut: Option<CutRecord>,
+}
+
+struct Incoming {
+    which: SeedFile,
+    file: File,
+    path: PathBuf,
+}
+
+impl Following {
+    pub(crate) fn new(confirmed: Lsn, peer_client: Option<String>) -> Self {
+        Self {
+            apply_to: confirmed,
+            expected: VecDeque::new(),
+            file: None,
+            sent: None,
+            writer: None,
+            peer_client,
+            packer: Packer::new(),
+            cut: None,
+        }
+    }
+
+    /// Forgets what belonged to another history.
+    pub(crate) fn restart(&mut self, confirmed: Lsn) {
+        self.apply_to = confirmed;
+        self.expected.clear();
+        self.writer = None;
+    }
+
+    pub(crate) fn wants_to_apply(&self, applied: Lsn) -> bool {
+        self.apply_to > applied
+    }
+
+    /// Where clients should go instead.
+    pub(crate) fn hint(&self) -> String {
+        match &self.writer {
+            Some((_, address)) if !address.is_empty() => address.clone(),
+            _ => self.peer_client.clone().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn standing(
+        &self,
+        base: Standing,
+        control: &Control,
+        sessions: &[Session],
+    ) -> Standing {
+        let connected = self.writer.is_some() && !sessions.is_empty();
+        let why = if control.awaiting_operator {
+            "stopped for a decision: its log ends differently from the primary's and it may have answered for what would be cut"
+        } else if connected {
+            "it follows a primary"
+        } else {
+            "it is a replica and no primary is connected"
+        };
+        Standing {
+            why_not_serving: why.to_owned(),
+            committed: self.apply_to,
+            peer: PeerStatus {
+                connected,
+                ..base.peer.clone()
+            },
+            ..base
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn session_frame(
+        &mut self,
+        session: SessionId,
+        bytes: &[u8],
+    ) -> Result<(), NodeError> {
+        match Frame::decode(bytes) {
+            Ok(frame) => self.receive(Event::Frame {
+                session,
+                frame: &frame,
+            }),
+            Err(error) => {
+                tracing::warn!(session = session.0, %error, "replication connection cut: not a frame");
+                self.sessions.retain(|s| s.id != session);
+                self.receive(Event::Closed { session })
+            }
+        }
+    }
+
+    /// Tells the receiver, and does what it asks for.
+    pub(crate) fn receive(&mut self, event: Event<'_>) -> Result<(), NodeError> {
+        let mut actions = Vec::new();
+        self.receiver.step(event, &mut actions);
+        self.perform_received(actions)
+    }
+
+    pub(crate) fn perform_received(&mut self, actions: Vec<Action>) -> Result<(), NodeError> {
+        let mut queue = VecDeque::from(actions);
+        while let Some(action) = queue.pop_front() {
+            let mut more = Vec::new();
+            self.perform_for_receiver(action, &mut more)?;
+            queue.extend(more);
+        }
+        Ok(())
+    }
+
+    fn perform_for_receiver(
+        &mut self,
+        action: Action,
+        more: &mut Vec<Action>,
+    ) -> Result<(), NodeError> {
+        let store = &mut self.hot.store;
+        match action {
+            Action::Send { session, frame } => {
+                if let Some(session) = self.sessions.iter_mut().find(|s| s.id == session) {
+                    frame.encode(session.link.output());
+                }
+            }
+            Action::PersistGrant { epoch, opening } => {
+                store.dir.promise(|control: &mut Control| {
+                    control.granted_epoch = epoch;
+                    control.granted_opening = opening;
+                    control.role = kanjo_format::control::Role::Replica;
+                })?;
+                self.hot.shared.set_granted(epoch);
+                self.receiver.step(Event::GrantPersisted { epoch }, more);
+            }
+            Action::StepDown { epoch } => return self.step_down(epoch),
+            Action::Append { header, payload } => {
+                let tail = store.log.append(&header, &payload)?;
+                self.hot.counters.payload_bytes += (payload.len() + size_of_val(&*header)) as u64;
+                self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
+                self.receiver.step(Event::Appended { tail }, more);
+            }
+            Action::Sync => {
+                // ORDER: sync before ack; an ack promises bytes that survive power loss.
+                let tail = store.log.tail();
+                let lsn = store.syncer.sync_to(tail.lsn)?;
+                self.hot.note_durable(tail);
+                self.receiver.step(Event::Synced { lsn }, more);
+            }
+            Action::PersistMark { in_sync, lsn } => {
+                store.dir.promise(|control: &mut Control| {
+                    control.in_sync = in_sync;
+                    control.in_sync_lsn = lsn;
+                })?;
+                self.receiver.step(Event::MarkPersisted, more);
+                if in_sync {
+                    self.finish_cut_report()?;
+                }
+            }
+            Action::Cut { to } => {
+                let log = self.cut_divergent(to)?;
+                self.receiver.step(Event::Cut { log: log.as_ref() }, more);
+            }
+            Action::AwaitOperator { fork } => {
+                tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
+                store
+                    .dir
+                    .promise(|control: &mut Control| control.awaiting_operator = true)?;
+            }
+            Action::SendLog {
+                session,
+                from,
+                to,
+                epoch,
+            } => self.send_log(session, from, to, epoch)?,
+            Action::WriteChunk {
+                file,
+                offset,
+                bytes,
+            } => self.write_chunk(file, offset, &bytes)?,
+            Action::InstallFile { file } => {
+                let tail = self.install_file(file)?;
+                self.receiver.step(Event::FileStored { tail }, more);
+            }
+            Action::ApplyTo { lsn } => self.following.apply_to = self.following.apply_to.max(lsn),
+            Action::CompareDigest { lsn, digest } => {
+                self.following.expected.push_back((lsn, digest));
+                self.compare_digest()?;
+            }
+            Action::Vouched => {
+                store
+                    .dir
+                    .update(|control: &mut Control| control.uncertain = false)?;
+                tracing::info!("the primary vouched for the end of this log");
+            }
+            Action::Following {
+                epoch,
+                client_address,
+                ..
+            } => self.follows(epoch, client_address),
+            Action::Close { session, why } => {
+                tracing::info!(session = session.0, %why, "replication connection closed");
+                if let Some(session) = self.sessions.iter_mut().find(|s| s.id == session) {
+                    session.closing = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn follows(&mut self, epoch: Epoch, client_address: String) {
+        tracing::info!(%epoch, primary = %client_address, "following");
+        self.following.writer = Some((epoch, client_address));
+        if matches!(self.part, Part::Replica) {
+            let hint = self.following.hint();
+            self.close_door(kanjo_format::client::Outcome::NotPrimary, hint);
+        }
+    }
+
+    /// Applies some of what is committed.
+    pub(crate) fn apply_some(&mut self) -> Result<(), NodeError> {
+        let applied = self.hot.store.applied().lsn;
+        let slice = applied
+            .advance(APPLY_SLICE_BYTES)
+            .min(self.following.apply_to);
+        let mut through = slice;
+        if let Some((lsn, _)) = self.following.expected.front()
+            && *lsn > applied
+        {
+            through = through.min(*lsn);
+        }
+        let replayed = self.hot.store.replay(through)?;
+        if replayed.batches == 0 {
+            // One batch is larger than the slice, or a digest is of a place inside a batch.
+            self.following.expected.retain(|(lsn, _)| *lsn != through);
+            let target = self.following.apply_to;
+            if self.hot.store.replay_one(target)? == 0 {
+                self.following.apply_to = self.hot.store.applied().lsn;
+                return Ok(());
+            }
+        }
+        let lsn = self.hot.store.applied().lsn;
+        let digest = self.hot.store.ledger.digest();
+        self.compare_digest()?;
+        let alone_to = self.hot.store.alone_to();
+        if alone_to > Lsn::ZERO {
+            self.receive(Event::AloneTo { lsn: alone_to })?;
+        }
+        self.receive(Event::Applied { lsn, digest })
+    }
+
+    fn compare_digest(&mut self) -> Result<(), NodeError> {
+        let applied = self.hot.store.applied().lsn;
+        while let Some((lsn, theirs)) = self.following.expected.front().copied() {
+            if lsn > applied {
+                break;
+            }
+            self.following.expected.pop_front();
+            let mine = self.hot.store.ledger.digest();
+            if lsn == applied && mine != theirs {
+                return Err(NodeError::DigestDiffers { lsn, mine, theirs });
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs log for an opener that fetches what it lacks.
+    fn send_log(
+        &mut self,
+        id: SessionId,
+        from: Lsn,
+        to: Lsn,
+        epoch: Epoch,
+    ) -> Result<(), NodeError> {
+        let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
+            return Ok(());
+        };
+        let mut at = from;
+        while at < to && session.link.output_bytes() < OUTPUT_BYTES_MAX {
+            let Some(batch) = self.hot.store.reader.read(at)? else {
+                break;
+            };
+            self.following
+                .packer
+                .pack(epoch, &batch.header, &batch.payload, session.link.output());
+            at = batch.header.end(self.hot.store.segment_bytes());
+        }
+        self.following.sent = Some((id, at));
+        Ok(())
+    }
+
+    /// Says that log was sent once the socket took most of it.
+    pub(crate) fn continue_sending_log(&mut self) -> Result<(), NodeError> {
+        let Some((id, lsn)) = self.following.sent else {
+            return Ok(());
+        };
+        let session = self.sessions.iter().find(|s| s.id == id);
+        if session.is_some_and(|s| s.link.output_bytes() >= OUTPUT_BYTES_MAX / 2) {
+            return Ok(());
+        }
+        self.following.sent = None;
+        if session.is_none() {
+            return Ok(());
+        }
+        self.receive(Event::LogSent { session: id, lsn })?;
+        if let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) {
+            // A broken socket shows when it is read.
+            let _ = session.link.flush();
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, which: SeedFile, offset: u64, bytes: &[u8]) -> Result<(), NodeError> {
+        let failed = |source| NodeError::System {
+            what: "write a file that the primary sends",
+            source,
+        };
+        if offset == 0 {
+            let (file, path) = match which {
+                SeedFile::Segment(number) => self.hot.store.log.install_file(number)?,
+                SeedFile::Checkpoint(lsn) => self.checkpoint_file(lsn).map_err(failed)?,
+            };
+            self.following.file = Some(Incoming { which, file, path });
+        }
+        match &self.following.file {
+            Some(incoming) if incoming.which == which => {
+                incoming.file.write_all_at(bytes, offset).map_err(failed)
+            }
+            _ => Err(failed(std::io::Error::other(
+                "a piece of a file that was not begun",
+            ))),
+        }
+    }
+
+    /// Where a checkpoint is received; a name that the next start removes if this one fails.
+    fn checkpoint_file(&self, lsn: Lsn) -> std::io::Result<(File, PathBuf)> {
+        let name = format!("{:016x}.received.tmp", lsn.get());
+        let path = self.hot.store.dir.path().join("checkpoints").join(name);
+        Ok((File::create(&path)?, path))
+    }
+
+    fn install_file(&mut self, which: SeedFile) -> Result<Tail, NodeError> {
+        let incoming = self
+            .following
+            .file
+            .take()
+            .filter(|incoming| incoming.which == which);
+        let Some(mut incoming) = incoming else {
+            let source = std::io::Error::other("a file that was not begun");
+            return Err(NodeError::System {
+                what: "install a file that the primary sent",
+                source,
+            });
+        };
+        let failed = |source| NodeError::System {
+            what: "sync a file that the primary sent",
+            source,
+        };
+        incoming
+            .file
+            .flush()
+            .and_then(|()| incoming.file.sync_all())
+            .map_err(failed)?;
+        match which {
+            SeedFile::Segment(number) => {
+                self.hot.store.log.install_sealed(number, &incoming.path)?;
+            }
+            SeedFile::Checkpoint(lsn) => {
+                let mut received = File::open(&incoming.path).map_err(failed)?;
+                let copy = |out: &mut dyn Write| std::io::copy(&mut received, out).map(drop);
+                self.hot.store.dir.write_checkpoint(lsn, copy)?;
+                std::fs::remove_file(&incoming.path).map_err(failed)?;
+            }
+        }
+        let tail = self.hot.store.log.tail();
+        self.hot.note_durable(tail);
+        Ok(tail)
+    }
+
+    /// Cuts the log to `to` if it holds exactly that, keeping what is cut with a readable
+    /// report. `None` if it does not, and nothing was cut.
+    pub(crate) fn cut_divergent(&mut self, to: Tail) -> Result<Option<LocalLog>, NodeError> {
+        let store = &mut self.hot.store;
+        if store.reader.chain_at(to.lsn)? != Some(to.chain) {
+            return Ok(None);
+        }
+        store
+            .dir
+            .promise(|control: &mut Control| control.in_sync = false)?;
+        let record = CutRecord::write(store, to)?;
+        let report = store.cut(to.lsn, "rejoin")?;
+        tracing::warn!(
+            from = %to, bytes = report.bytes, transfers = record.transfers(), kept_in = %report.path.display(),
+            report = %record.path().display(), "a tail that no other node has was cut and kept"
+        );
+        self.following.cut = Some(record);
+        self.hot.forget_derived();
+        self.hot.note_durable(self.hot.store.log.tail());
+        let confirmed = self.hot.store.dir.control().confirmed.min(to.lsn);
+        self.hot.store.local_log(confirmed).map(Some)
+    }
+
+    /// Completes the report of what was cut, once all that was posted since is known here.
+    fn finish_cut_report(&mut self) -> Result<(), NodeError> {
+        if let Some(record) = self.following.cut.take() {
+            record.finish(&self.hot.store)?;
+        }
+        Ok(())
+    }
+}
+
+/// The pong of a heartbeat, from what the hot thread last published.
+pub(crate) fn pong(nonce: u64, shared: &crate::server::Shared) -> Frame<'static> {
+    Frame {
+        epoch: shared.granted(),
+        body: Body::Pong {
+            nonce,
+            durable: shared.durable(),
+            applied: shared.applied(),
+            syncing: false,
+        },
+    }
+}

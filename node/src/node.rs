@@ -1,0 +1,523 @@
+//! The node itself: one loop on the hot thread that waits for the next thing to happen, lets
+//! the part that the node plays deal with it, and then settles what follows from it.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use kanjo_format::client::Outcome;
+use kanjo_format::control::{Control, Role};
+use kanjo_format::record::Protection;
+use kanjo_format::{Epoch, Lsn, Tail};
+use kanjo_shipper::Receiver;
+use kanjo_shipper::opening::Want;
+use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
+use kanjo_wal::LogError;
+
+use crate::admin::{Answer, Command};
+use crate::dial::{DialEvent, Dialer};
+use crate::error::NodeError;
+use crate::following::Following;
+use crate::front::Door;
+use crate::hot::{AdminRequest, Hot, Standing, TICK};
+use crate::link::Link;
+use crate::opening::OpeningRun;
+use crate::promotion;
+use crate::reign::Reign;
+use crate::server::Inbound;
+use crate::status::PeerStatus;
+use crate::threads::JobDone;
+
+/// Which part the node plays now.
+pub(crate) enum Part {
+    /// Follows, or waits for a writer to follow.
+    Replica,
+    /// Was primary and wants to be again; answers nobody before that.
+    Opening(Box<OpeningRun>),
+    /// Opened the current epoch.
+    Primary(Box<Reign>),
+    /// Cannot open an epoch without an operator.
+    Halted(String),
+}
+
+/// A connection that the other node made.
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) link: Link,
+    pub(crate) closing: bool,
+}
+
+/// One node, on its hot thread.
+pub(crate) struct Node {
+    pub(crate) hot: Hot,
+    pub(crate) receiver: Receiver,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) dialer: Dialer,
+    pub(crate) part: Part,
+    pub(crate) following: Following,
+    next_session: u64,
+    last_tick: Instant,
+}
+
+enum Wake {
+    Shutdown,
+    Synced(Result<(Tail, Lsn), LogError>),
+    Dial(DialEvent),
+    Session(usize),
+    Requests,
+    Job(JobDone),
+    Admin(AdminRequest),
+    Inbound(Inbound),
+    Tick,
+    Apply,
+}
+
+/// Plays the node's parts until it is told to stop or cannot go on.
+pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
+    let mut node = Node::start(hot, confirmed)?;
+    let outcome = node.run().await;
+    match &outcome {
+        Ok(()) => node.stop(),
+        Err(error) => {
+            node.close_door(Outcome::NotPrimary, String::new());
+            tracing::error!(%error, "the node stops");
+            outcome
+        }
+    }
+}
+
+impl Node {
+    fn start(mut hot: Hot, confirmed: Lsn) -> Result<Self, NodeError> {
+        let replayed = hot.store.rebuild(confirmed)?;
+        tracing::info!(
+            records = replayed.records, batches = replayed.batches, through = %confirmed,
+            ms = replayed.time.as_millis() as u64, "ledger rebuilt"
+        );
+        let control = hot.store.dir.control();
+        let log = hot.store.local_log(confirmed)?;
+        let receiver = Receiver::new(ReceiverStart {
+            identity: hot.identity(),
+            role: control.role,
+            granted_epoch: control.granted_epoch,
+            granted_opening: control.granted_opening,
+            in_sync: control.in_sync,
+            in_sync_lsn: control.in_sync_lsn,
+            uncertain: control.uncertain,
+            awaiting_operator: control.awaiting_operator,
+            applied: hot.store.applied().lsn,
+            log,
+        });
+        let dialer = Dialer::new(hot.config.peer_replication.clone());
+        let following = Following::new(confirmed, hot.config.peer_client.clone());
+        let mut node = Self {
+            hot,
+            receiver,
+            sessions: Vec::new(),
+            dialer,
+            part: Part::Replica,
+            following,
+            next_session: 1,
+            last_tick: Instant::now(),
+        };
+        match control.role {
+            Role::Primary => {
+                node.open(Want::Restart { member_gone: false }, String::new(), None)?
+            }
+            Role::Replica => {
+                let hint = node.following.hint();
+                node.close_door(Outcome::NotPrimary, hint);
+            }
+        }
+        Ok(node)
+    }
+
+    async fn run(&mut self) -> Result<(), NodeError> {
+        loop {
+            match self.wait().await {
+                Wake::Shutdown => return Ok(()),
+                Wake::Synced(outcome) => self.on_synced(outcome?)?,
+                Wake::Dial(event) => self.on_dial(event)?,
+                Wake::Session(index) => self.on_session(index)?,
+                Wake::Job(done) => self.hot.on_job(done)?,
+                Wake::Admin(request) => self.on_admin(request)?,
+                Wake::Inbound(inbound) => self.on_inbound(inbound)?,
+                Wake::Apply => self.apply_some()?,
+                Wake::Requests | Wake::Tick => {}
+            }
+            self.settle()?;
+            if self.last_tick.elapsed() >= TICK {
+                self.last_tick = Instant::now();
+                self.on_tick()?;
+                self.settle()?;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let behind = matches!(self.part, Part::Replica)
+            && self.following.wants_to_apply(self.hot.store.applied().lsn);
+        let Self {
+            hot,
+            sessions,
+            dialer,
+            ..
+        } = self;
+        tokio::select! {
+            biased;
+            _ = hot.shutdown.wait_for(|stop| *stop) => Wake::Shutdown,
+            done = hot.sync.done() => Wake::Synced(done),
+            event = dialer.event() => Wake::Dial(event),
+            index = ready_session(sessions) => Wake::Session(index),
+            () = hot.front.arrived() => Wake::Requests,
+            done = hot.jobs.done() => Wake::Job(done),
+            Some(request) = hot.admin.recv() => Wake::Admin(request),
+            Some(inbound) = hot.inbound.recv() => Wake::Inbound(inbound),
+            _ = hot.tick.tick() => Wake::Tick,
+            () = std::future::ready(()), if behind => Wake::Apply,
+        }
+    }
+
+    /// Does what follows from whatever just happened: execute, ship, sync, answer, send.
+    fn settle(&mut self) -> Result<(), NodeError> {
+        if let Some(mut primary) = self.primary() {
+            primary.settle()?;
+            if let Some(epoch) = primary.reign.fenced_by() {
+                self.step_down(epoch)?;
+            }
+        }
+        if let Some(link) = self.dialer.link()
+            && let Err(error) = link.flush()
+        {
+            self.on_dial(DialEvent::Failed(error.to_string()))?;
+        }
+        self.flush_sessions()?;
+        self.hot.front.flush();
+        Ok(())
+    }
+
+    /// The reign with what it works on, while this node is primary.
+    pub(crate) fn primary(&mut self) -> Option<crate::reign::Primary<'_>> {
+        let Self {
+            hot, dialer, part, ..
+        } = self;
+        match part {
+            Part::Primary(reign) => Some(crate::reign::Primary { hot, dialer, reign }),
+            _ => None,
+        }
+    }
+
+    fn on_synced(&mut self, (tail, lsn): (Tail, Lsn)) -> Result<(), NodeError> {
+        self.hot.note_durable(tail);
+        if let Some(mut primary) = self.primary() {
+            primary.synced(lsn)?;
+        }
+        Ok(())
+    }
+
+    fn on_dial(&mut self, event: DialEvent) -> Result<(), NodeError> {
+        match &mut self.part {
+            Part::Primary(_) => {
+                let mut primary = self.primary().expect("just matched");
+                primary.on_dial(event)
+            }
+            Part::Opening(_) => self.opening_dialed(event),
+            Part::Replica | Part::Halted(_) => {
+                self.dialer.stop();
+                Ok(())
+            }
+        }
+    }
+
+    fn on_inbound(&mut self, inbound: Inbound) -> Result<(), NodeError> {
+        let link = tokio::net::TcpStream::from_std(inbound.stream).and_then(Link::new);
+        let Ok(link) = link else { return Ok(()) };
+        let id = SessionId(self.next_session);
+        self.next_session += 1;
+        self.sessions.push(Session {
+            id,
+            link,
+            closing: false,
+        });
+        self.tell_log_moved()?;
+        self.session_frame(id, &inbound.hello)
+    }
+
+    fn on_session(&mut self, index: usize) -> Result<(), NodeError> {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return Ok(());
+        };
+        let id = session.id;
+        loop {
+            let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
+                return Ok(());
+            };
+            if session.closing {
+                return Ok(());
+            }
+            match session.link.next_frame() {
+                Ok(Some(frame)) => self.session_frame(id, &frame)?,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::info!(session = id.0, %error, "replication connection ended");
+                    self.sessions.retain(|s| s.id != id);
+                    return self.receive(Event::Closed { session: id });
+                }
+            }
+        }
+        self.receive(Event::ReadDone)
+    }
+
+    fn flush_sessions(&mut self) -> Result<(), NodeError> {
+        let mut ended = Vec::new();
+        for session in &mut self.sessions {
+            let broken = session.link.flush().is_err();
+            if broken || (session.closing && session.link.output_bytes() == 0) {
+                ended.push((session.id, session.closing));
+            }
+        }
+        for (id, closing) in ended {
+            self.sessions.retain(|s| s.id != id);
+            if !closing {
+                self.receive(Event::Closed { session: id })?;
+            }
+        }
+        self.continue_sending_log()
+    }
+
+    fn on_tick(&mut self) -> Result<(), NodeError> {
+        let now = tokio::time::Instant::now();
+        self.hot.front.expire_queued(now);
+        let mut committed = self.hot.store.applied().lsn;
+        if let Some(mut primary) = self.primary() {
+            primary.on_tick(now)?;
+            committed = primary.reign.committed();
+        }
+        let derived = matches!(self.part, Part::Replica | Part::Primary(_));
+        let bound = if derived { committed } else { Lsn::ZERO };
+        self.hot.housekeep(bound)?;
+        let standing = self.standing();
+        self.hot.serve_waiters(&standing);
+        Ok(())
+    }
+
+    fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
+        let standing = self.standing();
+        let Some(request) = self.hot.common_command(request, &standing) else {
+            return Ok(());
+        };
+        match request.command {
+            Command::Promote(options) => {
+                let outcome = self.promote(&options);
+                let refused = match outcome {
+                    Ok(promotion) => Answer::Promotion(Box::new(promotion)),
+                    Err(NodeError::Refused(why)) => Answer::Refused { message: why },
+                    Err(error) => return Err(error),
+                };
+                // The asker may have gone away.
+                let _ = request.answer.send(refused);
+            }
+            Command::Alone { reason, unfenced } => {
+                self.go_alone(reason, unfenced, request.answer)?
+            }
+            Command::Status | Command::Await { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn promote(
+        &mut self,
+        options: &crate::admin::PromoteOptions,
+    ) -> Result<crate::status::Promotion, NodeError> {
+        if matches!(
+            self.part,
+            Part::Primary(_) | Part::Opening(_) | Part::Halted(_)
+        ) {
+            return Ok(promotion::current(&self.hot.store));
+        }
+        let began = Instant::now();
+        let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
+        let (open, mut promotion) = promotion::promote(&mut self.hot.store, options, &clock)?;
+        let (epoch, opening) = (open.epoch, open.opening);
+        let mut cut_off = Vec::new();
+        if self
+            .receiver
+            .grant_here(epoch, opening, &mut cut_off)
+            .is_err()
+        {
+            return Err(NodeError::NeedsOperator(
+                "a higher epoch was granted during the promotion; start again".to_owned(),
+            ));
+        }
+        self.perform_received(cut_off)?;
+        self.begin_reign(open)?;
+        promotion.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(promotion)
+    }
+
+    fn go_alone(
+        &mut self,
+        reason: String,
+        unfenced: bool,
+        answer: tokio::sync::oneshot::Sender<Answer>,
+    ) -> Result<(), NodeError> {
+        let refusal = match &self.part {
+            Part::Replica => Some("this node is a replica: promote it instead"),
+            Part::Primary(reign) if reign.protection() == Protection::Alone => {
+                Some("this node already serves alone")
+            }
+            _ if reason.trim().is_empty() => {
+                Some("a reason is needed, which is written into the log")
+            }
+            _ => None,
+        };
+        if let Some(message) = refusal {
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused {
+                message: message.to_owned(),
+            });
+            return Ok(());
+        }
+        if let Some(primary) = self.primary() {
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
+        }
+        self.open(Want::Alone { unfenced }, reason, Some(answer))
+    }
+
+    /// A higher epoch exists: answers nobody any more, drops the memory, becomes a replica.
+    pub(crate) fn step_down(&mut self, epoch: Epoch) -> Result<(), NodeError> {
+        tracing::warn!(%epoch, "fenced by a higher epoch: this node is a replica now");
+        let mut confirmed = self.hot.store.dir.control().confirmed;
+        if let Some(primary) = self.primary() {
+            confirmed = confirmed.max(primary.reign.committed());
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Fenced, "", &primary.hot.front);
+        }
+        self.part = Part::Replica;
+        self.dialer.stop();
+        let hint = self.following.hint();
+        self.close_door(Outcome::Fenced, hint.clone());
+        self.close_door(Outcome::NotPrimary, hint);
+        let tail = self.hot.store.log.tail();
+        self.hot.store.syncer.sync_to(tail.lsn)?;
+        self.hot.note_durable(tail);
+        self.hot.store.dir.update(|control: &mut Control| {
+            control.confirmed = control.confirmed.max(confirmed);
+            control.peer_granted_epoch = control.peer_granted_epoch.max(epoch);
+        })?;
+        self.hot.store.rebuild(confirmed)?;
+        self.hot.forget_derived();
+        self.following.restart(confirmed);
+        let log = self.hot.store.local_log(confirmed)?;
+        self.receive(Event::LogMoved { log: &log })
+    }
+
+    /// Tells the receiver where a primary's own log ends, before it answers a handshake.
+    fn tell_log_moved(&mut self) -> Result<(), NodeError> {
+        let confirmed = match &self.part {
+            Part::Primary(reign) => reign.committed(),
+            Part::Opening(_) | Part::Halted(_) => self.hot.store.dir.control().confirmed,
+            Part::Replica => return Ok(()),
+        };
+        let tail = self.hot.store.log.tail();
+        self.hot.store.syncer.sync_to(tail.lsn)?;
+        let log = self.hot.store.local_log(confirmed)?;
+        self.receive(Event::LogMoved { log: &log })
+    }
+
+    pub(crate) fn close_door(&self, outcome: Outcome, text: String) {
+        let epoch = self.hot.store.dir.control().granted_epoch;
+        self.hot.front.set_identity(epoch, false);
+        self.hot.front.set_door(Door::Closed(outcome, text));
+    }
+
+    /// Clean stop: no new requests, what can be answered is answered, the log is synced.
+    fn stop(&mut self) -> Result<(), NodeError> {
+        self.hot
+            .front
+            .set_door(Door::Closed(Outcome::NotPrimary, String::new()));
+        let tail = self.hot.store.log.tail();
+        let synced = self.hot.store.syncer.sync_to(tail.lsn)?;
+        let mut confirmed = self.hot.store.applied().lsn;
+        if let Some(mut primary) = self.primary() {
+            primary.synced(synced)?;
+            primary.settle()?;
+            confirmed = primary.reign.committed();
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
+        }
+        self.hot.front.flush();
+        let log_time = self.hot.store.ledger.log_time();
+        self.hot.store.dir.update(|control: &mut Control| {
+            control.durable = tail;
+            control.confirmed = control.confirmed.max(confirmed);
+            control.log_time = control.log_time.max(log_time);
+        })?;
+        tracing::info!(%tail, "stopped, the log is synced");
+        Ok(())
+    }
+
+    pub(crate) fn standing(&mut self) -> Standing {
+        let durable = self.hot.store.syncer.synced();
+        let address = self.dialer.address().to_owned();
+        let reign = self.hot.store.ledger.reign().protection;
+        let base = Standing {
+            role: "replica",
+            serving: false,
+            why_not_serving: "it follows a primary".to_owned(),
+            durable,
+            committed: self.hot.store.applied().lsn,
+            protection: reign.name(),
+            peer: PeerStatus {
+                address,
+                ..PeerStatus::default()
+            },
+        };
+        match &self.part {
+            Part::Replica => {
+                self.following
+                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
+            }
+            Part::Opening(run) => Standing {
+                role: "resolving",
+                why_not_serving: run.why().to_owned(),
+                ..base
+            },
+            Part::Halted(why) => Standing {
+                role: "resolving",
+                why_not_serving: why.clone(),
+                ..base
+            },
+            Part::Primary(_) => {
+                let primary = self.primary().expect("just matched");
+                primary.standing(base)
+            }
+        }
+    }
+}
+
+/// Waits until one of the sessions can be read, or written if something waits to be.
+async fn ready_session(sessions: &[Session]) -> usize {
+    poll_fn(|context| {
+        for (index, session) in sessions.iter().enumerate() {
+            if session.link.poll_ready(context).is_ready() {
+                return Poll::Ready(index);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Time for the pure machines: nanoseconds since the first call.
+pub(crate) fn steady_ns() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let since: Duration = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

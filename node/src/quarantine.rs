@@ -1,0 +1,108 @@
+//! The readable report of a tail that was cut when its node rejoined.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use kanjo_engine::Entry;
+use kanjo_format::columns::Groups;
+use kanjo_format::record::{RecordKind, TransferRow};
+use kanjo_format::{BatchPlace, Tail, TransferId};
+
+use crate::error::NodeError;
+use crate::store::Store;
+
+/// Which transfers were cut, and where that is told.
+pub(crate) struct CutRecord {
+    ids: Vec<TransferId>,
+    path: PathBuf,
+    file: File,
+}
+
+impl CutRecord {
+    /// Writes what stands in the log above `to`, before it is cut.
+    pub(crate) fn write(store: &Store, to: Tail) -> Result<Self, NodeError> {
+        let name = format!("divergent-{:016x}.txt", to.lsn.get());
+        let (file, path) = store.dir.quarantine_file(&name)?;
+        let mut out = BufWriter::new(&file);
+        let mut ids = Vec::new();
+        let place = BatchPlace {
+            cluster: store.dir.control().cluster,
+            lsn: to.lsn,
+            epoch: to.epoch,
+            chain: to.chain,
+        };
+        let failed = |source| NodeError::System {
+            what: "write the report of a cut tail",
+            source,
+        };
+        writeln!(
+            out,
+            "These transfers stood in this node's log above {to}. No other node has them and\n\
+             nobody was answered for them. The log bytes are kept beside this file.\n"
+        )
+        .map_err(failed)?;
+        for batch in store.reader.scan(place) {
+            let batch = batch?;
+            for group in Groups::new(&batch.payload, batch.header.record_count()).flatten() {
+                if group.kind != RecordKind::TransferPosted {
+                    continue;
+                }
+                let mut rows: Vec<TransferRow> = Vec::new();
+                group.read_rows(&mut rows);
+                for row in rows {
+                    ids.push(row.id());
+                    writeln!(
+                        out,
+                        "lsn {} epoch {} transfer {} amount {} debit account number {} credit account number {}",
+                        batch.header.lsn(),
+                        batch.header.epoch(),
+                        row.id(),
+                        row.amount,
+                        row.debit_account(),
+                        row.credit_account()
+                    )
+                    .map_err(failed)?;
+                }
+            }
+        }
+        out.flush().map_err(failed)?;
+        drop(out);
+        file.sync_all().map_err(failed)?;
+        Ok(Self { ids, path, file })
+    }
+
+    pub(crate) const fn transfers(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds which of them were posted again since, as the followed log tells.
+    pub(crate) fn finish(self, store: &Store) -> Result<(), NodeError> {
+        let failed = |source| NodeError::System {
+            what: "write the report of a cut tail",
+            source,
+        };
+        let mut out = BufWriter::new(&self.file);
+        let lsn = store.applied().lsn;
+        writeln!(
+            out,
+            "\nIn sync again. By lsn {lsn} of the log that is followed now:"
+        )
+        .map_err(failed)?;
+        for id in &self.ids {
+            let since = match store.ledger.index().find(*id) {
+                Some(Entry::Posted(_)) => "was posted again",
+                Some(Entry::Failed(_)) => "was tried again and failed",
+                None => "was not posted again",
+            };
+            writeln!(out, "transfer {id} {since}").map_err(failed)?;
+        }
+        out.flush().map_err(failed)?;
+        drop(out);
+        self.file.sync_all().map_err(failed)
+    }
+}

@@ -1,0 +1,305 @@
+//! The primary's part: one reign, from its `EpochStart` until it is fenced or stopped.
+//!
+//! ```text
+//! requests → execute → append ┬→ sync (own thread) ─┐
+//!                             └→ pack → send → ack ─┴→ gate → replies
+//! ```
+
+mod execute;
+mod replies;
+mod shipping;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::time::Duration;
+
+use kanjo_format::control::Control;
+use kanjo_format::record::{Protection, RecordKind, ReignRow};
+use kanjo_format::replication::SeedFile;
+use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, OpeningId, Tail};
+use kanjo_shipper::opening::OpenEpoch;
+use kanjo_shipper::sender::{Event, SenderStart};
+use kanjo_shipper::{CommitGate, Member, Packer, Sender};
+use tokio::time::Instant;
+
+use self::replies::Replies;
+use crate::clock::ClockCheck;
+use crate::dial::Dialer;
+use crate::error::NodeError;
+use crate::front::Door;
+use crate::hot::{Hot, Standing};
+use crate::node::{Node, Part, steady_ns};
+use crate::promotion;
+use crate::status::PeerStatus;
+
+/// What a primary knows beside its log.
+pub(crate) struct Reign {
+    opening: OpeningId,
+    gate: CommitGate,
+    sender: Sender,
+    pub(crate) replies: Replies,
+    clock: ClockCheck,
+    packer: Packer,
+    /// Payload of the last batch, so that it is packed without being read back.
+    payload: Vec<u8>,
+    last: Option<(BatchHeader, Tail)>,
+    /// Digests behind batches that are not committed yet.
+    digests: VecDeque<(Lsn, Digest)>,
+    committed_digest: Option<(Lsn, Digest)>,
+    told_committed: Lsn,
+    /// The replica that everything waits for, once its session runs.
+    live_member: Option<Member>,
+    peer: PeerStatus,
+    sending: Option<shipping::Sending>,
+    file: Option<(SeedFile, File, u64, Tail)>,
+    chunk_sent: Option<(u64, u64, Tail)>,
+    synced_to_target: Lsn,
+    fenced: Option<Epoch>,
+}
+
+/// A reign with what it works on.
+pub(crate) struct Primary<'a> {
+    pub(crate) hot: &'a mut Hot,
+    pub(crate) dialer: &'a mut Dialer,
+    pub(crate) reign: &'a mut Reign,
+}
+
+impl Reign {
+    pub(crate) const fn committed(&self) -> Lsn {
+        self.gate.committed()
+    }
+
+    pub(crate) const fn protection(&self) -> Protection {
+        self.gate.protection()
+    }
+
+    /// The higher epoch that ended this reign.
+    pub(crate) const fn fenced_by(&self) -> Option<Epoch> {
+        self.fenced
+    }
+}
+
+impl Node {
+    /// Starts to reign in an epoch whose `EpochStart` was just appended.
+    pub(crate) fn begin_reign(&mut self, open: OpenEpoch) -> Result<(), NodeError> {
+        let hot = &mut self.hot;
+        let known = hot.store.dir.control().confirmed.min(open.base.lsn);
+        let mut gate = CommitGate::new(open.epoch, open.base, known, open.protection);
+        for member in &open.members {
+            gate.add_member(*member, Lsn::ZERO);
+        }
+        let tail = hot.store.log.tail();
+        gate.appended(tail);
+        let synced = hot.store.syncer.synced();
+        if synced > open.base.lsn {
+            gate.synced(synced);
+        }
+        hot.shared.set_granted(open.epoch);
+        let sender = Sender::new(SenderStart {
+            identity: hot.identity(),
+            epoch: open.epoch,
+            opening: open.opening,
+            log: hot.store.local_log(gate.committed())?,
+            member: open.members.first().copied(),
+            ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
+            silent_after_ns: hot.config.peer_timeout_ms * 1_000_000,
+        });
+        let digest = hot.store.ledger.digest();
+        self.part = Part::Primary(Box::new(Reign {
+            opening: open.opening,
+            gate,
+            sender,
+            replies: Replies::default(),
+            clock: ClockCheck::new(hot.config.clock_bound_ms),
+            packer: Packer::new(),
+            payload: Vec::new(),
+            last: None,
+            digests: VecDeque::from([(tail.lsn, digest)]),
+            committed_digest: None,
+            told_committed: Lsn::ZERO,
+            live_member: None,
+            peer: PeerStatus::default(),
+            sending: None,
+            file: None,
+            chunk_sent: None,
+            synced_to_target: Lsn::ZERO,
+            fenced: None,
+        }));
+        hot.front.set_identity(open.epoch, true);
+        hot.front.set_door(Door::Open);
+        tracing::info!(epoch = %open.epoch, base = %open.base, protection = open.protection.name(), "reign began");
+        self.dialer.redial();
+        Ok(())
+    }
+}
+
+impl Primary<'_> {
+    /// Everything that can be done now: execute, ship, sync, answer.
+    pub(crate) fn settle(&mut self) -> Result<(), NodeError> {
+        if self.reign.fenced.is_some() {
+            return Ok(());
+        }
+        self.execute_queue()?;
+        self.continue_sending()?;
+        self.continue_file()?;
+        if let Some(link) = self.dialer.link() {
+            // What goes wrong here shows when the link is read.
+            let _ = link.flush();
+        }
+        self.sync_if_needed();
+        let Self { hot, reign, .. } = self;
+        reign.replies.release(&reign.gate, &hot.front);
+        Ok(())
+    }
+
+    fn sync_if_needed(&mut self) {
+        let tail = self.hot.store.log.tail();
+        if !self.hot.sync.in_flight() && tail.lsn > self.reign.synced_to_target {
+            self.reign.synced_to_target = tail.lsn;
+            self.hot.sync.request(tail);
+        }
+    }
+
+    /// The local disk has everything below `lsn`.
+    pub(crate) fn synced(&mut self, lsn: Lsn) -> Result<(), NodeError> {
+        let end = self.hot.store.log.tail().lsn;
+        if lsn <= end && self.reign.gate.synced(lsn).is_some() {
+            self.commit_moved();
+        }
+        Ok(())
+    }
+
+    fn commit_moved(&mut self) {
+        let committed = self.reign.gate.committed();
+        while let Some(first) = self.reign.digests.front().copied() {
+            if first.0 > committed {
+                break;
+            }
+            self.reign.committed_digest = Some(first);
+            self.reign.digests.pop_front();
+        }
+    }
+
+    /// Tells the replica what is committed, also when nothing else is sent.
+    fn tell_committed(&mut self) -> Result<(), NodeError> {
+        let committed = self.reign.gate.committed();
+        if committed <= self.reign.told_committed {
+            return Ok(());
+        }
+        self.reign.told_committed = committed;
+        let exact = self
+            .reign
+            .committed_digest
+            .filter(|(lsn, _)| *lsn == committed);
+        let digest = exact.map(|(_, digest)| digest);
+        self.send_event(Event::Committed {
+            lsn: committed,
+            digest,
+        })
+    }
+
+    /// Looks at everything that goes by time.
+    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), NodeError> {
+        self.reign.replies.expire(now, &self.hot.front);
+        let door = if self.hot.disk_low {
+            let floor = self.hot.config.free_disk_floor_bytes;
+            Door::ReadsOnly(format!(
+                "less than {floor} bytes of disk are free: no new transfers until there is room"
+            ))
+        } else {
+            Door::Open
+        };
+        self.hot.front.set_door_if_changed(door);
+        self.dialer.want();
+        self.tell_committed()?;
+        self.send_event(Event::Tick {
+            now_ns: steady_ns(),
+        })
+    }
+
+    /// The replica carries the durable mark: from now on it is the in-sync set.
+    fn joined(&mut self, member: Member) -> Result<(), NodeError> {
+        if self.reign.gate.protection() == Protection::Protected {
+            return Ok(());
+        }
+        let was = self.reign.gate.protection();
+        let store = &mut self.hot.store;
+        store.dir.promise(|control: &mut Control| {
+            control.protection = Protection::Protected;
+            control.member = Some((member.node, member.incarnation));
+        })?;
+        let base = store.log.tail();
+        let row = ReignRow::new(self.reign.opening, base, Protection::Protected)
+            .with_member(member.node, member.incarnation);
+        let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
+        let header = promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row)?;
+        self.reign.payload.clear();
+        self.note_appended(&header)?;
+        if self
+            .reign
+            .gate
+            .set_protection(Protection::Protected)
+            .is_some()
+        {
+            self.commit_moved();
+        }
+        self.reign.live_member = Some(member);
+        tracing::info!(node = %member.node, was = was.name(), "an auxiliary is in sync: commits are protected");
+        Ok(())
+    }
+
+    pub(crate) fn standing(&self, base: Standing) -> Standing {
+        let reign = &self.reign;
+        let serving = self.can_serve();
+        let why = match reign.gate.protection() {
+            _ if serving => "",
+            Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
+            _ if !reign.gate.is_open() => "the epoch is not committed yet",
+            _ => "the auxiliary cannot be reached; nothing is answered without it",
+        };
+        let tail = self.hot.store.log.tail();
+        let peer = PeerStatus {
+            address: self.dialer.address().to_owned(),
+            connected: self.dialer.is_connected() && reign.sender.lag_bytes().is_some(),
+            lag_bytes: reign
+                .sender
+                .lag_bytes()
+                .unwrap_or_else(|| tail.lsn.since(Lsn::new(reign.peer.acked_lsn))),
+            ..reign.peer.clone()
+        };
+        Standing {
+            role: "primary",
+            serving,
+            why_not_serving: why.to_owned(),
+            committed: reign.gate.committed(),
+            protection: reign.gate.protection().name(),
+            peer,
+            ..base
+        }
+    }
+
+    /// Whether a transfer that comes now can be answered.
+    fn can_serve(&self) -> bool {
+        let gate = &self.reign.gate;
+        gate.is_open()
+            && match gate.protection() {
+                Protection::Waiting => false,
+                Protection::Alone => true,
+                Protection::Protected => self.streams_to_member(),
+            }
+    }
+
+    /// Whether the member of the set is connected and takes batches.
+    fn streams_to_member(&self) -> bool {
+        let member = self.reign.live_member;
+        self.dialer.is_connected()
+            && self.reign.sender.is_live()
+            && member.is_some_and(|member| self.reign.gate.members().any(|m| m == member))
+    }
+
+    /// Round trip in microseconds, from nanoseconds.
+    fn note_round_trip(&mut self, round_trip_ns: u64) {
+        let round_trip = Duration::from_nanos(round_trip_ns);
+        self.reign.peer.round_trip_us = u64::try_from(round_trip.as_micros()).ok();
+    }
+}

@@ -1,0 +1,89 @@
+//! Replies that wait: a write for its commit, a read also for an exchange with every member.
+
+use std::collections::VecDeque;
+
+use kanjo_format::Lsn;
+use kanjo_format::client::Outcome;
+use kanjo_shipper::CommitGate;
+use kanjo_shipper::gate::ReadToken;
+use tokio::time::Instant;
+
+use crate::front::{Front, Ticket};
+
+/// One executed request.
+pub(crate) struct Reply {
+    /// Whom to answer.
+    pub(crate) ticket: Ticket,
+    /// Rows in the body.
+    pub(crate) count: u32,
+    /// Its results.
+    pub(crate) body: Vec<u8>,
+}
+
+struct Waiting {
+    reply: Reply,
+    lsn: Lsn,
+    read: Option<ReadToken>,
+}
+
+/// All executed requests that are not answered yet, in the order of execution.
+#[derive(Default)]
+pub(crate) struct Replies {
+    writes: VecDeque<Waiting>,
+    reads: VecDeque<Waiting>,
+}
+
+impl Replies {
+    /// A reply that is true once everything below `lsn` is committed.
+    pub(crate) fn hold_write(&mut self, reply: Reply, lsn: Lsn) {
+        self.writes.push_back(Waiting {
+            reply,
+            lsn,
+            read: None,
+        });
+    }
+
+    /// A reply that also needs the exchange of `token`.
+    pub(crate) fn hold_read(&mut self, reply: Reply, lsn: Lsn, token: ReadToken) {
+        self.reads.push_back(Waiting {
+            reply,
+            lsn,
+            read: Some(token),
+        });
+    }
+
+    /// Answers what may be answered now.
+    pub(crate) fn release(&mut self, gate: &CommitGate, front: &Front) {
+        let (committed, readable) = (gate.committed(), gate.readable());
+        for queue in [&mut self.writes, &mut self.reads] {
+            while let Some(first) = queue.front() {
+                if first.lsn > committed || first.read.is_some_and(|token| token > readable) {
+                    break;
+                }
+                if let Some(Waiting { reply, .. }) = queue.pop_front() {
+                    front.answer(reply.ticket, Outcome::Done, reply.count, &reply.body);
+                }
+            }
+        }
+    }
+
+    /// Answers `Indeterminate` to what waited until its deadline. It may still commit.
+    pub(crate) fn expire(&mut self, now: Instant, front: &Front) {
+        for queue in [&mut self.writes, &mut self.reads] {
+            queue.retain(|waiting| {
+                let expired = waiting.reply.ticket.deadline <= now;
+                if expired {
+                    front.answer(waiting.reply.ticket, Outcome::Indeterminate, 0, b"");
+                }
+                !expired
+            });
+        }
+    }
+
+    /// Answers everything with `outcome`; what becomes of it is for others to say.
+    pub(crate) fn give_up(&mut self, outcome: Outcome, text: &str, front: &Front) {
+        for waiting in self.writes.drain(..).chain(self.reads.drain(..)) {
+            front.answer(waiting.reply.ticket, outcome, 0, text.as_bytes());
+        }
+    }
+}
