@@ -137,7 +137,7 @@ fn a_file_size_limit_on_the_replica_loses_nothing() {
 
 /// No new segment can be made: `fallocate` fails, and SIGXFSZ is sent.
 fn file_size_limit(name: &str, victim: usize) {
-    let configure = |_: usize, config: &mut kanjo_node::config::Config| config.free_disk_floor_bytes = 0;
+    let configure = |_: usize, config: &mut kanjo_node::Config| config.free_disk_floor_bytes = 0;
     let options = PairOptions { configure: Some(configure), ..PairOptions::default() };
     let mut scene = Scene::open_with(name, options);
     let load = scene.load(LoadOptions { deadline: Duration::from_secs(3), ..LoadOptions::default() });

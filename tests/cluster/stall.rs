@@ -14,7 +14,7 @@ fn a_stopped_replica_stalls_the_primary_and_nothing_is_lost() {
 
 #[test]
 fn a_replica_stopped_beyond_the_peer_timeout_catches_up() {
-    let configure = |_: usize, config: &mut kanjo_node::config::Config| {
+    let configure = |_: usize, config: &mut kanjo_node::Config| {
         config.heartbeat_ms = 20;
         config.peer_timeout_ms = 200;
     };

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kanjo_node::admin::{self, Answer, Command as Ask, Condition, PromoteOptions};
-use kanjo_node::config::Config;
+use kanjo_node::Config;
 use kanjo_node::status::{Promotion, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kanjo_node::admin::{Condition, PromoteOptions};
-use kanjo_node::config::Config;
+use kanjo_node::Config;
 use kanjo_node::status::Status;
 use tempfile::TempDir;
 
