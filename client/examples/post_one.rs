@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .create_accounts(&[account(CASH), account(CUSTOMER)])
         .await?
     {
-        if !opened.created() && !opened.exists() {
+        if !opened.created() && !opened.account_exists() {
             return Err(format!("an account was refused: result {}", opened.result).into());
         }
     }

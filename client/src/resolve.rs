@@ -25,7 +25,7 @@ impl Resolved {
     /// The transfer stands in the ledger, exactly once: it was created now, or it exists with
     /// the same content. Everything else means that it was rejected.
     pub fn posted(self) -> bool {
-        self.result.created() || self.result.exists()
+        self.result.created() || self.result.transfer_exists()
     }
 }
 

@@ -6,13 +6,16 @@ use kanjo_format::limits::REQUEST_EVENTS_MAX;
 
 /// The event was executed now.
 pub(crate) const CREATED: u32 = u32::MAX;
-/// An event with this id and the same content was executed before.
-pub(crate) const EXISTS: u32 = 46;
+/// An account of this id and content was opened before.
+const ACCOUNT_EXISTS: u32 = 21;
+/// A transfer of this id and content was posted before.
+const TRANSFER_EXISTS: u32 = 46;
 
 /// How one event of a create request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateResult {
-    /// Number of the result, as TigerBeetle numbers them.
+    /// Number of the result, as TigerBeetle numbers them: accounts and transfers each have
+    /// numbers of their own, so the same one may mean another thing there.
     pub result: u32,
     /// Nanoseconds: when it was created, or the existing one was; zero where there is none.
     pub timestamp: u64,
@@ -24,9 +27,14 @@ impl CreateResult {
         self.result == CREATED
     }
 
-    /// The same event was executed by an earlier request.
-    pub fn exists(self) -> bool {
-        self.result == EXISTS
+    /// Of an account: one of this id and content was opened by an earlier request.
+    pub fn account_exists(self) -> bool {
+        self.result == ACCOUNT_EXISTS
+    }
+
+    /// Of a transfer: one of this id and content was posted by an earlier request.
+    pub fn transfer_exists(self) -> bool {
+        self.result == TRANSFER_EXISTS
     }
 }
 
@@ -78,17 +86,32 @@ mod tests {
 
     #[test]
     fn created_events_are_a_nanosecond_apart_and_others_share_their_time() {
-        let runs = [run(2, CREATED, 100), run(2, EXISTS, 7), run(1, 21, 0)];
+        let runs = [
+            run(2, CREATED, 100),
+            run(2, TRANSFER_EXISTS, 7),
+            run(1, 21, 0),
+        ];
         let results = expand_runs(&runs, 5).unwrap();
         let pairs: Vec<_> = results.iter().map(|r| (r.result, r.timestamp)).collect();
         let expected = [
             (CREATED, 100),
             (CREATED, 101),
-            (EXISTS, 7),
-            (EXISTS, 7),
+            (TRANSFER_EXISTS, 7),
+            (TRANSFER_EXISTS, 7),
             (21, 0),
         ];
         assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn an_existing_account_and_an_existing_transfer_have_numbers_of_their_own() {
+        let of = |result| CreateResult {
+            result,
+            timestamp: 1,
+        };
+        assert!(of(21).account_exists() && !of(21).transfer_exists());
+        assert!(of(46).transfer_exists() && !of(46).account_exists());
+        assert!(of(CREATED).created() && !of(0).created());
     }
 
     #[test]

@@ -241,9 +241,13 @@ impl Hot {
             return;
         }
         let applied = self.store.applied().lsn;
-        let next = self.store.reader.segments().into_iter().find(|segment| {
-            segment.form == SegmentForm::Raw && segment.end_lsn <= committed.min(applied)
-        });
+        let bound = committed.min(applied).get() / self.store.segment_bytes();
+        let next = self
+            .store
+            .reader
+            .segments()
+            .into_iter()
+            .find(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
         if let Some(segment) = next {
             self.sealing = true;
             self.jobs.submit(Job::Seal(

@@ -285,7 +285,12 @@ impl Opening {
         };
         self.promised = Some((epoch, opening));
         self.stage = Stage::Promising;
-        actions.push(Action::Promise { epoch, opening });
+        let needs_mark = matches!(self.want, Want::Promote { forced: false, .. });
+        actions.push(Action::Promise {
+            epoch,
+            opening,
+            needs_mark,
+        });
     }
 
     fn promised_here(&mut self, tail: Tail, actions: &mut Vec<Action>) {
@@ -394,8 +399,14 @@ impl Opening {
             Ok(fork) => fork,
             Err(error) => return self.stop(error.into(), actions),
         };
-        if granted.confirmed > fork.end.lsn {
-            let (peer, here) = (granted.confirmed, fork.end.lsn);
+        // A replica may know of commits beyond its own log; those are in this log or nowhere.
+        let common = if fork.end.lsn == granted.tail.lsn {
+            self.log.tail.lsn
+        } else {
+            fork.end.lsn
+        };
+        if granted.confirmed > common {
+            let (peer, here) = (granted.confirmed, common);
             return self.stop(StopReason::PeerHasMore { peer, here }, actions);
         }
         self.open(self.alone_protection(), Vec::new(), false, actions);

@@ -27,7 +27,7 @@ mod seeding;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Action, Event, ReceiverStart, SessionId};
+pub use events::{Action, Event, GrantRefused, ReceiverStart, SessionId};
 
 /// What is known of one connection.
 #[derive(Clone, Debug)]
@@ -160,17 +160,23 @@ impl Receiver {
     }
 
     /// This node's own opening is about to be promised: every other sender is cut off now,
-    /// before the promise is stored and the tail is read. `Err` with the highest granted epoch
-    /// if that is not below: nothing changed, and the opening has to be begun anew.
+    /// before the promise is stored and the tail is read. If it is refused nothing changed, and
+    /// the opening has to be begun anew. A promotion `needs_mark` at this very moment: a primary
+    /// may have had the mark cleared, and served alone, since the opening began.
     pub fn grant_here(
         &mut self,
         epoch: Epoch,
         opening: OpeningId,
+        needs_mark: bool,
         actions: &mut Vec<Action>,
-    ) -> Result<(), Epoch> {
+    ) -> Result<(), GrantRefused> {
         let (granted, former) = self.granted();
         if epoch < granted || (epoch == granted && opening != former) {
-            return Err(granted);
+            return Err(GrantRefused::Higher(granted));
+        }
+        let marked = self.state.in_sync && self.pending_marks.is_empty();
+        if needs_mark && (!marked || self.state.uncertain) {
+            return Err(GrantRefused::MarkGone);
         }
         self.state.granted_epoch = epoch;
         self.state.granted_opening = opening;
@@ -209,13 +215,21 @@ impl Receiver {
             Event::AloneTo { lsn } => {
                 self.state.log.alone_to = self.state.log.alone_to.max(lsn);
             }
-            Event::LogMoved { log } => {
-                self.state.log = log.clone();
-                self.synced = log.tail;
-                self.stepping_down = false;
-                self.answer_grant(actions);
-            }
+            Event::LogMoved { log } => self.log_moved(log, actions),
         }
+    }
+
+    /// A replica's log moves by this machine's own actions only; there the event says nothing.
+    fn log_moved(&mut self, log: &crate::LocalLog, actions: &mut Vec<Action>) {
+        if self.state.role == Role::Replica && !self.stepping_down {
+            return;
+        }
+        self.state.log = log.clone();
+        self.synced = log.tail;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.stepping_down = false;
+        self.answer_grant(actions);
     }
 
     fn frame(&mut self, session: SessionId, frame: &Frame<'_>, actions: &mut Vec<Action>) {

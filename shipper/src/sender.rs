@@ -69,6 +69,8 @@ pub struct Sender {
     sending: bool,
     told_caught_up: bool,
     mark: MarkState,
+    /// What the replica has before it is marked.
+    mark_through: Lsn,
     clear_wanted: bool,
     turn: u64,
     read: ReadToken,
@@ -103,6 +105,7 @@ impl Sender {
             sending: false,
             told_caught_up: false,
             mark: MarkState::Clear,
+            mark_through: Lsn::ZERO,
             clear_wanted: false,
             turn: 0,
             read: ReadToken::default(),
@@ -157,7 +160,7 @@ impl Sender {
                 self.read = self.read.max(token);
                 self.ask_read(actions);
             }
-            Event::Joined { committed } => self.joined(committed, actions),
+            Event::Joined { through } => self.joined(through, actions),
             Event::ClearMark => {
                 self.clear_wanted = true;
                 self.ask_clear(actions);
@@ -321,7 +324,7 @@ impl Sender {
             }
             (false, is_member) => {
                 if is_member {
-                    self.mark = MarkState::Wanted(self.committed);
+                    self.mark = MarkState::Wanted(self.mark_through.max(self.committed));
                 }
                 self.follow(actions);
             }
@@ -437,11 +440,12 @@ impl Sender {
         }
     }
 
-    fn joined(&mut self, committed: Lsn, actions: &mut Vec<Action>) {
+    fn joined(&mut self, through: Lsn, actions: &mut Vec<Action>) {
+        self.mark_through = through;
         self.start.member = self.peer;
         self.clear_wanted = false;
         if self.mark == MarkState::Clear {
-            self.mark = MarkState::Wanted(committed);
+            self.mark = MarkState::Wanted(through);
             self.maybe_mark(actions);
         }
     }

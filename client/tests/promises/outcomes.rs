@@ -25,7 +25,7 @@ async fn a_connection_lost_after_sending_is_an_unknown_outcome() {
     }
     let again = [transfer(1), transfer(2)];
     let results = client.create_transfers(&again).await.unwrap();
-    assert!(results[0].exists(), "the first attempt had posted");
+    assert!(results[0].transfer_exists(), "the first attempt had posted");
     assert!(results[1].created(), "the first attempt had not");
 }
 
@@ -44,7 +44,7 @@ async fn repeating_until_resolved_posts_exactly_once() {
     let batch = [transfer(1), transfer(2)];
     let resolved = client.create_transfers_resolved(&batch, OVERALL).await;
     for one in resolved.unwrap() {
-        assert!(one.posted() && one.result.exists() && one.repeated);
+        assert!(one.posted() && one.result.transfer_exists() && one.repeated);
     }
     assert_eq!((server.posted(), server.requests()), (2, 7));
 }
