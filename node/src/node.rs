@@ -341,7 +341,7 @@ impl Node {
         let mut cut_off = Vec::new();
         if self
             .receiver
-            .grant_here(epoch, opening, &mut cut_off)
+            .grant_here(epoch, opening, false, &mut cut_off)
             .is_err()
         {
             return Err(NodeError::NeedsOperator(
