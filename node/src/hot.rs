@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::admin::{Answer, Command, Condition};
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::front::Front;
+use crate::front::{Door, Front};
 use crate::server::{Inbound, Shared};
 use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
@@ -129,8 +129,11 @@ impl Hot {
             .map(|(lsn, _)| *lsn)
             .max()
             .unwrap_or(Lsn::ZERO);
+        // Known from the start: a reign may begin before the next look at the disk.
+        let free_disk_bytes = store.dir.free_bytes()?;
+        let disk_low = free_disk_bytes < config.free_disk_floor_bytes;
         Ok(Self {
-            free_disk_bytes: store.dir.free_bytes()?,
+            free_disk_bytes,
             durable: store.log.tail(),
             histories: Arc::default(),
             marked: store.dir.control().durable.lsn,
@@ -145,7 +148,7 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
-            disk_low: false,
+            disk_low,
             tick,
             started: now,
             waiters: Vec::new(),
@@ -186,6 +189,17 @@ impl Hot {
         self.seal_next(committed);
         self.checkpoint_if_due(committed);
         Ok(())
+    }
+
+    /// Which requests a primary takes: below the floor of free disk only reads.
+    pub(crate) fn door_of_primary(&self) -> Door {
+        if !self.disk_low {
+            return Door::Open;
+        }
+        let floor = self.config.free_disk_floor_bytes;
+        Door::ReadsOnly(format!(
+            "less than {floor} bytes of disk are free: no new transfers until there is room"
+        ))
     }
 
     /// This disk has everything up to `tail`.
