@@ -28,8 +28,8 @@ use zerocopy::{FromBytes, IntoBytes};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of replies that a connection may leave unread before it is closed.
 const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
-/// Bytes asked of a socket at a time.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes asked of a socket at a time; a frame that needs more makes room for itself.
+const READ_BYTES: usize = 16 << 10;
 
 /// A request as it waits for execution.
 pub(crate) struct Request {
