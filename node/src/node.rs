@@ -320,6 +320,9 @@ impl Node {
         let now = tokio::time::Instant::now();
         let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
+        if matches!(self.part, Part::Replica) {
+            self.tell_applied()?;
+        }
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
             primary.on_tick(now, stopping)?;
