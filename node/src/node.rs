@@ -371,7 +371,7 @@ impl Node {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
             Part::Opening(_) | Part::Halted(_) => self.hot.store.dir.control().confirmed,
-            Part::Replica => return Ok(()),
+            Part::Replica => return self.tell_applied(),
         };
         let tail = self.hot.store.log.tail();
         self.hot.store.syncer.sync_to(tail.lsn)?;
