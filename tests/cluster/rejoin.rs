@@ -79,14 +79,18 @@ fn expect_a_call_for_an_operator(node: &mut Node) {
     let before = node.log().len();
     node.spawn();
     let until = Instant::now() + PATIENCE;
+    let mut says = String::new();
     while node.wait_within(Duration::from_millis(20)).is_none() {
-        if node.is_running() && node.status().why_not_serving.contains("decision") {
+        if node.is_running() {
+            says = node.status().why_not_serving;
+        }
+        if says.contains("decision") {
             node.kill();
             break;
         }
         assert!(Instant::now() < until, "it neither ends nor waits for a decision\n{}", node.last_words());
     }
-    let text = node.log().split_off(before);
+    let text = node.log().split_off(before) + &says;
     assert!(text.contains("operator") || text.contains("decision"), "{text}");
 }
 
