@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
@@ -94,6 +94,8 @@ pub(crate) struct Hot {
     free_disk_bytes: u64,
     /// What this disk has, as last asked for.
     durable: Tail,
+    /// Counts the cuts, so that a mark that was on its way is not written after one.
+    histories: Arc<AtomicU64>,
 }
 
 /// What the server hands to a new hot thread.
@@ -133,6 +135,7 @@ impl Hot {
         Ok(Self {
             free_disk_bytes,
             durable: store.log.tail(),
+            histories: Arc::default(),
             marked: store.dir.control().durable.lsn,
             seen_tail: store.log.tail().lsn,
             config,
@@ -227,7 +230,12 @@ impl Hot {
             self.last_mark = now;
             self.marked = durable.lsn;
             let log_time = self.store.ledger.log_time();
+            let (histories, history) = (Arc::clone(&self.histories), self.history());
             self.mark(Box::new(move |control: &mut Control| {
+                if histories.load(Ordering::SeqCst) != history {
+                    // The log was cut meanwhile: what was durable then is no part of it now.
+                    return;
+                }
                 control.durable = durable;
                 control.confirmed = control.confirmed.max(committed);
                 control.log_time = control.log_time.max(log_time);
@@ -285,6 +293,15 @@ impl Hot {
             self.jobs
                 .submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
         }
+    }
+
+    /// From here on nothing that was known of the log's end holds: it is about to be cut.
+    pub(crate) fn end_history(&self) {
+        self.histories.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn history(&self) -> u64 {
+        self.histories.load(Ordering::SeqCst)
     }
 
     /// Forgets what was derived from a history that this node gave up.

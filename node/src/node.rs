@@ -28,6 +28,11 @@ use crate::server::Inbound;
 use crate::status::PeerStatus;
 use crate::threads::JobDone;
 
+/// How long a node that stops waits for the answers that are under way.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Most connections of other nodes at once.
+const SESSIONS_MAX: usize = 16;
+
 /// Which part the node plays now.
 pub(crate) enum Part {
     /// Follows, or waits for a writer to follow.
@@ -57,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) following: Following,
     next_session: u64,
     last_tick: Instant,
+    /// Set once the node was told to stop: until when it waits for what can still be answered.
+    draining: Option<Instant>,
 }
 
 enum Wake {
@@ -118,6 +125,7 @@ impl Node {
             following,
             next_session: 1,
             last_tick: Instant::now(),
+            draining: None,
         };
         match control.role {
             Role::Primary => {
@@ -134,7 +142,7 @@ impl Node {
     async fn run(&mut self) -> Result<(), NodeError> {
         loop {
             match self.wait().await {
-                Wake::Shutdown => return Ok(()),
+                Wake::Shutdown => self.begin_to_stop(),
                 Wake::Synced(outcome) => self.on_synced(outcome?)?,
                 Wake::Dial(event) => self.on_dial(event)?,
                 Wake::Session(index) => self.on_session(index)?,
@@ -150,10 +158,33 @@ impl Node {
                 self.on_tick()?;
                 self.settle()?;
             }
+            if self
+                .draining
+                .is_some_and(|until| until <= Instant::now() || self.is_drained())
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// No new requests from here on; those that were executed are answered if they commit soon.
+    fn begin_to_stop(&mut self) {
+        self.draining = Some(Instant::now() + DRAIN);
+        let text = "this node is stopping".to_owned();
+        self.hot
+            .front
+            .set_door(Door::Closed(Outcome::NotPrimary, text));
+    }
+
+    fn is_drained(&self) -> bool {
+        match &self.part {
+            Part::Primary(reign) => reign.replies.is_empty(),
+            Part::Replica | Part::Opening(_) | Part::Halted(_) => true,
         }
     }
 
     async fn wait(&mut self) -> Wake {
+        let stopping = self.draining.is_some();
         let behind = matches!(self.part, Part::Replica)
             && self.following.wants_to_apply(self.hot.store.applied().lsn);
         let Self {
@@ -164,7 +195,7 @@ impl Node {
         } = self;
         tokio::select! {
             biased;
-            _ = hot.shutdown.wait_for(|stop| *stop) => Wake::Shutdown,
+            _ = hot.shutdown.wait_for(|stop| *stop), if !stopping => Wake::Shutdown,
             done = hot.sync.done() => Wake::Synced(done),
             event = dialer.event() => Wake::Dial(event),
             index = ready_session(sessions) => Wake::Session(index),
@@ -231,6 +262,11 @@ impl Node {
     fn on_inbound(&mut self, inbound: Inbound) -> Result<(), NodeError> {
         let link = tokio::net::TcpStream::from_std(inbound.stream).and_then(Link::new);
         let Ok(link) = link else { return Ok(()) };
+        if self.sessions.len() >= SESSIONS_MAX {
+            // The oldest gives way: the present writer dials again if it was its own.
+            let oldest = self.sessions.remove(0).id;
+            self.receive(Event::Closed { session: oldest })?;
+        }
         let id = SessionId(self.next_session);
         self.next_session += 1;
         self.sessions.push(Session {
@@ -286,10 +322,11 @@ impl Node {
 
     fn on_tick(&mut self) -> Result<(), NodeError> {
         let now = tokio::time::Instant::now();
+        let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
-            primary.on_tick(now)?;
+            primary.on_tick(now, stopping)?;
             committed = primary.reign.committed();
         }
         let derived = matches!(self.part, Part::Replica | Part::Primary(_));

@@ -21,20 +21,47 @@ fn a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves() {
     let dir = scene.pair.primary().data_dir().to_owned();
     let mark = DataDir::inspect(&dir).expect("a control file").durable.lsn;
     let batches = raw_batches_below(&dir, mark);
-    assert!(batches.len() > 10, "raw batches below the mark: {}", batches.len());
+    assert!(
+        batches.len() > 10,
+        "raw batches below the mark: {}",
+        batches.len()
+    );
     for round in 0..8 {
         let batch = &batches[scene.random.below(batches.len() as u64) as usize];
         let offset = batch.offset + scene.random.below(batch.bytes);
         let bit = scene.random.next();
         flip_bit(&batch.file, offset, bit);
-        let expected = Place { file: &batch.file, offset: batch.offset, lsn: batch.header.lsn() };
+        let expected = Place {
+            file: &batch.file,
+            offset: batch.offset,
+            lsn: batch.header.lsn(),
+        };
         let (_, text) = scene.pair.primary().start_refused();
         expected.expect_in(&text);
-        let output = kanjo(&["log", "verify", "--dir", dir.to_str().expect("a plain path")]);
-        assert!(!output.status.success(), "round {round}: verify finds it: {}", said(&output));
+        let output = kanjo(&[
+            "log",
+            "verify",
+            "--dir",
+            dir.to_str().expect("a plain path"),
+        ]);
+        assert!(
+            !output.status.success(),
+            "round {round}: verify finds it: {}",
+            said(&output)
+        );
         expected.expect_in(&said(&output));
-        let output = kanjo(&["promote", "--dir", dir.to_str().expect("a plain path"), "--reason", "no"]);
-        assert!(!output.status.success(), "a damaged log is not promoted: {}", said(&output));
+        let output = kanjo(&[
+            "promote",
+            "--dir",
+            dir.to_str().expect("a plain path"),
+            "--reason",
+            "no",
+        ]);
+        assert!(
+            !output.status.success(),
+            "a damaged log is not promoted: {}",
+            said(&output)
+        );
         // The same bit again, and the log is as it was: nothing was cut or repaired meanwhile.
         flip_bit(&batch.file, offset, bit);
     }
@@ -57,7 +84,10 @@ fn a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves() {
 fn a_flipped_bit_in_a_sealed_segment_is_found_and_named() {
     let mut scene = Scene::open("damage::a_flipped_bit_in_a_sealed_segment_is_found_and_named");
     scene.grow_log(3);
-    scene.pair.primary().expect_that("sealed segments", |status| status.sealed_segments >= 2);
+    scene
+        .pair
+        .primary()
+        .expect_that("sealed segments", |status| status.sealed_segments >= 2);
     scene.pair.replica().shut_down();
     let dir = scene.pair.replica().data_dir().to_owned();
     let sealed = files(&dir, "log", ".sealed");
@@ -69,9 +99,18 @@ fn a_flipped_bit_in_a_sealed_segment_is_found_and_named() {
         let offset = 4096 + scene.random.below(length - 4096);
         let bit = scene.random.next();
         flip_bit(file, offset, bit);
-        let output = kanjo(&["log", "verify", "--dir", dir.to_str().expect("a plain path")]);
+        let output = kanjo(&[
+            "log",
+            "verify",
+            "--dir",
+            dir.to_str().expect("a plain path"),
+        ]);
         let name = file.file_name().expect("a file").to_str().expect("plain");
-        assert!(!output.status.success(), "a flip at {offset} of {name} is found: {}", said(&output));
+        assert!(
+            !output.status.success(),
+            "a flip at {offset} of {name} is found: {}",
+            said(&output)
+        );
         assert!(said(&output).contains(name), "{}", said(&output));
         flip_bit(file, offset, bit);
     }
@@ -81,7 +120,8 @@ fn a_flipped_bit_in_a_sealed_segment_is_found_and_named() {
 
 #[test]
 fn one_bad_control_slot_is_survived_and_two_are_a_new_incarnation() {
-    let mut scene = Scene::open("damage::one_bad_control_slot_is_survived_and_two_are_a_new_incarnation");
+    let mut scene =
+        Scene::open("damage::one_bad_control_slot_is_survived_and_two_are_a_new_incarnation");
     scene.post(100, 10);
     for slot in 0..2 {
         scene.pair.replica().shut_down();
@@ -94,13 +134,26 @@ fn one_bad_control_slot_is_survived_and_two_are_a_new_incarnation() {
     scene.pair.replica().shut_down();
     let dir = scene.pair.replica().data_dir().to_owned();
     for slot in 0..2 {
-        flip_bit(&dir.join("control"), slot * 4096 + scene.random.below(256), slot);
+        flip_bit(
+            &dir.join("control"),
+            slot * 4096 + scene.random.below(256),
+            slot,
+        );
     }
     let before = read(&dir.join("control"));
     let (_, text) = scene.pair.replica().start_refused();
-    assert!(text.contains("incarnation") && text.contains("control"), "{text}");
+    assert!(
+        text.contains("incarnation") && text.contains("control"),
+        "{text}"
+    );
     assert_eq!(read(&dir.join("control")), before, "nothing was changed");
-    let output = kanjo(&["promote", "--dir", dir.to_str().expect("a plain path"), "--reason", "no"]);
+    let output = kanjo(&[
+        "promote",
+        "--dir",
+        dir.to_str().expect("a plain path"),
+        "--reason",
+        "no",
+    ]);
     assert!(!output.status.success(), "{}", said(&output));
 }
 
@@ -135,7 +188,8 @@ fn a_damaged_checkpoint_is_set_aside_with_a_warning_and_the_log_replayed() {
         assert!(text.contains("checkpoint"), "it warns: {text}");
         for file in &checkpoints {
             let kept = scene.pair.nodes[i].data_dir().join("quarantine");
-            let aside = !file.exists() || !files(kept.parent().expect("a data directory"), "quarantine", "").is_empty();
+            let aside = !file.exists()
+                || !files(kept.parent().expect("a data directory"), "quarantine", "").is_empty();
             assert!(aside, "{} is set aside", file.display());
         }
         scene.post(20, 5);
@@ -152,7 +206,10 @@ fn a_replica_promoted_over_a_damaged_checkpoint_has_every_balance() {
     };
     let mut scene = Scene::open_with(test, options);
     scene.grow_log(1);
-    scene.pair.replica().expect_that("wrote a checkpoint", |status| status.checkpoint_lsn > 0);
+    scene
+        .pair
+        .replica()
+        .expect_that("wrote a checkpoint", |status| status.checkpoint_lsn > 0);
     scene.pair.primary().kill();
     scene.pair.replica().kill();
     let dir = scene.pair.replica().data_dir().to_owned();
@@ -179,10 +236,18 @@ struct Place<'a> {
 impl Place<'_> {
     /// File, offset and lsn are named.
     fn expect_in(&self, text: &str) {
-        let name = self.file.file_name().expect("a file").to_str().expect("plain");
+        let name = self
+            .file
+            .file_name()
+            .expect("a file")
+            .to_str()
+            .expect("plain");
         assert!(text.contains(name), "{name} is not named: {text}");
         for number in [self.offset, self.lsn.get()] {
-            assert!(text.contains(&number.to_string()), "{number} is not named: {text}");
+            assert!(
+                text.contains(&number.to_string()),
+                "{number} is not named: {text}"
+            );
         }
     }
 }

@@ -29,7 +29,10 @@ fn below_the_free_disk_floor_transfers_are_refused_and_reads_following_and_promo
     scene.pair.primary().start();
     scene.pair.primary().expect(Condition::Protected);
     expect_overloaded(&mut scene);
-    assert!(lookup_is_answered(&scene.addresses, PATIENCE), "reads go on");
+    assert!(
+        lookup_is_answered(&scene.addresses, PATIENCE),
+        "reads go on"
+    );
     scene.pair.primary().shut_down();
     scene.pair.primary().config.free_disk_floor_bytes = usual;
     scene.pair.primary().start();
@@ -41,11 +44,17 @@ fn below_the_free_disk_floor_transfers_are_refused_and_reads_following_and_promo
     scene.post(200, 10);
     // And it can be promoted.
     scene.pair.primary().kill();
-    let promotion = scene.pair.replica().promote(crate::harness::pair::alone("a drill"));
+    let promotion = scene
+        .pair
+        .replica()
+        .promote(crate::harness::pair::alone("a drill"));
     assert!(promotion.changed, "{promotion:#?}");
     scene.pair.primary = 1 - scene.pair.primary;
     expect_overloaded(&mut scene);
-    assert!(lookup_is_answered(&scene.addresses, PATIENCE), "reads go on");
+    assert!(
+        lookup_is_answered(&scene.addresses, PATIENCE),
+        "reads go on"
+    );
     scene.pair.replica().start();
     scene.pair.primary().expect(Condition::Protected);
     scene.pair.primary().shut_down();
@@ -59,8 +68,13 @@ fn expect_overloaded(scene: &mut Scene) {
     let postings = scene.book.draw_many(1, &mut scene.random);
     let bodies: Vec<TransferBody> = postings.iter().map(|posting| posting.body()).collect();
     block_on(async {
-        let client = Client::connect(client_config(&scene.addresses)).await.expect("a primary is found");
-        match client.create_transfers_within(&bodies, Duration::from_secs(10)).await {
+        let client = Client::connect(client_config(&scene.addresses))
+            .await
+            .expect("a primary is found");
+        match client
+            .create_transfers_within(&bodies, Duration::from_secs(10))
+            .await
+        {
             Err(ClientError::Overloaded { .. }) => scene.book.not_done(&postings),
             other => panic!("below the floor a transfer is refused as overloaded, not {other:?}"),
         }
@@ -81,11 +95,17 @@ fn a_disk_that_falls_below_the_floor_and_is_cleared_again_loses_nothing() {
     load.wait_answers(200);
     disk.fill(10 << 20);
     load.wait_until("refusals", |counts| counts.not_done > 0);
-    assert!(lookup_is_answered(&scene.addresses, PATIENCE), "reads go on");
+    assert!(
+        lookup_is_answered(&scene.addresses, PATIENCE),
+        "reads go on"
+    );
     disk.clear();
     load.wait_answers(200);
     let counts = load.finish();
-    assert_eq!(counts.unknown, 0, "refused or answered, nothing between: {counts:#?}");
+    assert_eq!(
+        counts.unknown, 0,
+        "refused or answered, nothing between: {counts:#?}"
+    );
     scene.close();
     drop(disk);
 }
@@ -112,7 +132,10 @@ fn full_disk(name: &str, victim: usize) {
         ..PairOptions::default()
     };
     let mut scene = Scene::open_with(name, options);
-    let load = scene.load(LoadOptions { deadline: Duration::from_secs(3), ..LoadOptions::default() });
+    let load = scene.load(LoadOptions {
+        deadline: Duration::from_secs(3),
+        ..LoadOptions::default()
+    });
     load.wait_answers(200);
     disk.fill(0);
     expect_no_more_answers(&load);
@@ -138,9 +161,15 @@ fn a_file_size_limit_on_the_replica_loses_nothing() {
 /// No new segment can be made: `fallocate` fails, and SIGXFSZ is sent.
 fn file_size_limit(name: &str, victim: usize) {
     let configure = |_: usize, config: &mut kanjo_node::Config| config.free_disk_floor_bytes = 0;
-    let options = PairOptions { configure: Some(configure), ..PairOptions::default() };
+    let options = PairOptions {
+        configure: Some(configure),
+        ..PairOptions::default()
+    };
     let mut scene = Scene::open_with(name, options);
-    let load = scene.load(LoadOptions { deadline: Duration::from_secs(3), ..LoadOptions::default() });
+    let load = scene.load(LoadOptions {
+        deadline: Duration::from_secs(3),
+        ..LoadOptions::default()
+    });
     load.wait_answers(200);
     scene.pair.nodes[victim].limit_file_size(Some(1 << 20));
     expect_no_more_answers(&load);
@@ -165,7 +194,12 @@ fn end_of_victim(scene: &mut Scene, victim: usize) {
     match node.wait_within(Duration::from_secs(2)) {
         None => node.shut_down_or_kill(),
         Some(status) => {
-            assert_eq!(status.signal(), None, "killed by a signal ({status})\n{}", node.last_words());
+            assert_eq!(
+                status.signal(),
+                None,
+                "killed by a signal ({status})\n{}",
+                node.last_words()
+            );
             assert!(!status.success(), "it stopped for a reason: {status}");
             assert!(!node.log().contains("panicked"), "{}", node.last_words());
         }

@@ -6,7 +6,8 @@ use crate::harness::{LoadOptions, Node, Pair};
 
 #[test]
 fn a_second_process_on_a_directory_is_refused_and_the_first_goes_on() {
-    let mut scene = Scene::open("lifecycle::a_second_process_on_a_directory_is_refused_and_the_first_goes_on");
+    let mut scene =
+        Scene::open("lifecycle::a_second_process_on_a_directory_is_refused_and_the_first_goes_on");
     let load = scene.load(LoadOptions::default());
     load.wait_answers(100);
     // Ports of its own, so that only the directory is shared.
@@ -17,7 +18,10 @@ fn a_second_process_on_a_directory_is_refused_and_the_first_goes_on() {
         let mut second = Node::new(&format!("second-{i}"), scene.pair.folder(), config);
         let (_, text) = second.start_refused();
         let pid = scene.pair.nodes[i].pid().as_raw_nonzero().to_string();
-        assert!(text.contains("in use") && text.contains(&pid), "it says by whom: {text}");
+        assert!(
+            text.contains("in use") && text.contains(&pid),
+            "it says by whom: {text}"
+        );
     }
     load.wait_answers(100);
     let counts = load.finish();
@@ -40,7 +44,8 @@ fn a_second_process_on_the_ports_is_refused_by_name() {
 
 #[test]
 fn sigterm_under_load_answers_what_it_took_and_exits_with_0() {
-    let mut scene = Scene::open("lifecycle::sigterm_under_load_answers_what_it_took_and_exits_with_0");
+    let mut scene =
+        Scene::open("lifecycle::sigterm_under_load_answers_what_it_took_and_exits_with_0");
     for round in 0..3 {
         let load = scene.load(LoadOptions::default());
         load.wait_answers(300);
@@ -65,9 +70,16 @@ fn a_stalled_primary_stops_on_sigterm_without_answering() {
     scene.post(50, 5);
     scene.pair.replica().stop();
     let load = scene.load(LoadOptions::default());
-    scene.pair.primary().expect_that("appended", |status| status.tail_lsn > status.committed_lsn);
+    scene
+        .pair
+        .primary()
+        .expect_that("appended", |status| status.tail_lsn > status.committed_lsn);
     scene.pair.primary().shut_down();
-    assert_eq!(load.counts().answered, 0, "nothing that only one disk has is answered");
+    assert_eq!(
+        load.counts().answered,
+        0,
+        "nothing that only one disk has is answered"
+    );
     scene.pair.replica().cont();
     scene.pair.primary().start();
     load.wait_answers(100);

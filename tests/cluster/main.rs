@@ -36,16 +36,27 @@ impl Scene {
         let pair = Pair::start_with("cluster", options);
         let addresses = pair.client_addresses();
         let book = Arc::new(Book::open(&addresses, pair.folder(), &mut random));
-        Self { pair, book, random, addresses }
+        Self {
+            pair,
+            book,
+            random,
+            addresses,
+        }
     }
 
     fn load(&mut self, options: LoadOptions) -> Load {
-        Load::start(&self.book, self.addresses.clone(), options, self.random.fork())
+        Load::start(
+            &self.book,
+            self.addresses.clone(),
+            options,
+            self.random.fork(),
+        )
     }
 
     /// Posts random transfers one request after the other, each answered.
     fn post(&mut self, count: usize, a_request: usize) {
-        self.book.post_random(&self.addresses, count, a_request, &mut self.random);
+        self.book
+            .post_random(&self.addresses, count, a_request, &mut self.random);
     }
 
     /// Posts until the log holds this many segments more, in requests large and small.
@@ -70,6 +81,9 @@ impl Scene {
         self.book.resolve_unknown(&self.addresses);
         let posted = self.book.check_from_the_start(&self.addresses);
         let status = self.pair.expect_equal_digests();
-        assert_eq!(status.transfers, posted, "every posting was answered once, and only those");
+        assert_eq!(
+            status.transfers, posted,
+            "every posting was answered once, and only those"
+        );
     }
 }

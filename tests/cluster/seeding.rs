@@ -12,7 +12,10 @@ fn a_wiped_replica_is_seeded_while_the_primary_serves_and_its_old_mark_does_not_
     let mut scene = Scene::open(test);
     // Several segments, some of them sealed, and a checkpoint.
     scene.grow_log(3);
-    scene.pair.primary().expect_that("sealed segments", |status| status.sealed_segments >= 2);
+    scene
+        .pair
+        .primary()
+        .expect_that("sealed segments", |status| status.sealed_segments >= 2);
     let i = 1 - scene.pair.primary;
     let before = scene.pair.replica().status();
     assert!(before.in_sync);
@@ -25,14 +28,20 @@ fn a_wiped_replica_is_seeded_while_the_primary_serves_and_its_old_mark_does_not_
     scene.pair.primary().stop();
     scene.pair.nodes[i].start();
     let wiped = scene.pair.nodes[i].status();
-    assert_ne!(wiped.incarnation, before.incarnation, "a new data directory is a new incarnation");
+    assert_ne!(
+        wiped.incarnation, before.incarnation,
+        "a new data directory is a new incarnation"
+    );
     assert!(!wiped.in_sync, "the old mark does not count: {wiped:#?}");
     let message = scene.pair.nodes[i].promote_refused(alone("by mistake"));
     assert!(message.contains("in-sync"), "{message} ({address})");
     scene.pair.primary().cont();
 
     // The member of the set is gone for good: an operator says so, and the primary serves alone.
-    scene.pair.primary().go_alone("the replica's disk was wiped", true);
+    scene
+        .pair
+        .primary()
+        .go_alone("the replica's disk was wiped", true);
     let load = scene.load(LoadOptions::default());
     load.wait_answers(200);
     scene.pair.expect_protected();

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use crate::Scene;
+use crate::harness::LoadOptions;
 use crate::harness::load::lookup_is_answered;
 use crate::harness::pair::PairOptions;
-use crate::harness::LoadOptions;
 
 #[test]
 fn a_stopped_replica_stalls_the_primary_and_nothing_is_lost() {
-    stall("stall::a_stopped_replica_stalls_the_primary_and_nothing_is_lost", PairOptions::default());
+    stall(
+        "stall::a_stopped_replica_stalls_the_primary_and_nothing_is_lost",
+        PairOptions::default(),
+    );
 }
 
 #[test]
@@ -18,8 +21,14 @@ fn a_replica_stopped_beyond_the_peer_timeout_catches_up() {
         config.heartbeat_ms = 20;
         config.peer_timeout_ms = 200;
     };
-    let options = PairOptions { configure: Some(configure), ..PairOptions::default() };
-    stall("stall::a_replica_stopped_beyond_the_peer_timeout_catches_up", options);
+    let options = PairOptions {
+        configure: Some(configure),
+        ..PairOptions::default()
+    };
+    stall(
+        "stall::a_replica_stopped_beyond_the_peer_timeout_catches_up",
+        options,
+    );
 }
 
 fn stall(test: &str, options: PairOptions) {
@@ -31,14 +40,27 @@ fn stall(test: &str, options: PairOptions) {
     while load.answers_within(1, Duration::from_millis(100)) {}
     let stalled = load.counts();
     assert!(stalled.in_flight > 0);
-    assert!(!load.answers_within(1, Duration::from_millis(700)), "answered without the auxiliary");
+    assert!(
+        !load.answers_within(1, Duration::from_millis(700)),
+        "answered without the auxiliary"
+    );
     let primary = [scene.pair.primary().config.client_listen.clone()];
-    assert!(!lookup_is_answered(&primary, Duration::from_millis(300)), "a read needs the auxiliary too");
+    assert!(
+        !lookup_is_answered(&primary, Duration::from_millis(300)),
+        "a read needs the auxiliary too"
+    );
     let status = scene.pair.primary().status();
-    assert!(status.tail_lsn > status.committed_lsn, "it appends, but does not commit: {status:#?}");
+    assert!(
+        status.tail_lsn > status.committed_lsn,
+        "it appends, but does not commit: {status:#?}"
+    );
     scene.pair.replica().cont();
     load.wait_answers(500);
     let counts = load.finish();
-    assert_eq!((counts.unknown, counts.not_done), (0, 0), "all is answered in the end: {counts:#?}");
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "all is answered in the end: {counts:#?}"
+    );
     scene.close();
 }

@@ -1,8 +1,8 @@
 //! Garbage and half-open connections on the ports of a node that works.
 
 use crate::Scene;
-use crate::harness::stranger::{half_open, talk_nonsense};
 use crate::harness::LoadOptions;
+use crate::harness::stranger::{half_open, talk_nonsense};
 
 /// Most anonymous memory of a node that strangers talk to.
 const RESIDENT_BYTES_MAX: u64 = 512 << 20;
@@ -30,11 +30,19 @@ fn garbage_and_half_open_connections_disturb_nobody() {
     load.wait_answers(300);
     for node in &mut scene.pair.nodes {
         assert!(node.is_running(), "{}", node.last_words());
-        assert!(node.resident_bytes() < RESIDENT_BYTES_MAX, "{} bytes", node.resident_bytes());
+        assert!(
+            node.resident_bytes() < RESIDENT_BYTES_MAX,
+            "{} bytes",
+            node.resident_bytes()
+        );
         assert!(!node.log().contains("panicked"), "{}", node.last_words());
     }
     let counts = load.finish();
-    assert_eq!((counts.unknown, counts.not_done), (0, 0), "nobody was disturbed: {counts:#?}");
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "nobody was disturbed: {counts:#?}"
+    );
     drop(idle);
     scene.close();
 }

@@ -81,9 +81,15 @@ fn run_rounds(name: &str, victim: Victim, rounds: u64) {
     }
     let posted = book.check_from_the_start(&addresses);
     let status = pair.expect_equal_digests();
-    assert_eq!(status.transfers, posted, "every posting was answered once, and only those");
+    assert_eq!(
+        status.transfers, posted,
+        "every posting was answered once, and only those"
+    );
     pair.shut_down_and_verify();
-    assert!(totals.met_in_flight > 0, "no kill met a request in flight: {totals:?}");
+    assert!(
+        totals.met_in_flight > 0,
+        "no kill met a request in flight: {totals:?}"
+    );
     let text = format!(
         "{name}: {} kills of {victim:?}, {} of them met requests in flight, {} more while coming back; \
          {} transfers answered, {} with unknown outcome ({} had posted, {} posted by the retry), \
@@ -101,9 +107,20 @@ fn run_rounds(name: &str, victim: Victim, rounds: u64) {
     report::line("rounds", &text);
 }
 
-fn run_round(pair: &mut Pair, book: &Arc<Book>, victim: Victim, random: &mut Random, totals: &mut Totals) {
+fn run_round(
+    pair: &mut Pair,
+    book: &Arc<Book>,
+    victim: Victim,
+    random: &mut Random,
+    totals: &mut Totals,
+) {
     let addresses = pair.client_addresses();
-    let load = Load::start(book, addresses.clone(), LoadOptions::default(), random.fork());
+    let load = Load::start(
+        book,
+        addresses.clone(),
+        LoadOptions::default(),
+        random.fork(),
+    );
     load.wait_answers(ANSWERS_BEFORE_KILL + random.below(400));
     wait_for_a_random_moment(random);
     let replica = 1 - pair.primary;
@@ -127,7 +144,11 @@ fn run_round(pair: &mut Pair, book: &Arc<Book>, victim: Victim, random: &mut Ran
     totals.answered += after.answered;
     totals.unknown += after.unknown;
     if victim == Victim::Replica {
-        assert_eq!(after.unknown + after.not_done, 0, "the primary lived: it answers in the end: {after:#?}");
+        assert_eq!(
+            after.unknown + after.not_done,
+            0,
+            "the primary lived: it answers in the end: {after:#?}"
+        );
         assert_eq!(replica, 1 - pair.primary);
     }
     pair.expect_protected();
@@ -136,7 +157,10 @@ fn run_round(pair: &mut Pair, book: &Arc<Book>, victim: Victim, random: &mut Ran
     totals.created += resolution.created;
     let posted = book.check(&addresses);
     let status = pair.primary().expect(Condition::Idle);
-    assert_eq!(status.transfers, posted, "every posting was answered once, and only those");
+    assert_eq!(
+        status.transfers, posted,
+        "every posting was answered once, and only those"
+    );
 }
 
 /// Less than the time of a few commits.

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use kanjo_client::{
-    AccountBody, AccountFlags, AccountId, Client, ClientConfig, CreateResult, TransferBody, TransferId,
+    AccountBody, AccountFlags, AccountId, Client, ClientConfig, CreateResult, TransferBody,
+    TransferId,
 };
 use kanjo_format::result::CreateTransferResult;
 
@@ -115,11 +116,20 @@ impl Book {
             checked: Mutex::default(),
             id_base: u128::from(random.next()) << 64,
         };
-        let accounts: Vec<AccountBody> = LEDGERS.iter().flat_map(|&ledger| accounts_of(ledger)).collect();
-        let funding: Vec<Posting> = LEDGERS.iter().flat_map(|&ledger| book.funding_of(ledger)).collect();
+        let accounts: Vec<AccountBody> = LEDGERS
+            .iter()
+            .flat_map(|&ledger| accounts_of(ledger))
+            .collect();
+        let funding: Vec<Posting> = LEDGERS
+            .iter()
+            .flat_map(|&ledger| book.funding_of(ledger))
+            .collect();
         block_on(async {
             let client = connect(addresses).await;
-            let results = client.create_accounts_within(&accounts, PATIENCE).await.expect("accounts are opened");
+            let results = client
+                .create_accounts_within(&accounts, PATIENCE)
+                .await
+                .expect("accounts are opened");
             assert!(results.iter().all(|result| result.created()), "{results:?}");
             book.post(&client, &funding).await;
         });
@@ -128,7 +138,16 @@ impl Book {
 
     fn funding_of(&self, ledger: u32) -> Vec<Posting> {
         let limited = FREE_ACCOUNTS + 1..=FREE_ACCOUNTS + LIMITED_ACCOUNTS;
-        limited.map(|place| self.number(account_id(ledger, 1), account_id(ledger, place), 2_000, ledger)).collect()
+        limited
+            .map(|place| {
+                self.number(
+                    account_id(ledger, 1),
+                    account_id(ledger, place),
+                    2_000,
+                    ledger,
+                )
+            })
+            .collect()
     }
 
     /// A transfer with an id that no other has.
@@ -136,8 +155,16 @@ impl Book {
         let mut open = self.open.lock().expect("nobody panicked");
         open.asked += 1;
         let tag = open.asked;
-        let id = u128::from(tag) << ID_RANDOM_BITS | scatter(self.id_base | u128::from(tag)) >> (128 - ID_RANDOM_BITS);
-        Posting { id, debit, credit, amount, ledger, tag }
+        let id = u128::from(tag) << ID_RANDOM_BITS
+            | scatter(self.id_base | u128::from(tag)) >> (128 - ID_RANDOM_BITS);
+        Posting {
+            id,
+            debit,
+            credit,
+            amount,
+            ledger,
+            tag,
+        }
     }
 
     /// A random transfer; some of them exceed a balance limit.
@@ -146,7 +173,8 @@ impl Book {
         let all = (FREE_ACCOUNTS + LIMITED_ACCOUNTS) as u64;
         let debit = random.below(all);
         let credit = (debit + 1 + random.below(all - 1)) % all;
-        let [debit, credit] = [debit, credit].map(|place| account_id(ledger, u128::from(place) + 1));
+        let [debit, credit] =
+            [debit, credit].map(|place| account_id(ledger, u128::from(place) + 1));
         self.number(debit, credit, 1 + random.below(1_000), ledger)
     }
 
@@ -161,21 +189,37 @@ impl Book {
             let (result, timestamp) = (result.result, result.timestamp);
             let usual = result == CREATED || result == EXCEEDS_CREDITS;
             let late = result == EXISTS || result == ID_ALREADY_FAILED;
-            assert!(usual || repeated && late, "{posting:?} was answered {result}");
-            Answered { posting: *posting, result, timestamp, repeated }
+            assert!(
+                usual || repeated && late,
+                "{posting:?} was answered {result}"
+            );
+            Answered {
+                posting: *posting,
+                result,
+                timestamp,
+                repeated,
+            }
         });
         self.journal.write(&answers.collect::<Vec<_>>());
     }
 
     /// Keeps transfers whose outcome is unknown.
     pub(crate) fn unknown(&self, postings: &[Posting]) {
-        self.open.lock().expect("nobody panicked").unknown.extend(postings);
+        self.open
+            .lock()
+            .expect("nobody panicked")
+            .unknown
+            .extend(postings);
     }
 
     /// Keeps the ids of transfers of which the node, or the client, said that nothing was done.
     pub(crate) fn not_done(&self, postings: &[Posting]) {
         let ids = postings.iter().map(|posting| posting.id);
-        self.open.lock().expect("nobody panicked").not_done.extend(ids);
+        self.open
+            .lock()
+            .expect("nobody panicked")
+            .not_done
+            .extend(ids);
     }
 
     pub(crate) fn unknown_count(&self) -> usize {
@@ -189,12 +233,21 @@ impl Book {
     /// Posts transfers; they must get an answer, at the first attempt.
     pub(crate) async fn post(&self, client: &Client, postings: &[Posting]) {
         let bodies: Vec<TransferBody> = postings.iter().map(Posting::body).collect();
-        let results = client.create_transfers_within(&bodies, PATIENCE).await.expect("transfers are answered");
+        let results = client
+            .create_transfers_within(&bodies, PATIENCE)
+            .await
+            .expect("transfers are answered");
         self.answered(postings, &results, false);
     }
 
     /// Posts this many random transfers, each request of `a_request`.
-    pub(crate) fn post_random(&self, addresses: &[String], count: usize, a_request: usize, random: &mut Random) {
+    pub(crate) fn post_random(
+        &self,
+        addresses: &[String],
+        count: usize,
+        a_request: usize,
+        random: &mut Random,
+    ) {
         block_on(async {
             let client = connect(addresses).await;
             for _ in 0..count.div_ceil(a_request) {
@@ -234,7 +287,11 @@ impl Book {
     /// Checks the answers since the last check, and every balance. All outcomes must be known.
     /// Gives how many transfers are posted in all.
     pub(crate) fn check(&self, addresses: &[String]) -> u64 {
-        assert_eq!(self.unknown_count(), 0, "balances can only be told when every outcome is known");
+        assert_eq!(
+            self.unknown_count(),
+            0,
+            "balances can only be told when every outcome is known"
+        );
         let mut checked = self.checked.lock().expect("no check failed before");
         let (answers, end) = self.journal.read_from(checked.offset);
         checked.offset = end;
@@ -259,14 +316,21 @@ impl Book {
     async fn check_not_done(&self, client: &Client) {
         let ids = self.open.lock().expect("nobody panicked").not_done.clone();
         let found = lookup(client, &ids).await;
-        assert!(found.is_empty(), "posted, although the answer was that nothing was done: {found:#?}");
+        assert!(
+            found.is_empty(),
+            "posted, although the answer was that nothing was done: {found:#?}"
+        );
     }
 
     /// Which of these ids stand in the ledger.
     pub(crate) fn posted_among(addresses: &[String], ids: &[u128]) -> Vec<u128> {
         block_on(async {
             let client = connect(addresses).await;
-            lookup(&client, ids).await.iter().map(|row| row.id.get()).collect()
+            lookup(&client, ids)
+                .await
+                .iter()
+                .map(|row| row.id.get())
+                .collect()
         })
     }
 }
@@ -276,8 +340,17 @@ impl Checked {
         if !is_posted(answer.result) {
             return;
         }
-        let Posting { id, debit, credit, amount, .. } = answer.posting;
-        assert!(self.posted.insert(id), "transfer {id} was answered as posted twice");
+        let Posting {
+            id,
+            debit,
+            credit,
+            amount,
+            ..
+        } = answer.posting;
+        assert!(
+            self.posted.insert(id),
+            "transfer {id} was answered as posted twice"
+        );
         self.balances.entry(debit).or_default().0 += u128::from(amount);
         self.balances.entry(credit).or_default().1 += u128::from(amount);
     }
@@ -289,7 +362,10 @@ fn is_posted(result: u32) -> bool {
 
 async fn lookup(client: &Client, ids: &[u128]) -> Vec<TransferBody> {
     let ids: Vec<TransferId> = ids.iter().map(|&id| TransferId::new(id)).collect();
-    client.lookup_transfers_within(&ids, PATIENCE).await.expect("transfers can be looked up")
+    client
+        .lookup_transfers_within(&ids, PATIENCE)
+        .await
+        .expect("transfers can be looked up")
 }
 
 async fn check_answers(client: &Client, answers: &[Answered]) {
@@ -298,28 +374,52 @@ async fn check_answers(client: &Client, answers: &[Answered]) {
     let ids: Vec<u128> = posted.iter().map(|answer| answer.posting.id).collect();
     let rows = lookup(client, &ids).await;
     let found: HashSet<u128> = rows.iter().map(|row| row.id.get()).collect();
-    let lost: Vec<&Answered> = posted.iter().filter(|answer| !found.contains(&answer.posting.id)).collect();
-    assert!(lost.is_empty(), "{} answered transfers are lost, the first: {:?}", lost.len(), lost[0]);
+    let lost: Vec<&Answered> = posted
+        .iter()
+        .filter(|answer| !found.contains(&answer.posting.id))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} answered transfers are lost, the first: {:?}",
+        lost.len(),
+        lost[0]
+    );
     assert_eq!(rows.len(), posted.len(), "one row an id");
     for (row, answer) in rows.iter().zip(&posted) {
-        let expected = TransferBody { timestamp: answer.timestamp.into(), ..answer.posting.body() };
+        let expected = TransferBody {
+            timestamp: answer.timestamp.into(),
+            ..answer.posting.body()
+        };
         assert_eq!(*row, expected, "an answered transfer was changed");
     }
     let ids: Vec<u128> = rejected.iter().map(|answer| answer.posting.id).collect();
     let rows = lookup(client, &ids).await;
-    assert!(rows.is_empty(), "posted, although the answer was a rejection: {rows:#?}");
+    assert!(
+        rows.is_empty(),
+        "posted, although the answer was a rejection: {rows:#?}"
+    );
 }
 
 async fn check_balances(client: &Client, balances: &BTreeMap<u128, (u128, u128)>) {
     let ids: Vec<AccountId> = balances.keys().map(|&id| AccountId::new(id)).collect();
-    let rows = client.lookup_accounts_within(&ids, PATIENCE).await.expect("accounts can be looked up");
+    let rows = client
+        .lookup_accounts_within(&ids, PATIENCE)
+        .await
+        .expect("accounts can be looked up");
     assert_eq!(rows.len(), balances.len(), "every account is there");
     for (row, (&id, &(debits, credits))) in rows.iter().zip(balances) {
         assert_eq!(row.id.get(), id);
         let told = (row.debits_posted.get(), row.credits_posted.get());
-        assert_eq!(told, (debits, credits), "debits and credits of account {id}, against the answers");
+        assert_eq!(
+            told,
+            (debits, credits),
+            "debits and credits of account {id}, against the answers"
+        );
         let limited = row.flags.get() & AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS != 0;
-        assert!(!limited || debits <= credits, "account {id} is over its limit");
+        assert!(
+            !limited || debits <= credits,
+            "account {id} is over its limit"
+        );
     }
 }
 
@@ -330,7 +430,11 @@ fn account_id(ledger: u32, place: u128) -> u128 {
 fn accounts_of(ledger: u32) -> impl Iterator<Item = AccountBody> {
     (1..=FREE_ACCOUNTS + LIMITED_ACCOUNTS).map(move |place| {
         let limited = place > FREE_ACCOUNTS;
-        let flags = if limited { AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS } else { 0 };
+        let flags = if limited {
+            AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS
+        } else {
+            0
+        };
         AccountBody {
             id: account_id(ledger, place).into(),
             ledger: ledger.into(),
@@ -343,7 +447,9 @@ fn accounts_of(ledger: u32) -> impl Iterator<Item = AccountBody> {
 
 /// A client of these addresses; a primary must turn up in time.
 pub(crate) async fn connect(addresses: &[String]) -> Client {
-    Client::connect(client_config(addresses)).await.expect("a primary is found")
+    Client::connect(client_config(addresses))
+        .await
+        .expect("a primary is found")
 }
 
 pub(crate) fn client_config(addresses: &[String]) -> ClientConfig {
@@ -355,6 +461,8 @@ pub(crate) fn client_config(addresses: &[String]) -> ClientConfig {
 
 /// Runs a future on a runtime of its own.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime can be built").block_on(future)
 }

@@ -18,15 +18,24 @@ impl SmallDisk {
         if !rustix::process::geteuid().is_root() {
             return Err("mounting a small file system needs root".to_owned());
         }
-        let name = format!("small-disk-{}-{:x}", std::process::id(), getrandom::u64().unwrap_or(0));
+        let name = format!(
+            "small-disk-{}-{:x}",
+            std::process::id(),
+            getrandom::u64().unwrap_or(0)
+        );
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (image, mount) = (folder.join(format!("{name}.img")), folder.join(name));
         let disk = Self { image, mount };
         std::fs::create_dir(&disk.mount).map_err(|error| error.to_string())?;
         let file = std::fs::File::create(&disk.image).map_err(|error| error.to_string())?;
         file.set_len(mib << 20).map_err(|error| error.to_string())?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&disk.image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&disk.image).arg(&disk.mount))?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0"])
+            .arg(&disk.image))?;
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&disk.image)
+            .arg(&disk.mount))?;
         Ok(disk)
     }
 
@@ -45,7 +54,10 @@ impl SmallDisk {
 
     /// Fills the file system until no more than `left` bytes are free.
     pub(crate) fn fill(&self, left: u64) {
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.ballast());
+        let opened = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.ballast());
         let mut file = opened.expect("ballast can be made");
         let block = vec![0x5a; 4096];
         while self.free_bytes() > left {
@@ -73,7 +85,9 @@ impl Drop for SmallDisk {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {
         true => Ok(()),
         false => Err(format!("{command:?}: {}", said(&output).trim())),

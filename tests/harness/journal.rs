@@ -30,20 +30,25 @@ impl Journal {
     pub(crate) fn create(path: &Path) -> Self {
         let file = OpenOptions::new().create_new(true).append(true).open(path);
         let file = Mutex::new(file.expect("the journal can be created"));
-        Self { path: path.to_owned(), file }
+        Self {
+            path: path.to_owned(),
+            file,
+        }
     }
 
     /// Writes answers; they may be counted once this returns.
     pub(crate) fn write(&self, answers: &[Answered]) {
         let text: String = answers.iter().map(line_of).collect();
         let mut file = self.file.lock().expect("no writer panicked");
-        file.write_all(text.as_bytes()).expect("the journal can be written");
+        file.write_all(text.as_bytes())
+            .expect("the journal can be written");
     }
 
     /// The answers from `offset` on, and where they end. Reads the file, not memory.
     pub(crate) fn read_from(&self, offset: u64) -> (Vec<Answered>, u64) {
         let mut file = File::open(&self.path).expect("the journal can be read");
-        file.seek(SeekFrom::Start(offset)).expect("the journal can be read");
+        file.seek(SeekFrom::Start(offset))
+            .expect("the journal can be read");
         let mut answers = Vec::new();
         let mut end = offset;
         let mut lines = BufReader::new(file);
@@ -58,8 +63,20 @@ impl Journal {
 }
 
 fn line_of(answer: &Answered) -> String {
-    let Posting { id, debit, credit, amount, ledger, tag } = answer.posting;
-    let Answered { result, timestamp, repeated, .. } = answer;
+    let Posting {
+        id,
+        debit,
+        credit,
+        amount,
+        ledger,
+        tag,
+    } = answer.posting;
+    let Answered {
+        result,
+        timestamp,
+        repeated,
+        ..
+    } = answer;
     let repeated = u8::from(*repeated);
     format!("{id} {debit} {credit} {amount} {ledger} {tag} {result} {timestamp} {repeated}\n")
 }
@@ -69,7 +86,18 @@ fn parse(line: &str) -> Answered {
         .split_ascii_whitespace()
         .map(|field| field.parse().expect("the journal holds integers"))
         .collect();
-    let [id, debit, credit, amount, ledger, tag, result, timestamp, repeated] = fields[..] else {
+    let [
+        id,
+        debit,
+        credit,
+        amount,
+        ledger,
+        tag,
+        result,
+        timestamp,
+        repeated,
+    ] = fields[..]
+    else {
         panic!("the journal holds {line:?}");
     };
     Answered {

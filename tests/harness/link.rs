@@ -93,10 +93,14 @@ fn accept(listener: &TcpListener, target: &str, shared: &Arc<Shared>) {
         if state.refusing {
             continue;
         }
-        let Ok(far) = TcpStream::connect(target) else { continue };
+        let Ok(far) = TcpStream::connect(target) else {
+            continue;
+        };
         for stream in [&near, &far] {
             stream.set_nodelay(true).expect("a socket option");
-            state.streams.push(stream.try_clone().expect("a socket can be shared"));
+            state
+                .streams
+                .push(stream.try_clone().expect("a socket can be shared"));
         }
         for (from, to) in [(&near, &far), (&far, &near)] {
             let from = from.try_clone().expect("a socket can be shared");
@@ -115,7 +119,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             Ok(count) => count,
         };
         let state = shared.state.lock().expect("no relay panicked");
-        let state = shared.changed.wait_while(state, |state| state.held).expect("no relay panicked");
+        let state = shared
+            .changed
+            .wait_while(state, |state| state.held)
+            .expect("no relay panicked");
         drop(state);
         // After a cut both sockets are shut down and this fails: what was read is lost.
         if to.write_all(&buffer[..count]).is_err() {

@@ -22,7 +22,11 @@ pub(crate) struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { workers: 16, deadline: PATIENCE, resolve: false }
+        Self {
+            workers: 16,
+            deadline: PATIENCE,
+            resolve: false,
+        }
     }
 }
 
@@ -64,18 +68,31 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(book: &Arc<Book>, addresses: Vec<String>, options: LoadOptions, random: Random) -> Self {
+    pub(crate) fn start(
+        book: &Arc<Book>,
+        addresses: Vec<String>,
+        options: LoadOptions,
+        random: Random,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let (book, inner) = (Arc::clone(book), Arc::clone(&shared));
         let thread = std::thread::spawn(move || {
             let _ended = MarkEnded(Arc::clone(&inner));
             block_on(run(book, addresses, options, random, inner));
         });
-        Self { shared, thread: Some(thread) }
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.shared.state.lock().expect("no worker panicked").counts.clone()
+        self.shared
+            .state
+            .lock()
+            .expect("no worker panicked")
+            .counts
+            .clone()
     }
 
     /// Waits until the counts satisfy `holds`.
@@ -86,8 +103,16 @@ impl Load {
         while !holds(&state.counts) {
             assert!(!state.ended, "the load ended early: {:#?}", state.counts);
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the load never saw {what}: {:#?}", state.counts);
-            (state, _) = self.shared.changed.wait_timeout(state, left).expect("no worker panicked");
+            assert!(
+                !left.is_zero(),
+                "the load never saw {what}: {:#?}",
+                state.counts
+            );
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .expect("no worker panicked");
         }
         state.counts.clone()
     }
@@ -108,14 +133,22 @@ impl Load {
             if left.is_zero() {
                 return false;
             }
-            (state, _) = self.shared.changed.wait_timeout(state, left).expect("no worker panicked");
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .expect("no worker panicked");
         }
         true
     }
 
     /// Starts no request any more; those in flight go on.
     pub(crate) fn ask_to_stop(&self) {
-        self.shared.state.lock().expect("no worker panicked").stopping = true;
+        self.shared
+            .state
+            .lock()
+            .expect("no worker panicked")
+            .stopping = true;
     }
 
     /// Starts no request any more and waits for those in flight.
@@ -148,7 +181,13 @@ impl Drop for MarkEnded {
     }
 }
 
-async fn run(book: Arc<Book>, addresses: Vec<String>, options: LoadOptions, mut random: Random, shared: Arc<Shared>) {
+async fn run(
+    book: Arc<Book>,
+    addresses: Vec<String>,
+    options: LoadOptions,
+    mut random: Random,
+    shared: Arc<Shared>,
+) {
     // Two connections, so that requests also meet in the node's queue.
     let clients = [connect(&addresses).await, connect(&addresses).await];
     let mut workers = tokio::task::JoinSet::new();
@@ -185,7 +224,10 @@ impl Worker {
             let bodies: Vec<TransferBody> = postings.iter().map(|posting| posting.body()).collect();
             let mut repeated = false;
             loop {
-                let outcome = self.client.create_transfers_within(&bodies, self.options.deadline).await;
+                let outcome = self
+                    .client
+                    .create_transfers_within(&bodies, self.options.deadline)
+                    .await;
                 match outcome {
                     Ok(results) => {
                         // ORDER: into the file first; only then is it an answer.
@@ -197,7 +239,11 @@ impl Worker {
                     }
                     Err(error) => {
                         let unknown = error.outcome_unknown() || repeated;
-                        if unknown && self.options.resolve && error.worth_repeating() && !self.is_stopping() {
+                        if unknown
+                            && self.options.resolve
+                            && error.worth_repeating()
+                            && !self.is_stopping()
+                        {
                             repeated = true;
                             continue;
                         }
@@ -271,6 +317,9 @@ pub(crate) fn lookup_is_answered(addresses: &[String], limit: Duration) -> bool 
         let Ok(client) = Client::connect(config).await else {
             return false;
         };
-        client.lookup_accounts_within(&[kanjo_client::AccountId::new(1)], limit).await.is_ok()
+        client
+            .lookup_accounts_within(&[kanjo_client::AccountId::new(1)], limit)
+            .await
+            .is_ok()
     })
 }

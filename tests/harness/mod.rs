@@ -10,7 +10,10 @@
 //!
 //! Ports are chosen by the kernel, each pair on a loopback address of its own. Every process is
 //! killed when its `Node` is dropped. Nothing sleeps where an event can be awaited.
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(
+    dead_code,
+    reason = "each test binary uses its own part of this module"
+)]
 
 pub(crate) mod book;
 pub(crate) mod damage;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kanjo_node::admin::{self, Answer, Command as Ask, Condition, PromoteOptions};
 use kanjo_node::Config;
+use kanjo_node::admin::{self, Answer, Command as Ask, Condition, PromoteOptions};
 use kanjo_node::status::{Promotion, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
@@ -32,7 +32,11 @@ pub(crate) fn kanjo<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Output {
 /// Both streams of a command that ended, for messages.
 pub(crate) fn said(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
-    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(err)
+    )
 }
 
 /// A node: a configuration, a data directory, and a process while it runs.
@@ -46,7 +50,12 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(name: &str, folder: &Path, config: Config) -> Self {
-        Self { name: name.to_owned(), config, folder: folder.to_owned(), child: None }
+        Self {
+            name: name.to_owned(),
+            config,
+            folder: folder.to_owned(),
+            child: None,
+        }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -70,7 +79,8 @@ impl Node {
     /// Starts the process; it may not listen yet when this returns.
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        std::fs::write(self.config_path(), self.config.to_toml()).expect("a configuration is written");
+        std::fs::write(self.config_path(), self.config.to_toml())
+            .expect("a configuration is written");
         let log = || -> Stdio {
             let path = self.log_path();
             let file = OpenOptions::new().create(true).append(true).open(path);
@@ -94,7 +104,10 @@ impl Node {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        let child = self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let child = self
+            .child
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} does not run", self.name));
         Pid::from_child(child)
     }
 
@@ -117,7 +130,12 @@ impl Node {
     pub(crate) fn shut_down(&mut self) {
         self.terminate();
         let status = self.wait();
-        assert!(status.success(), "{} did not stop cleanly ({status})\n{}", self.name, self.last_words());
+        assert!(
+            status.success(),
+            "{} did not stop cleanly ({status})\n{}",
+            self.name,
+            self.last_words()
+        );
     }
 
     /// SIGINT only.
@@ -129,7 +147,13 @@ impl Node {
     pub(crate) fn shut_down_or_kill(&mut self) {
         self.terminate();
         match self.wait_within(Duration::from_secs(5)) {
-            Some(status) => assert_eq!(status.signal(), None, "{} ({status})\n{}", self.name, self.last_words()),
+            Some(status) => assert_eq!(
+                status.signal(),
+                None,
+                "{} ({status})\n{}",
+                self.name,
+                self.last_words()
+            ),
             None => self.kill(),
         }
     }
@@ -140,7 +164,10 @@ impl Node {
         let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
         self.look("stop on SIGSTOP", || {
             let text = std::fs::read_to_string(&stat).unwrap_or_default();
-            text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')).then_some(())
+            text.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim_start().starts_with('T'))
+                .then_some(())
         });
     }
 
@@ -150,7 +177,11 @@ impl Node {
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        match self.child.as_mut().map(|child| child.try_wait().expect("a child can be waited for")) {
+        match self
+            .child
+            .as_mut()
+            .map(|child| child.try_wait().expect("a child can be waited for"))
+        {
             Some(None) => true,
             Some(Some(_)) | None => false,
         }
@@ -188,7 +219,12 @@ impl Node {
         self.spawn();
         let status = self.wait();
         let text = self.log().split_off(before);
-        assert_eq!(status.signal(), None, "{} died of a signal: {text}", self.name);
+        assert_eq!(
+            status.signal(),
+            None,
+            "{} died of a signal: {text}",
+            self.name
+        );
         let code = status.code().expect("no signal, so a code");
         assert_ne!(code, 0, "{} should not start: {text}", self.name);
         assert!(!text.contains("panicked"), "{} panicked: {text}", self.name);
@@ -206,7 +242,11 @@ impl Node {
                     let _ = error;
                     std::thread::sleep(LOOK_AGAIN);
                 }
-                Err(error) => panic!("{} cannot be asked {command:?}: {error}\n{}", self.name, self.last_words()),
+                Err(error) => panic!(
+                    "{} cannot be asked {command:?}: {error}\n{}",
+                    self.name,
+                    self.last_words()
+                ),
             }
         }
     }
@@ -221,9 +261,16 @@ impl Node {
     /// Waits for a condition; it must come.
     pub(crate) fn expect(&mut self, condition: Condition) -> Status {
         let timeout_ms = PATIENCE.as_millis() as u64 / 2;
-        match self.ask(&Ask::Await { condition, timeout_ms }) {
+        match self.ask(&Ask::Await {
+            condition,
+            timeout_ms,
+        }) {
             Answer::Status(status) => *status,
-            other => panic!("{} never was {condition:?}: {other:#?}\n{}", self.name, self.last_words()),
+            other => panic!(
+                "{} never was {condition:?}: {other:#?}\n{}",
+                self.name,
+                self.last_words()
+            ),
         }
     }
 
@@ -235,7 +282,12 @@ impl Node {
             if holds(&status) {
                 return status;
             }
-            assert!(Instant::now() < until, "{} never {what}: {status:#?}\n{}", self.name, self.last_words());
+            assert!(
+                Instant::now() < until,
+                "{} never {what}: {status:#?}\n{}",
+                self.name,
+                self.last_words()
+            );
             std::thread::sleep(LOOK_AGAIN);
         }
     }
@@ -255,7 +307,11 @@ impl Node {
     pub(crate) fn promote(&mut self, options: PromoteOptions) -> Promotion {
         match self.ask(&Ask::Promote(options)) {
             Answer::Promotion(promotion) => *promotion,
-            other => panic!("{} was not promoted: {other:#?}\n{}", self.name, self.last_words()),
+            other => panic!(
+                "{} was not promoted: {other:#?}\n{}",
+                self.name,
+                self.last_words()
+            ),
         }
     }
 
@@ -272,7 +328,11 @@ impl Node {
         let reason = reason.to_owned();
         match self.ask(&Ask::Alone { reason, unfenced }) {
             Answer::Done { message } => message,
-            other => panic!("{} does not go alone: {other:#?}\n{}", self.name, self.last_words()),
+            other => panic!(
+                "{} does not go alone: {other:#?}\n{}",
+                self.name,
+                self.last_words()
+            ),
         }
     }
 
@@ -281,12 +341,20 @@ impl Node {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let from = lines.len().saturating_sub(40);
-        format!("--- {}: {}\n{}", self.name, self.log_path().display(), lines[from..].join("\n"))
+        format!(
+            "--- {}: {}\n{}",
+            self.name,
+            self.log_path().display(),
+            lines[from..].join("\n")
+        )
     }
 
     /// Lets the process write no file beyond this size, or lifts that again.
     pub(crate) fn limit_file_size(&self, bytes: Option<u64>) {
-        let limit = Rlimit { current: bytes, maximum: None };
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
         prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a child's limit can be set");
     }
 
@@ -294,8 +362,14 @@ impl Node {
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let text = std::fs::read_to_string(path).expect("a running child has a status");
-        let line = text.lines().find(|line| line.starts_with("RssAnon:")).expect("it names its memory");
-        let kib = line.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("it names its memory");
+        let kib = line
+            .split_ascii_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("in KiB") << 10
     }
 }
@@ -320,9 +394,16 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
 
 /// Names in a directory, sorted.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("a directory can be listed").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("a directory can be listed")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     names

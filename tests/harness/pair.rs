@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kanjo_node::admin::{Condition, PromoteOptions};
 use kanjo_node::Config;
+use kanjo_node::admin::{Condition, PromoteOptions};
 use kanjo_node::status::Status;
 use tempfile::TempDir;
 
@@ -60,9 +60,9 @@ impl Pair {
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory can be made under target/tmp");
         let addresses = Addresses::draw();
-        let linked = options.linked.then(|| {
-            [0, 1].map(|i| Link::start(addresses.host, &addresses.replication[i]))
-        });
+        let linked = options
+            .linked
+            .then(|| [0, 1].map(|i| Link::start(addresses.host, &addresses.replication[i])));
         let dirs = [options.first_dir, options.second_dir];
         let mut dirs = dirs.into_iter().enumerate();
         let nodes = [0, 1].map(|i| {
@@ -84,7 +84,13 @@ impl Pair {
             Node::new(&format!("node-{}", i + 1), folder.path(), config)
         });
         let cluster = u128::from(getrandom::u64().expect("random bytes")) << 64 | 0x7e57;
-        let pair = Self { nodes, primary: 0, links: linked, cluster, folder };
+        let pair = Self {
+            nodes,
+            primary: 0,
+            links: linked,
+            cluster,
+            folder,
+        };
         for i in 0..2 {
             pair.format_node(i);
         }
@@ -142,7 +148,10 @@ impl Pair {
 
     /// Client ports of both.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.config.client_listen.clone()).collect()
+        self.nodes
+            .iter()
+            .map(|node| node.config.client_listen.clone())
+            .collect()
     }
 
     /// Waits until both nodes have applied the same log, and compares their digests there.
@@ -152,17 +161,29 @@ impl Pair {
         loop {
             let mine = self.primary().expect(Condition::Idle);
             let theirs = self.replica().expect(Condition::Idle);
-            let settled = mine.tail_lsn == theirs.tail_lsn && mine.applied_lsn == theirs.applied_lsn;
+            let settled =
+                mine.tail_lsn == theirs.tail_lsn && mine.applied_lsn == theirs.applied_lsn;
             if settled {
-                assert_eq!(mine.tail_chain, theirs.tail_chain, "histories differ at lsn {}", mine.tail_lsn);
-                assert_eq!(mine.digest, theirs.digest, "ledgers differ at lsn {}", mine.applied_lsn);
+                assert_eq!(
+                    mine.tail_chain, theirs.tail_chain,
+                    "histories differ at lsn {}",
+                    mine.tail_lsn
+                );
+                assert_eq!(
+                    mine.digest, theirs.digest,
+                    "ledgers differ at lsn {}",
+                    mine.applied_lsn
+                );
                 assert_eq!(mine.transfers, theirs.transfers);
                 for ledger in mine.trial_balance.iter().chain(&theirs.trial_balance) {
                     assert_eq!(ledger.difference, "0", "{ledger:?}");
                 }
                 return mine;
             }
-            assert!(std::time::Instant::now() < until, "never at one lsn: {mine:#?} and {theirs:#?}");
+            assert!(
+                std::time::Instant::now() < until,
+                "never at one lsn: {mine:#?} and {theirs:#?}"
+            );
         }
     }
 
@@ -184,7 +205,11 @@ impl Pair {
 
 /// `promote --alone --reason`.
 pub(crate) fn alone(reason: &str) -> PromoteOptions {
-    PromoteOptions { alone: true, reason: reason.to_owned(), ..PromoteOptions::default() }
+    PromoteOptions {
+        alone: true,
+        reason: reason.to_owned(),
+        ..PromoteOptions::default()
+    }
 }
 
 /// `kanjo format`: node 1 is site 1's and begins as primary, node 2 site 2's.
@@ -193,16 +218,37 @@ pub(crate) fn format_directory(dir: &Path, cluster: u128, node: usize, role: &st
     let node = node.to_string();
     let dir = dir.to_str().expect("a plain path");
     let output = kanjo(&[
-        "format", "--dir", dir, "--cluster", &cluster, "--node", &node, "--site", &node, "--role", role,
-        "--segment-bytes", &SEGMENT_BYTES.to_string(),
+        "format",
+        "--dir",
+        dir,
+        "--cluster",
+        &cluster,
+        "--node",
+        &node,
+        "--site",
+        &node,
+        "--role",
+        role,
+        "--segment-bytes",
+        &SEGMENT_BYTES.to_string(),
     ]);
     assert!(output.status.success(), "format failed: {}", said(&output));
 }
 
 /// `kanjo log verify` finds nothing.
 pub(crate) fn expect_verified(dir: &Path) {
-    let output = kanjo(&["log", "verify", "--dir", dir.to_str().expect("a plain path")]);
-    assert!(output.status.success(), "{}: {}", dir.display(), said(&output));
+    let output = kanjo(&[
+        "log",
+        "verify",
+        "--dir",
+        dir.to_str().expect("a plain path"),
+    ]);
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        dir.display(),
+        said(&output)
+    );
 }
 
 /// The ports of one pair, all on a loopback address that no other pair has: a port that was free
@@ -229,7 +275,12 @@ impl Addresses {
         let client = [port(), port()];
         let replication = [port(), port()];
         let admin = [port(), port()];
-        Self { host, client, replication, admin }
+        Self {
+            host,
+            client,
+            replication,
+            admin,
+        }
     }
 }
 
@@ -238,7 +289,11 @@ fn own_loopback() -> Ipv4Addr {
     static PAIRS: AtomicU32 = AtomicU32::new(0);
     let pair = PAIRS.fetch_add(1, Ordering::Relaxed);
     let number = std::process::id().wrapping_mul(64).wrapping_add(pair % 64);
-    let (d, c, b) = (1 + number % 250, number / 250 % 256, 1 + number / 64_000 % 250);
+    let (d, c, b) = (
+        1 + number % 250,
+        number / 250 % 256,
+        1 + number / 64_000 % 250,
+    );
     let host = Ipv4Addr::new(127, b as u8, c as u8, d as u8);
     match TcpListener::bind((host, 0)) {
         Ok(_) => host,

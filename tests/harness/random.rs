@@ -20,10 +20,12 @@ impl Random {
             Ok(text) => text.parse().expect("KANJO_SEED must be an integer"),
             Err(_) => getrandom::u64().expect("the system gives random bytes"),
         };
-        let replay = format!(
-            "{SEED_VARIABLE}={seed} cargo test --locked --test {binary} {test} -- --exact"
+        let replay =
+            format!("{SEED_VARIABLE}={seed} cargo test --locked --test {binary} {test} -- --exact");
+        report::line(
+            "seeds",
+            &format!("{binary}::{test} {seed}, replay: {replay}"),
         );
-        report::line("seeds", &format!("{binary}::{test} {seed}, replay: {replay}"));
         Self::new(seed)
     }
 

@@ -13,7 +13,9 @@ const WAIT: Duration = Duration::from_secs(10);
 /// connection, or left it alone while it was quiet.
 pub(crate) fn talk_nonsense(address: &str, magic: [u8; 4], random: &mut Random) {
     let mut stream = TcpStream::connect(address).expect("the port accepts");
-    stream.set_read_timeout(Some(WAIT)).expect("a socket option");
+    stream
+        .set_read_timeout(Some(WAIT))
+        .expect("a socket option");
     let bytes = nonsense(magic, random);
     // The node may close before it has read all.
     let _ = stream.write_all(&bytes);
@@ -23,7 +25,10 @@ pub(crate) fn talk_nonsense(address: &str, magic: [u8; 4], random: &mut Random) 
     let ended = stream.read_to_end(&mut answer);
     if let Err(error) = ended {
         use std::io::ErrorKind::{TimedOut, WouldBlock};
-        assert!(!matches!(error.kind(), TimedOut | WouldBlock), "{address} keeps a stranger waiting");
+        assert!(
+            !matches!(error.kind(), TimedOut | WouldBlock),
+            "{address} keeps a stranger waiting"
+        );
     }
 }
 

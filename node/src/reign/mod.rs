@@ -199,10 +199,12 @@ impl Primary<'_> {
     }
 
     /// Looks at everything that goes by time.
-    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), NodeError> {
+    pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
-        let door = self.hot.door_of_primary();
-        self.hot.front.set_door_if_changed(door);
+        if !stopping {
+            let door = self.hot.door_of_primary();
+            self.hot.front.set_door_if_changed(door);
+        }
         self.dialer.want();
         self.tell_committed()?;
         self.send_event(Event::Tick {
