@@ -1,23 +1,22 @@
 //! The `kanjo` command line.
 #![forbid(unsafe_code)]
 
-// Their callers, the commands `import`, `demo` and `bench`, are not here yet.
+// Some of what these modules offer is for the demonstration and the benchmark, which are not here.
 #[allow(dead_code)]
 mod berka;
 #[allow(dead_code)]
+mod berka_book;
+mod commands;
+mod exit;
+#[allow(dead_code)]
 mod floor;
+mod output;
 #[allow(dead_code)]
 mod plot;
-#[allow(dead_code)]
+mod quantities;
+mod times;
 mod transfer_csv;
 
-use clap::Parser;
-
-/// Double-entry accounts that answer only what two clouds have on disk.
-#[derive(Debug, Parser)]
-#[command(name = "kanjo", version)]
-struct CommandLine {}
-
-fn main() {
-    let CommandLine {} = CommandLine::parse();
+fn main() -> std::process::ExitCode {
+    commands::run()
 }
