@@ -188,10 +188,12 @@ impl Node {
                 self.receiver.step(Event::Cut { log: log.as_ref() }, more);
             }
             Action::AwaitOperator { fork } => {
-                tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
-                store
-                    .dir
-                    .promise(|control: &mut Control| control.awaiting_operator = true)?;
+                if !store.dir.control().awaiting_operator {
+                    tracing::error!(%fork, "this log parts from the primary's here and this node may have answered for what is above; an operator decides");
+                    store
+                        .dir
+                        .promise(|control: &mut Control| control.awaiting_operator = true)?;
+                }
             }
             Action::SendLog {
                 session,
@@ -414,7 +416,8 @@ impl Node {
             .dir
             .promise(|control: &mut Control| control.in_sync = false)?;
         let record = CutRecord::write(store, to)?;
-        let report = store.cut(to.lsn, "rejoin")?;
+        self.hot.end_history();
+        let report = self.hot.store.cut(to.lsn, "rejoin")?;
         tracing::warn!(
             from = %to, bytes = report.bytes, transfers = record.transfers(), kept_in = %report.path.display(),
             report = %record.path().display(), "a tail that no other node has was cut and kept"
