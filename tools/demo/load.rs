@@ -12,7 +12,7 @@ pub(super) const ACCOUNTS: u64 = 1_000;
 /// Above the counterparties of the bank.
 const TREASURY: u128 = 1 << 33;
 const OPENING_BALANCE: u128 = 100_000;
-const AMOUNT_MAX: u64 = 60_000;
+const AMOUNT_MAX: u64 = 30_000;
 const CODE: u16 = 3;
 
 /// What is posted, all of it drawn before anything is sent.

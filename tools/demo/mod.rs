@@ -45,7 +45,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     keep: bool,
     /// Transfers of the random load
-    #[arg(long, value_name = "N", default_value_t = 60_000,
+    #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(2_000..=5_000_000))]
     transfers: u64,
     /// Seed of the random load

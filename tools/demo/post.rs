@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 
 /// How long a transfer is repeated until it must have an answer.
 const RESOLVING_MAX: Duration = Duration::from_secs(60);
+/// Longest latency that is told apart from longer ones.
+const NANOS_MAX: u64 = 60_000_000_000;
 
 /// How a transfer ended, for certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Poster {
             outstanding,
             shared: Arc::new(Shared {
                 answers: Mutex::default(),
-                latencies: Mutex::new(Histogram::new(3)?),
+                latencies: Mutex::new(Histogram::new_with_bounds(1, NANOS_MAX, 3)?),
                 answered: AtomicU64::new(0),
                 in_flight: AtomicUsize::new(0),
                 mark: Notify::new(),

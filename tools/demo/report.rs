@@ -37,7 +37,7 @@ pub(super) struct Figures<'a> {
     pub(super) seconds: f64,
 }
 
-/// The JSON object; its names are documented in `docs/operating.md`.
+/// The JSON object that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     /// Nothing is in `failures`.
@@ -255,7 +255,10 @@ impl fmt::Display for Report {
             writeln!(f, "FAILED: {failure}")?;
         }
         match self.passed {
-            true => write!(f, "passed: nothing that was answered is missing or different"),
+            true => write!(
+                f,
+                "passed: nothing that was answered is missing or different"
+            ),
             false => write!(f, "failed"),
         }
     }
@@ -277,7 +280,10 @@ impl Report {
         );
         row(
             "indeterminate",
-            format!("{} (all resolved by repeating their ids)", self.indeterminate),
+            format!(
+                "{} (all resolved by repeating their ids)",
+                self.indeterminate
+            ),
         );
         row("lost", n(self.lost as u64));
         row("end-of-day balances", String::new());
@@ -338,7 +344,10 @@ impl Report {
         );
         row(
             "quarantined on return",
-            format!("{} transfers that nobody was answered for", self.quarantined),
+            format!(
+                "{} transfers that nobody was answered for",
+                self.quarantined
+            ),
         );
         for node in &self.digests {
             row(
@@ -458,7 +467,10 @@ mod tests {
             assert!(json.contains(line), "{line} is not in {json}");
         }
         let table = report.to_string();
-        assert!(table.contains("22,073") && table.contains("NOT DURABLE"), "{table}");
+        assert!(
+            table.contains("22,073") && table.contains("NOT DURABLE"),
+            "{table}"
+        );
     }
 
     #[test]

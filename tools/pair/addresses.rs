@@ -51,7 +51,11 @@ impl Addresses {
 /// down for a while.
 fn own_loopback() -> Ipv4Addr {
     let number = std::process::id();
-    let (d, c, b) = (1 + number % 250, number / 250 % 256, 1 + number / 64_000 % 250);
+    let (d, c, b) = (
+        1 + number % 250,
+        number / 250 % 256,
+        1 + number / 64_000 % 250,
+    );
     let host = Ipv4Addr::new(127, b as u8, c as u8, d as u8);
     match TcpListener::bind((host, 0)) {
         Ok(_) => host,
