@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kanjo_node::admin::Condition;
+use kanjo_node::admin::{Condition, PromoteOptions};
 
 use crate::Scene;
 use crate::harness::book::Posting;
 use crate::harness::damage::{files, raw_batches};
-use crate::harness::pair::PairOptions;
+use crate::harness::pair::{PairOptions, alone};
 use crate::harness::{Book, LoadOptions, Node, PATIENCE};
 
 /// Requests that end soon where nothing is acked.
@@ -107,6 +107,24 @@ fn a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator() 
             "nothing was cut: {before} batches before, {after} after"
         );
     }
+    // The operator decides for this log after all, with words that say what goes.
+    let node = &mut scene.pair.nodes[old];
+    node.start();
+    let message = node.promote_refused(alone("this log counts"));
+    assert!(message.contains("parted"), "{message}");
+    scene.pair.nodes[1 - old].kill();
+    let node = &mut scene.pair.nodes[old];
+    let options = PromoteOptions {
+        accept_missing_transfers: true,
+        ..alone("this log counts")
+    };
+    let promotion = node.promote(options);
+    assert!(
+        promotion.changed && !promotion.may_be_missing.is_empty(),
+        "{promotion:#?}"
+    );
+    node.expect(Condition::Serving);
+    scene.book.check_from_the_start(&first);
 }
 
 /// The node refuses to go on, by ending or by standing aside, and says what it waits for.

@@ -7,6 +7,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod power;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
