@@ -26,7 +26,6 @@ use self::replies::Replies;
 use crate::clock::ClockCheck;
 use crate::dial::Dialer;
 use crate::error::NodeError;
-use crate::front::Door;
 use crate::hot::{Hot, Standing};
 use crate::node::{Node, Part, steady_ns};
 use crate::promotion;
@@ -126,7 +125,8 @@ impl Node {
             fenced: None,
         }));
         hot.front.set_identity(open.epoch, true);
-        hot.front.set_door(Door::Open);
+        let door = hot.door_of_primary();
+        hot.front.set_door(door);
         tracing::info!(epoch = %open.epoch, base = %open.base, protection = open.protection.name(), "reign began");
         self.dialer.redial();
         Ok(())
@@ -199,17 +199,12 @@ impl Primary<'_> {
     }
 
     /// Looks at everything that goes by time.
-    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), NodeError> {
+    pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
-        let door = if self.hot.disk_low {
-            let floor = self.hot.config.free_disk_floor_bytes;
-            Door::ReadsOnly(format!(
-                "less than {floor} bytes of disk are free: no new transfers until there is room"
-            ))
-        } else {
-            Door::Open
-        };
-        self.hot.front.set_door_if_changed(door);
+        if !stopping {
+            let door = self.hot.door_of_primary();
+            self.hot.front.set_door_if_changed(door);
+        }
         self.dialer.want();
         self.tell_committed()?;
         self.send_event(Event::Tick {

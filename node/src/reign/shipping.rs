@@ -64,7 +64,8 @@ impl Primary<'_> {
     }
 
     fn lose_peer(&mut self, why: String) -> Result<(), NodeError> {
-        if self.dialer.is_connected() {
+        // A trouble that stays is said once.
+        if self.reign.peer.last_error.as_ref() != Some(&why) {
             tracing::warn!(peer = self.dialer.address(), %why, "connection to the auxiliary lost");
         }
         self.reign.peer.last_error = Some(why);

@@ -230,6 +230,8 @@ fn a_replica_never_acks_or_appends_for_a_lower_epoch() {
         opening: opening(1),
     };
     run.frame(SECOND, higher, body);
+    let cut_off = |a: &Action| matches!(a, Action::Close { session: FIRST, .. });
+    assert!(run.actions.iter().any(cut_off));
     // Refused from the moment that the higher one is asked for, before the disk has it.
     run.batch(FIRST, EPOCH);
     assert!(
@@ -248,6 +250,35 @@ fn a_replica_never_acks_or_appends_for_a_lower_epoch() {
     };
     run.frame(FIRST, EPOCH, body);
     assert_eq!(run.refusal(), Some(RefusalCode::LowerEpoch));
+}
+
+#[test]
+fn every_frame_of_the_writer_carries_the_granted_epoch_or_is_refused() {
+    let higher = Epoch::from_terms(1, 2);
+    for (epoch, code) in [
+        (Epoch::NONE, RefusalCode::LowerEpoch),
+        (higher, RefusalCode::NotGranted),
+    ] {
+        let mut run = Run::new();
+        run.follow(FIRST);
+        run.frame(FIRST, EPOCH, Body::ReadCheck { token: 3 });
+        assert_eq!(run.sent(), [&Body::ReadOk { token: 3 }]);
+        run.frame(FIRST, epoch, Body::ReadCheck { token: 4 });
+        assert_eq!(run.refusal(), Some(code));
+        assert!(!run.receiver.is_following());
+    }
+}
+
+#[test]
+fn a_grant_tells_a_tail_that_is_on_disk_to_its_end() {
+    let mut run = Run::new();
+    run.follow(FIRST);
+    run.batch(FIRST, EPOCH);
+    run.seal(SECOND, Epoch::from_terms(1, 2));
+    assert!(run.sent().is_empty());
+    let tail = run.end;
+    run.step(Event::Synced { lsn: tail.lsn });
+    assert!(matches!(run.sent()[..], [Body::Granted(g)] if g.tail == tail));
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Sim {
             }
             96 if self.faults => self.crash(i),
             97 if self.faults => self.promote(),
-            98 if self.faults && self.below(6) == 0 => self.go_alone(i),
+            98 if self.faults && self.below(3) == 0 => self.go_alone(i),
             _ if !self.nodes[i].is_up() => self.start(i),
             _ => {}
         }
@@ -537,9 +537,13 @@ impl Sim {
 
     fn sync_replica(&mut self, i: usize) {
         let node = &mut self.nodes[i];
-        if node.is_up() && std::mem::take(&mut node.sync_asked) {
-            node.log.sync();
-            let lsn = node.log.tail().lsn;
+        if !node.is_up() {
+            return;
+        }
+        // A sync covers what was appended when it began, and no more.
+        if let Some(count) = node.sync_asked.take() {
+            node.log.synced = node.log.synced.max(count.min(node.log.batches.len()));
+            let lsn = node.log.durable().lsn;
             self.receiver(i, receiver::Event::Synced { lsn });
         }
     }
@@ -764,7 +768,7 @@ impl Sim {
                 let tail = node.log.append(*header, payload);
                 self.receiver(i, Event::Appended { tail });
             }
-            Action::Sync => node.sync_asked = true,
+            Action::Sync => node.sync_asked = Some(node.log.batches.len()),
             Action::PersistMark { in_sync, lsn } => {
                 assert!(!in_sync || node.log.durable().lsn >= lsn);
                 node.control.in_sync = in_sync;
