@@ -14,6 +14,7 @@ mod start;
 mod status;
 mod transfer;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -86,6 +87,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn report(failure: &Failure) {
     if failure.exit() != Exit::Done {
-        eprintln!("kanjo: {}", failure.line());
+        // Not `eprintln`, which panics where standard error is closed or full.
+        let _ = writeln!(std::io::stderr(), "kanjo: {}", failure.line());
     }
 }
