@@ -27,6 +27,8 @@ use crate::limits::{
 };
 
 mod codec;
+mod decode;
+mod encode;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ mod hot;
 mod link;
 mod node;
 mod opening;
+mod operator;
 mod promotion;
 mod quarantine;
 mod reign;

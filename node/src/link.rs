@@ -9,8 +9,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
-/// Bytes asked of the socket at a time.
-const READ_BYTES: usize = 512 << 10;
+/// Bytes asked of the socket at a time; a frame that needs more makes room for itself.
+const READ_BYTES: usize = 64 << 10;
 
 /// A framed, non-blocking connection.
 #[derive(Debug)]

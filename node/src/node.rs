@@ -7,26 +7,27 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::client::Outcome;
 use kanjo_format::control::{Control, Role};
-use kanjo_format::record::Protection;
 use kanjo_format::{Epoch, Lsn, Tail};
 use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
 use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
 use kanjo_wal::LogError;
 
-use crate::admin::{Answer, Command};
 use crate::dial::{DialEvent, Dialer};
 use crate::error::NodeError;
 use crate::following::Following;
 use crate::front::Door;
-use crate::hot::{AdminRequest, Hot, Standing, TICK};
+use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
-use crate::promotion;
 use crate::reign::Reign;
 use crate::server::Inbound;
-use crate::status::PeerStatus;
 use crate::threads::JobDone;
+
+/// How long a node that stops waits for the answers that are under way.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Most connections of other nodes at once.
+const SESSIONS_MAX: usize = 16;
 
 /// Which part the node plays now.
 pub(crate) enum Part {
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) following: Following,
     next_session: u64,
     last_tick: Instant,
+    /// Set once the node was told to stop: until when it waits for what can still be answered.
+    draining: Option<Instant>,
 }
 
 enum Wake {
@@ -118,6 +121,7 @@ impl Node {
             following,
             next_session: 1,
             last_tick: Instant::now(),
+            draining: None,
         };
         match control.role {
             Role::Primary => {
@@ -134,7 +138,7 @@ impl Node {
     async fn run(&mut self) -> Result<(), NodeError> {
         loop {
             match self.wait().await {
-                Wake::Shutdown => return Ok(()),
+                Wake::Shutdown => self.begin_to_stop(),
                 Wake::Synced(outcome) => self.on_synced(outcome?)?,
                 Wake::Dial(event) => self.on_dial(event)?,
                 Wake::Session(index) => self.on_session(index)?,
@@ -150,10 +154,33 @@ impl Node {
                 self.on_tick()?;
                 self.settle()?;
             }
+            if self
+                .draining
+                .is_some_and(|until| until <= Instant::now() || self.is_drained())
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// No new requests from here on; those that were executed are answered if they commit soon.
+    fn begin_to_stop(&mut self) {
+        self.draining = Some(Instant::now() + DRAIN);
+        let text = "this node is stopping".to_owned();
+        self.hot
+            .front
+            .set_door(Door::Closed(Outcome::NotPrimary, text));
+    }
+
+    fn is_drained(&self) -> bool {
+        match &self.part {
+            Part::Primary(reign) => reign.replies.is_empty(),
+            Part::Replica | Part::Opening(_) | Part::Halted(_) => true,
         }
     }
 
     async fn wait(&mut self) -> Wake {
+        let stopping = self.draining.is_some();
         let behind = matches!(self.part, Part::Replica)
             && self.following.wants_to_apply(self.hot.store.applied().lsn);
         let Self {
@@ -164,7 +191,7 @@ impl Node {
         } = self;
         tokio::select! {
             biased;
-            _ = hot.shutdown.wait_for(|stop| *stop) => Wake::Shutdown,
+            _ = hot.shutdown.wait_for(|stop| *stop), if !stopping => Wake::Shutdown,
             done = hot.sync.done() => Wake::Synced(done),
             event = dialer.event() => Wake::Dial(event),
             index = ready_session(sessions) => Wake::Session(index),
@@ -231,6 +258,11 @@ impl Node {
     fn on_inbound(&mut self, inbound: Inbound) -> Result<(), NodeError> {
         let link = tokio::net::TcpStream::from_std(inbound.stream).and_then(Link::new);
         let Ok(link) = link else { return Ok(()) };
+        if self.sessions.len() >= SESSIONS_MAX {
+            // The oldest gives way: the present writer dials again if it was its own.
+            let oldest = self.sessions.remove(0).id;
+            self.receive(Event::Closed { session: oldest })?;
+        }
         let id = SessionId(self.next_session);
         self.next_session += 1;
         self.sessions.push(Session {
@@ -286,10 +318,14 @@ impl Node {
 
     fn on_tick(&mut self) -> Result<(), NodeError> {
         let now = tokio::time::Instant::now();
+        let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
+        if matches!(self.part, Part::Replica) {
+            self.tell_applied()?;
+        }
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
-            primary.on_tick(now)?;
+            primary.on_tick(now, stopping)?;
             committed = primary.reign.committed();
         }
         let derived = matches!(self.part, Part::Replica | Part::Primary(_));
@@ -298,92 +334,6 @@ impl Node {
         let standing = self.standing();
         self.hot.serve_waiters(&standing);
         Ok(())
-    }
-
-    fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
-        let standing = self.standing();
-        let Some(request) = self.hot.common_command(request, &standing) else {
-            return Ok(());
-        };
-        match request.command {
-            Command::Promote(options) => {
-                let outcome = self.promote(&options);
-                let refused = match outcome {
-                    Ok(promotion) => Answer::Promotion(Box::new(promotion)),
-                    Err(NodeError::Refused(why)) => Answer::Refused { message: why },
-                    Err(error) => return Err(error),
-                };
-                // The asker may have gone away.
-                let _ = request.answer.send(refused);
-            }
-            Command::Alone { reason, unfenced } => {
-                self.go_alone(reason, unfenced, request.answer)?
-            }
-            Command::Status | Command::Await { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn promote(
-        &mut self,
-        options: &crate::admin::PromoteOptions,
-    ) -> Result<crate::status::Promotion, NodeError> {
-        if matches!(
-            self.part,
-            Part::Primary(_) | Part::Opening(_) | Part::Halted(_)
-        ) {
-            return Ok(promotion::current(&self.hot.store));
-        }
-        let began = Instant::now();
-        let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
-        let (open, mut promotion) = promotion::promote(&mut self.hot.store, options, &clock)?;
-        let (epoch, opening) = (open.epoch, open.opening);
-        let mut cut_off = Vec::new();
-        if self
-            .receiver
-            .grant_here(epoch, opening, &mut cut_off)
-            .is_err()
-        {
-            return Err(NodeError::NeedsOperator(
-                "a higher epoch was granted during the promotion; start again".to_owned(),
-            ));
-        }
-        self.perform_received(cut_off)?;
-        self.begin_reign(open)?;
-        promotion.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ok(promotion)
-    }
-
-    fn go_alone(
-        &mut self,
-        reason: String,
-        unfenced: bool,
-        answer: tokio::sync::oneshot::Sender<Answer>,
-    ) -> Result<(), NodeError> {
-        let refusal = match &self.part {
-            Part::Replica => Some("this node is a replica: promote it instead"),
-            Part::Primary(reign) if reign.protection() == Protection::Alone => {
-                Some("this node already serves alone")
-            }
-            _ if reason.trim().is_empty() => {
-                Some("a reason is needed, which is written into the log")
-            }
-            _ => None,
-        };
-        if let Some(message) = refusal {
-            // The asker may have gone away.
-            let _ = answer.send(Answer::Refused {
-                message: message.to_owned(),
-            });
-            return Ok(());
-        }
-        if let Some(primary) = self.primary() {
-            primary
-                .reign
-                .replies
-                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
-        }
-        self.open(Want::Alone { unfenced }, reason, Some(answer))
     }
 
     /// A higher epoch exists: answers nobody any more, drops the memory, becomes a replica.
@@ -421,7 +371,7 @@ impl Node {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
             Part::Opening(_) | Part::Halted(_) => self.hot.store.dir.control().confirmed,
-            Part::Replica => return Ok(()),
+            Part::Replica => return self.tell_applied(),
         };
         let tail = self.hot.store.log.tail();
         self.hot.store.syncer.sync_to(tail.lsn)?;
@@ -461,44 +411,6 @@ impl Node {
         })?;
         tracing::info!(%tail, "stopped, the log is synced");
         Ok(())
-    }
-
-    pub(crate) fn standing(&mut self) -> Standing {
-        let durable = self.hot.store.syncer.synced();
-        let address = self.dialer.address().to_owned();
-        let reign = self.hot.store.ledger.reign().protection;
-        let base = Standing {
-            role: "replica",
-            serving: false,
-            why_not_serving: "it follows a primary".to_owned(),
-            durable,
-            committed: self.hot.store.applied().lsn,
-            protection: reign.name(),
-            peer: PeerStatus {
-                address,
-                ..PeerStatus::default()
-            },
-        };
-        match &self.part {
-            Part::Replica => {
-                self.following
-                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
-            }
-            Part::Opening(run) => Standing {
-                role: "resolving",
-                why_not_serving: run.why().to_owned(),
-                ..base
-            },
-            Part::Halted(why) => Standing {
-                role: "resolving",
-                why_not_serving: why.clone(),
-                ..base
-            },
-            Part::Primary(_) => {
-                let primary = self.primary().expect("just matched");
-                primary.standing(base)
-            }
-        }
     }
 }
 

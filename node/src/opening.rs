@@ -122,11 +122,15 @@ impl Node {
                     frame.encode(link.output());
                 }
             }
-            Action::Promise { epoch, opening } => {
+            Action::Promise {
+                epoch,
+                opening,
+                needs_mark,
+            } => {
                 let mut cut_off = Vec::new();
                 if self
                     .receiver
-                    .grant_here(epoch, opening, &mut cut_off)
+                    .grant_here(epoch, opening, needs_mark, &mut cut_off)
                     .is_err()
                 {
                     // Another opener was granted a higher epoch meanwhile: ask anew.
@@ -136,6 +140,7 @@ impl Node {
                     control.granted_epoch = epoch;
                     control.granted_opening = opening;
                     control.role = Role::Primary;
+                    control.in_sync = false;
                 })?;
                 self.hot.shared.set_granted(epoch);
                 let tail = store.log.tail();

@@ -109,11 +109,15 @@ fn what_may_be_missing(store: &Store, options: &PromoteOptions) -> Result<Vec<St
         ));
     }
     if control.awaiting_operator {
-        return Err(NodeError::Refused(
-            "this node's log ends differently from the primary's and it may have answered for what would be cut; decide first which log counts".to_owned(),
-        ));
+        let what = "this node's log parted from the other node's, which it was told to follow: what was answered there since is not here";
+        if !options.accept_missing_transfers {
+            return Err(NodeError::Refused(format!(
+                "{what}; decide first which log counts, keep the other directory aside, then accept that with --accept-missing-answered-transfers"
+            )));
+        }
+        accepted.push(what.to_owned());
     }
-    if !control.in_sync {
+    if !control.in_sync && !control.awaiting_operator {
         let what = "this replica is not marked in-sync: transfers that were answered may be missing from its log";
         if !options.accept_missing_transfers {
             return Err(NodeError::Refused(format!(
@@ -183,6 +187,7 @@ pub(crate) fn write_epoch(
         control.member = open.members.first().map(|m| (m.node, m.incarnation));
         control.in_sync = false;
         control.uncertain = false;
+        control.awaiting_operator = false;
     })?;
     let mut row = ReignRow::new(open.opening, open.base, open.protection).with_reason(reason);
     row.unfenced = open.unfenced.into();

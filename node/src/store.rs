@@ -53,6 +53,10 @@ impl Store {
             Device::Pwrite => DeviceKind::Pwrite,
         };
         let (log, recovery) = Log::open(Arc::clone(&dir), device)?;
+        if recovery.uncertain && !dir.control().uncertain {
+            // ORDER: known before anybody can ask; a promotion must not take this end for whole.
+            dir.promise(|control| control.uncertain = true)?;
+        }
         let (reader, syncer) = (log.reader(), log.syncer());
         let control = dir.control();
         let store = Self {

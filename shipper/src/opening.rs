@@ -19,6 +19,7 @@ use kanjo_format::{BatchPlace, Epoch, Lsn, OpeningId, Tail};
 
 use crate::{Identity, LocalLog, Member, Unpacker, find_fork};
 
+mod deciding;
 mod events;
 #[cfg(test)]
 mod tests;
@@ -207,15 +208,16 @@ impl Opening {
         match (self.stage, &frame.body) {
             (Stage::Greeting, Body::Welcome(welcome)) => self.welcomed(welcome, actions),
             (_, Body::Refused(refused)) => self.refused(refused, actions),
-            (Stage::Sealing, Body::Granted(granted)) if self.answers_promise(frame) => {
-                if Some(granted.opening) == self.promised.map(|(_, opening)| opening) {
-                    self.granted_there(*granted, actions);
-                }
+            (Stage::Sealing, Body::Granted(granted))
+                if self.answers_promise(frame)
+                    && Some(granted.opening) == self.promised.map(|(_, opening)| opening) =>
+            {
+                self.granted_there(*granted, actions);
             }
-            (Stage::ClearingMark, Body::Marked(mark)) if self.answers_promise(frame) => {
-                if !mark.in_sync {
-                    self.open(self.alone_protection(), Vec::new(), false, actions);
-                }
+            (Stage::ClearingMark, Body::Marked(mark))
+                if self.answers_promise(frame) && !mark.in_sync =>
+            {
+                self.open(self.alone_protection(), Vec::new(), false, actions);
             }
             (Stage::Fetching, Body::Batch(batch)) if self.answers_promise(frame) => {
                 self.fetched(batch, actions);
@@ -285,7 +287,12 @@ impl Opening {
         };
         self.promised = Some((epoch, opening));
         self.stage = Stage::Promising;
-        actions.push(Action::Promise { epoch, opening });
+        let needs_mark = matches!(self.want, Want::Promote { forced: false, .. });
+        actions.push(Action::Promise {
+            epoch,
+            opening,
+            needs_mark,
+        });
     }
 
     fn promised_here(&mut self, tail: Tail, actions: &mut Vec<Action>) {
@@ -316,170 +323,6 @@ impl Opening {
             }
             (_, false) => self.redial(actions),
         }
-    }
-
-    fn granted_there(&mut self, granted: Granted, actions: &mut Vec<Action>) {
-        let Some(welcome) = &self.welcome else {
-            return;
-        };
-        let seen = welcome.history.last().map_or(Epoch::NONE, |e| e.epoch);
-        if granted.tail.epoch != seen {
-            // The log moved on between Welcome and the grant; nothing moves it now.
-            return self.redial(actions);
-        }
-        let history = welcome.history.clone();
-        self.granted = Some(granted);
-        let alone = self.alone_protection() == Protection::Alone;
-        if granted.in_sync && alone {
-            // Sealed and reachable: the mark goes first, so that it cannot be promoted unasked.
-            self.stage = Stage::ClearingMark;
-            let mark = Mark {
-                turn: 1,
-                in_sync: false,
-                lsn: Lsn::ZERO,
-            };
-            return self.send(Body::Mark(mark), actions);
-        }
-        if granted.in_sync {
-            self.take_base(&history, granted.tail, actions);
-        } else {
-            self.open_without_member(&history, granted, actions);
-        }
-    }
-
-    /// The set is this one member: its tail is the base, and the own counts if it contains it.
-    fn take_base(&mut self, history: &[EpochEntry], theirs: Tail, actions: &mut Vec<Action>) {
-        let mine = (&self.log.history[..], self.log.tail);
-        let fork = match find_fork(self.identity.cluster, mine, (history, theirs)) {
-            Ok(fork) => fork,
-            Err(error) => return self.stop(error.into(), actions),
-        };
-        if fork.end.lsn == theirs.lsn {
-            self.stage = Stage::Checking;
-            let lsn = theirs.lsn;
-            return actions.push(Action::CheckChain { lsn });
-        }
-        if fork.end.lsn == self.log.tail.lsn {
-            return self.fetch(actions);
-        }
-        if self.log.may_have_answered_above(fork.end.lsn) {
-            let fork = fork.end;
-            return self.stop(StopReason::DivergentAnswered { fork }, actions);
-        }
-        self.stage = Stage::Cutting;
-        actions.push(Action::Cut { to: fork.end });
-    }
-
-    /// Nobody is in the set: everything that was answered is in the own log.
-    fn open_without_member(
-        &mut self,
-        history: &[EpochEntry],
-        granted: Granted,
-        actions: &mut Vec<Action>,
-    ) {
-        let found = self.welcome.as_ref().map(|w| w.incarnation);
-        if let (Want::Restart { member_gone: false }, Protection::Protected, Some((node, former))) =
-            (self.want, self.control.protection, self.control.member)
-            && let Some(found) = found
-            && found != former
-        {
-            let member = Member {
-                node,
-                incarnation: former,
-            };
-            return self.stop(StopReason::MemberReplaced { member, found }, actions);
-        }
-        let mine = (&self.log.history[..], self.log.tail);
-        let fork = match find_fork(self.identity.cluster, mine, (history, granted.tail)) {
-            Ok(fork) => fork,
-            Err(error) => return self.stop(error.into(), actions),
-        };
-        if granted.confirmed > fork.end.lsn {
-            let (peer, here) = (granted.confirmed, fork.end.lsn);
-            return self.stop(StopReason::PeerHasMore { peer, here }, actions);
-        }
-        self.open(self.alone_protection(), Vec::new(), false, actions);
-    }
-
-    fn fetch(&mut self, actions: &mut Vec<Action>) {
-        self.stage = Stage::Fetching;
-        let from = self.log.tail.lsn;
-        self.send(Body::Fetch { from }, actions);
-    }
-
-    fn fetched(&mut self, batch: &WireBatch<'_>, actions: &mut Vec<Action>) {
-        if batch.lsn < self.log.tail.lsn {
-            return;
-        }
-        let promised = self.promised.map_or(Epoch::NONE, |(epoch, _)| epoch);
-        if batch.epoch >= promised {
-            // Nobody can have written under an epoch that was not open yet.
-            return self.redial(actions);
-        }
-        let place = BatchPlace {
-            cluster: self.identity.cluster,
-            lsn: self.log.tail.lsn,
-            epoch: self.log.tail.epoch,
-            chain: self.log.tail.chain,
-        };
-        let mut payload = Vec::new();
-        match self.unpacker.unpack(batch, &place, &mut payload) {
-            Ok(header) => {
-                let header = Box::new(header);
-                actions.push(Action::Append { header, payload });
-            }
-            Err(_) => self.redial(actions),
-        }
-    }
-
-    fn appended(&mut self, tail: Tail) {
-        crate::note_epoch(&mut self.log, tail);
-        self.unsynced = true;
-    }
-
-    fn open_with_member(&mut self, actions: &mut Vec<Action>) {
-        let Some(welcome) = &self.welcome else {
-            return;
-        };
-        let member = Member {
-            node: welcome.node,
-            incarnation: welcome.incarnation,
-        };
-        self.open(Protection::Protected, vec![member], false, actions);
-    }
-
-    fn open(
-        &mut self,
-        protection: Protection,
-        members: Vec<Member>,
-        unfenced: bool,
-        actions: &mut Vec<Action>,
-    ) {
-        let (epoch, opening) = self.promised.expect("an epoch is promised before it opens");
-        let base = self.log.tail;
-        assert!(
-            epoch > base.epoch,
-            "an epoch is above all that is in its base"
-        );
-        self.ready = Some(OpenEpoch {
-            epoch,
-            opening,
-            base,
-            protection,
-            members,
-            unfenced,
-        });
-        if self.unsynced {
-            self.stage = Stage::Syncing;
-            actions.push(Action::Sync);
-        } else {
-            self.opened(actions);
-        }
-    }
-
-    fn opened(&mut self, actions: &mut Vec<Action>) {
-        self.stage = Stage::Ended;
-        actions.extend(self.ready.take().map(Action::Open));
     }
 
     fn refused(&mut self, refused: &Refused, actions: &mut Vec<Action>) {

@@ -23,11 +23,13 @@ use kanjo_format::{BatchPlace, Digest, Epoch, Lsn, OpeningId, Site, Tail};
 use crate::{Unpacker, find_fork, note_epoch};
 
 mod events;
+mod following;
+mod granting;
 mod seeding;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Action, Event, ReceiverStart, SessionId};
+pub use events::{Action, Event, GrantRefused, ReceiverStart, SessionId};
 
 /// What is known of one connection.
 #[derive(Clone, Debug)]
@@ -160,17 +162,23 @@ impl Receiver {
     }
 
     /// This node's own opening is about to be promised: every other sender is cut off now,
-    /// before the promise is stored and the tail is read. `Err` with the highest granted epoch
-    /// if that is not below: nothing changed, and the opening has to be begun anew.
+    /// before the promise is stored and the tail is read. If it is refused nothing changed, and
+    /// the opening has to be begun anew. A promotion `needs_mark` at this very moment: a primary
+    /// may have had the mark cleared, and served alone, since the opening began.
     pub fn grant_here(
         &mut self,
         epoch: Epoch,
         opening: OpeningId,
+        needs_mark: bool,
         actions: &mut Vec<Action>,
-    ) -> Result<(), Epoch> {
+    ) -> Result<(), GrantRefused> {
         let (granted, former) = self.granted();
         if epoch < granted || (epoch == granted && opening != former) {
-            return Err(granted);
+            return Err(GrantRefused::Higher(granted));
+        }
+        let marked = self.state.in_sync && self.pending_marks.is_empty();
+        if needs_mark && (!marked || self.state.uncertain) {
+            return Err(GrantRefused::MarkGone);
         }
         self.state.granted_epoch = epoch;
         self.state.granted_opening = opening;
@@ -209,13 +217,21 @@ impl Receiver {
             Event::AloneTo { lsn } => {
                 self.state.log.alone_to = self.state.log.alone_to.max(lsn);
             }
-            Event::LogMoved { log } => {
-                self.state.log = log.clone();
-                self.synced = log.tail;
-                self.stepping_down = false;
-                self.answer_grant(actions);
-            }
+            Event::LogMoved { log } => self.log_moved(log, actions),
         }
+    }
+
+    /// A replica's log moves by this machine's own actions only; there the event says nothing.
+    fn log_moved(&mut self, log: &crate::LocalLog, actions: &mut Vec<Action>) {
+        if self.state.role == Role::Replica && !self.stepping_down {
+            return;
+        }
+        self.state.log = log.clone();
+        self.synced = log.tail;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.stepping_down = false;
+        self.answer_grant(actions);
     }
 
     fn frame(&mut self, session: SessionId, frame: &Frame<'_>, actions: &mut Vec<Action>) {
@@ -278,207 +294,6 @@ impl Receiver {
         }
     }
 
-    fn hello(&mut self, session: SessionId, hello: &Hello, actions: &mut Vec<Action>) {
-        // A session that greets anew begins anew.
-        self.forget(session);
-        let own = &self.state.identity;
-        let versions = hello.version_min..=hello.version_max;
-        let trouble = if !(REPLICATION_VERSION_MIN..=REPLICATION_VERSION)
-            .rev()
-            .any(|v| versions.contains(&v))
-        {
-            Some((
-                RefusalCode::Version,
-                "no protocol version that both speak".to_owned(),
-            ))
-        } else if hello.cluster != own.cluster {
-            let text = format!("this is cluster {}", own.cluster);
-            Some((RefusalCode::Cluster, text))
-        } else if hello.incarnation == own.incarnation || hello.node == own.node {
-            let text = "that is this node itself".to_owned();
-            Some((RefusalCode::Cluster, text))
-        } else if hello.segment_bytes != own.segment_bytes {
-            let text = format!("segments here have {} bytes", own.segment_bytes);
-            Some((RefusalCode::SegmentBytes, text))
-        } else {
-            None
-        };
-        if let Some((code, text)) = trouble {
-            return self.refuse(session, code, &text, actions);
-        }
-        self.sessions.insert(
-            session,
-            Session {
-                purpose: hello.purpose,
-                node: hello.node,
-                incarnation: hello.incarnation,
-                site: hello.site,
-                client_address: hello.client_address.clone(),
-            },
-        );
-        let version = REPLICATION_VERSION.min(hello.version_max);
-        let welcome = self.welcome(version);
-        self.send(session, Body::Welcome(Box::new(welcome)), actions);
-    }
-
-    fn welcome(&self, version: u16) -> Welcome {
-        let (own, state) = (&self.state.identity, &self.state);
-        // Only what is on disk is told: the history ends with the durable tail.
-        let history = state.log.history.iter().copied();
-        Welcome {
-            version,
-            cluster: own.cluster,
-            node: own.node,
-            incarnation: own.incarnation,
-            site: own.site,
-            role: state.role,
-            segment_bytes: own.segment_bytes,
-            start_count: own.start_count,
-            granted_epoch: state.granted_epoch,
-            granted_opening: state.granted_opening,
-            tail: self.synced,
-            confirmed: state.log.confirmed,
-            in_sync: state.in_sync,
-            in_sync_lsn: state.in_sync_lsn,
-            uncertain: state.uncertain,
-            awaiting_operator: state.awaiting_operator,
-            history: history.filter(|e| e.base.lsn < self.synced.lsn).collect(),
-            client_address: own.client_address.clone(),
-        }
-    }
-
-    fn ping(&self, session: SessionId, nonce: u64, actions: &mut Vec<Action>) {
-        let pong = Body::Pong {
-            nonce,
-            durable: self.synced.lsn,
-            applied: self.state.applied,
-            syncing: self.syncing,
-        };
-        self.send(session, pong, actions);
-    }
-
-    fn seal(
-        &mut self,
-        session: SessionId,
-        epoch: Epoch,
-        opening: OpeningId,
-        actions: &mut Vec<Action>,
-    ) {
-        let granted = self.state.granted_epoch;
-        if epoch < granted {
-            return self.refuse_stranger(session, epoch, actions);
-        }
-        if epoch == granted && opening != self.state.granted_opening {
-            let text = format!(
-                "epoch {epoch} was granted to {}",
-                self.state.granted_opening
-            );
-            return self.refuse(session, RefusalCode::OtherOpening, &text, actions);
-        }
-        let own_opener = self.sessions.get(&session).is_some_and(|s| {
-            opening.node == s.node
-                && opening.incarnation == s.incarnation
-                && epoch.may_be_opened_by(s.site)
-        });
-        if !own_opener {
-            let text = format!("epoch {epoch} is not this opener's to open");
-            return self.refuse(session, RefusalCode::NotGranted, &text, actions);
-        }
-        self.cut_off_writer(session, epoch, actions);
-        let raises = epoch > granted;
-        let known = self.pending_grant.filter(|_| !raises);
-        self.pending_grant = Some(PendingGrant {
-            session,
-            // An equal grant that is not durable yet is waited for like the first time.
-            persisted: !raises && known.is_none_or(|p| p.persisted),
-        });
-        if raises {
-            self.raise(epoch, opening, actions);
-        }
-        self.answer_grant(actions);
-    }
-
-    /// ORDER: memory refuses the lower epochs before the disk is asked, and the opener is
-    /// answered after it.
-    fn raise(&mut self, epoch: Epoch, opening: OpeningId, actions: &mut Vec<Action>) {
-        self.state.granted_epoch = epoch;
-        self.state.granted_opening = opening;
-        if self.state.role == Role::Primary {
-            self.state.role = Role::Replica;
-            self.stepping_down = true;
-            actions.push(Action::StepDown { epoch });
-        }
-        actions.push(Action::PersistGrant { epoch, opening });
-    }
-
-    fn grant_persisted(&mut self, epoch: Epoch, actions: &mut Vec<Action>) {
-        if epoch != self.state.granted_epoch {
-            return;
-        }
-        if let Some(pending) = &mut self.pending_grant {
-            pending.persisted = true;
-        }
-        self.answer_grant(actions);
-    }
-
-    /// Answers a grant once it is durable, and the log and the mark that it tells of are too.
-    fn answer_grant(&mut self, actions: &mut Vec<Action>) {
-        let Some(pending) = self.pending_grant else {
-            return;
-        };
-        if !self.unsynced.is_empty() {
-            self.sync(actions);
-            return;
-        }
-        let busy = self.installing.is_some()
-            || self.cutting
-            || self.stepping_down
-            || self.syncing
-            || !self.pending_marks.is_empty();
-        if !pending.persisted || busy {
-            return;
-        }
-        self.pending_grant = None;
-        if !self.sessions.contains_key(&pending.session) {
-            return;
-        }
-        self.incoming = None;
-        self.writer = Some(Writer {
-            session: pending.session,
-            history: Vec::new(),
-            stage: WriterStage::Sealed,
-            mark_turn: 0,
-            fetch: None,
-            committed: Lsn::ZERO,
-            end: Lsn::ZERO,
-        });
-        let granted = Granted {
-            opening: self.state.granted_opening,
-            tail: self.synced,
-            confirmed: self.state.log.confirmed,
-            in_sync: self.state.in_sync,
-            in_sync_lsn: self.state.in_sync_lsn,
-            uncertain: self.state.uncertain,
-        };
-        self.send(pending.session, Body::Granted(granted), actions);
-    }
-
-    fn cut_off_writer(&mut self, session: SessionId, epoch: Epoch, actions: &mut Vec<Action>) {
-        let former = [
-            self.writer.as_ref().map(|w| w.session),
-            self.pending_grant.as_ref().map(|p| p.session),
-        ];
-        for former in former.into_iter().flatten() {
-            if former != session {
-                self.forget(former);
-                let why = format!("epoch {epoch} was granted to a later session");
-                let session = former;
-                actions.push(Action::Close { session, why });
-            }
-        }
-        self.writer = None;
-    }
-
     fn fetch(&mut self, session: SessionId, from: Lsn, actions: &mut Vec<Action>) {
         let (to, epoch) = (self.synced, self.state.granted_epoch);
         let Some(writer) = &mut self.writer else {
@@ -519,202 +334,6 @@ impl Receiver {
         }
         writer.fetch = None;
         self.send(session, Body::FetchEnd { tail }, actions);
-    }
-
-    fn follow(&mut self, session: SessionId, follow: &Follow, actions: &mut Vec<Action>) {
-        let stage = self.writer.as_ref().map(|w| w.stage);
-        if stage != Some(WriterStage::Sealed) {
-            // Asked again while it is being done.
-            return;
-        }
-        let last = follow.history.last();
-        let fits = follow.opening == self.state.granted_opening
-            && last.is_some_and(|e| {
-                e.epoch == self.state.granted_epoch && e.base.lsn < follow.tail.lsn
-            });
-        if !fits {
-            let text = "the history does not end with the granted epoch";
-            return self.refuse(session, RefusalCode::History, text, actions);
-        }
-        let mine = (&self.state.log.history[..], self.synced);
-        let theirs = (&follow.history[..], follow.tail);
-        let fork = match find_fork(self.state.identity.cluster, mine, theirs) {
-            Ok(fork) => fork.end,
-            Err(error) => {
-                let text = error.to_string();
-                return self.refuse(session, RefusalCode::History, &text, actions);
-            }
-        };
-        if let Some(writer) = &mut self.writer {
-            writer.history.clone_from(&follow.history);
-            writer.committed = follow.committed;
-            writer.end = follow.tail.lsn;
-        }
-        if fork.lsn == self.synced.lsn {
-            return self.start_following(session, actions);
-        }
-        let log = &self.state.log;
-        if log.may_have_answered_above(fork.lsn) || self.state.applied > fork.lsn {
-            self.state.awaiting_operator = true;
-            actions.push(Action::AwaitOperator { fork });
-            let text = format!(
-                "this log parts at {fork} and ends at {}; what would be cut may have been answered",
-                self.synced
-            );
-            return self.refuse(session, RefusalCode::DivergentAnswered, &text, actions);
-        }
-        self.state.in_sync = false;
-        if let Some(writer) = &mut self.writer {
-            writer.stage = WriterStage::Cutting;
-        }
-        self.cutting = true;
-        actions.push(Action::Cut { to: fork });
-    }
-
-    fn cut_done(&mut self, log: Option<&crate::LocalLog>, actions: &mut Vec<Action>) {
-        self.cutting = false;
-        if let Some(log) = log {
-            self.state.log = log.clone();
-            self.synced = log.tail;
-        }
-        let Some(writer) = &self.writer else {
-            return;
-        };
-        let (session, stage) = (writer.session, writer.stage);
-        if stage != WriterStage::Cutting {
-            return;
-        }
-        if log.is_some() {
-            self.start_following(session, actions);
-        } else {
-            let text = "this log does not hold the common end; nothing was cut";
-            self.refuse(session, RefusalCode::History, text, actions);
-        }
-    }
-
-    fn start_following(&mut self, session: SessionId, actions: &mut Vec<Action>) {
-        let mut committed = Lsn::ZERO;
-        if let Some(writer) = &mut self.writer {
-            writer.stage = WriterStage::Following;
-            committed = writer.committed;
-        }
-        self.state.awaiting_operator = false;
-        let address = self
-            .sessions
-            .get(&session)
-            .map(|s| s.client_address.clone());
-        actions.push(Action::Following {
-            epoch: self.state.granted_epoch,
-            opening: self.state.granted_opening,
-            client_address: address.unwrap_or_default(),
-        });
-        let tail = self.synced;
-        self.send(session, Body::Following { tail }, actions);
-        self.note_committed(committed, actions);
-    }
-
-    fn batch(&mut self, session: SessionId, batch: &WireBatch<'_>, actions: &mut Vec<Action>) {
-        let end = self.state.log.tail;
-        if batch.lsn < end.lsn {
-            // Sent twice; what is here was verified, and the ack says which chain it has.
-            return;
-        }
-        if batch.epoch > self.state.granted_epoch || self.installing.is_some() {
-            let text = "a batch has no place at this point";
-            return self.refuse(session, RefusalCode::Dialogue, text, actions);
-        }
-        let place = BatchPlace {
-            cluster: self.state.identity.cluster,
-            lsn: end.lsn,
-            epoch: end.epoch,
-            chain: end.chain,
-        };
-        let mut payload = Vec::new();
-        match self.unpacker.unpack(batch, &place, &mut payload) {
-            Ok(header) => {
-                self.appending = true;
-                let confirmed = header.confirmed();
-                let header = Box::new(header);
-                actions.push(Action::Append { header, payload });
-                self.state.log.confirmed = self.state.log.confirmed.max(confirmed);
-            }
-            Err(error) => {
-                // The writer goes on from the durable tail in its next session.
-                self.forget(session);
-                let why = error.to_string();
-                actions.push(Action::Close { session, why });
-            }
-        }
-    }
-
-    fn sync(&mut self, actions: &mut Vec<Action>) {
-        if !self.unsynced.is_empty() && !self.syncing {
-            self.syncing = true;
-            actions.push(Action::Sync);
-        }
-    }
-
-    /// ORDER: sync before ack; an ack promises bytes that survive power loss.
-    fn synced(&mut self, lsn: Lsn, actions: &mut Vec<Action>) {
-        self.syncing = false;
-        while self.unsynced.front().is_some_and(|t| t.lsn <= lsn) {
-            self.synced = self.unsynced.pop_front().unwrap_or(self.synced);
-        }
-        self.ack(actions);
-        self.apply(actions);
-        self.sync(actions);
-        self.answer_grant(actions);
-    }
-
-    fn ack(&mut self, actions: &mut Vec<Action>) {
-        let behind = self.state.log.confirmed.since(self.state.applied);
-        self.ack_held = behind > APPLY_LAG_BYTES_MAX;
-        let Some(writer) = &self.writer else {
-            return;
-        };
-        if self.ack_held || writer.stage != WriterStage::Following {
-            return;
-        }
-        let body = Body::Ack {
-            tail: self.synced,
-            node: self.state.identity.node,
-            incarnation: self.state.identity.incarnation,
-        };
-        self.send(writer.session, body, actions);
-    }
-
-    fn note_committed(&mut self, lsn: Lsn, actions: &mut Vec<Action>) {
-        let log = &mut self.state.log;
-        log.confirmed = log.confirmed.max(lsn);
-        self.apply(actions);
-    }
-
-    /// Only what is committed and on this disk is applied.
-    fn apply(&mut self, actions: &mut Vec<Action>) {
-        let lsn = self.state.log.confirmed.min(self.synced.lsn);
-        if self.is_following() && lsn > self.apply_asked {
-            self.apply_asked = lsn;
-            actions.push(Action::ApplyTo { lsn });
-        }
-        let end = self.writer.as_ref().map(|w| w.end);
-        let whole = end.is_some_and(|end| self.is_following() && self.synced.lsn >= end);
-        if self.state.uncertain && whole {
-            // The writer's log held everything that was ever answered, and so does this one.
-            self.state.uncertain = false;
-            actions.push(Action::Vouched);
-        }
-    }
-
-    fn applied(&mut self, lsn: Lsn, digest: Digest, actions: &mut Vec<Action>) {
-        self.state.applied = lsn;
-        if self.ack_held {
-            self.ack(actions);
-        }
-        if let Some(writer) = &self.writer
-            && writer.stage == WriterStage::Following
-        {
-            self.send(writer.session, Body::Applied { lsn, digest }, actions);
-        }
     }
 
     fn mark(&mut self, session: SessionId, mark: Mark, actions: &mut Vec<Action>) {

@@ -22,6 +22,8 @@ use crate::gate::ReadToken;
 use crate::{Member, note_epoch};
 
 mod events;
+mod marking;
+mod shipping;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +71,8 @@ pub struct Sender {
     sending: bool,
     told_caught_up: bool,
     mark: MarkState,
+    /// What the replica has before it is marked.
+    mark_through: Lsn,
     clear_wanted: bool,
     turn: u64,
     read: ReadToken,
@@ -103,6 +107,7 @@ impl Sender {
             sending: false,
             told_caught_up: false,
             mark: MarkState::Clear,
+            mark_through: Lsn::ZERO,
             clear_wanted: false,
             turn: 0,
             read: ReadToken::default(),
@@ -157,7 +162,7 @@ impl Sender {
                 self.read = self.read.max(token);
                 self.ask_read(actions);
             }
-            Event::Joined { committed } => self.joined(committed, actions),
+            Event::Joined { through } => self.joined(through, actions),
             Event::ClearMark => {
                 self.clear_wanted = true;
                 self.ask_clear(actions);
@@ -231,10 +236,10 @@ impl Sender {
             // Everything else answers this epoch or is a stray.
             _ if frame.epoch != self.start.epoch => self.close(CloseReason::Dialogue, actions),
             (Stage::Sealing, Body::Granted(granted)) => self.granted(granted, actions),
-            (Stage::ClearingStaleMark, Body::Marked(mark)) => {
-                if mark.turn == self.turn && !mark.in_sync {
-                    self.follow(actions);
-                }
+            (Stage::ClearingStaleMark, Body::Marked(mark))
+                if mark.turn == self.turn && !mark.in_sync =>
+            {
+                self.follow(actions);
             }
             (Stage::Following, Body::Following { tail }) => {
                 self.stage = Stage::CheckingPlace;
@@ -321,7 +326,7 @@ impl Sender {
             }
             (false, is_member) => {
                 if is_member {
-                    self.mark = MarkState::Wanted(self.committed);
+                    self.mark = MarkState::Wanted(self.mark_through.max(self.committed));
                 }
                 self.follow(actions);
             }
@@ -362,135 +367,6 @@ impl Sender {
         self.pump(actions);
     }
 
-    /// Sends on: a file where one saves the way, else batches within the window.
-    fn pump(&mut self, actions: &mut Vec<Action>) {
-        if self.stage != Stage::Live || self.sending {
-            return;
-        }
-        if let Some(file) = self.next_file() {
-            self.stage = Stage::File { file, end: None };
-            return actions.push(Action::SendChunk { file, offset: 0 });
-        }
-        if self.cursor.lsn == self.start.log.tail.lsn {
-            return self.say_caught_up(actions);
-        }
-        let used = self.cursor.lsn.since(self.acked.lsn);
-        if used < SEND_WINDOW_BYTES_MAX {
-            self.sending = true;
-            actions.push(Action::SendBatches {
-                from: self.cursor.lsn,
-                bytes_max: SEND_WINDOW_BYTES_MAX - used,
-            });
-        }
-    }
-
-    /// A checkpoint for an empty log, then every segment that is sealed and wholly ahead.
-    fn next_file(&self) -> Option<SeedFile> {
-        if self.batches_only || !self.in_flight.is_empty() || self.acked != self.cursor {
-            return None;
-        }
-        let segment_bytes = self.start.identity.segment_bytes;
-        let at = self.cursor.lsn.get();
-        let whole = at.is_multiple_of(segment_bytes)
-            && Lsn::new(at).advance(segment_bytes) <= self.sealed_to;
-        match self.checkpoint {
-            Some(lsn) if at == 0 && lsn > Lsn::ZERO => Some(SeedFile::Checkpoint(lsn)),
-            _ => whole.then_some(SeedFile::Segment(at / segment_bytes)),
-        }
-    }
-
-    fn sent(&mut self, tail: Tail) {
-        if self.stage != Stage::Live || !self.sending {
-            return;
-        }
-        assert!(tail.lsn > self.cursor.lsn, "batches are sent in order");
-        assert!(
-            tail.lsn <= self.start.log.tail.lsn,
-            "only what was appended is sent"
-        );
-        self.cursor = tail;
-        self.in_flight.push_back(tail);
-    }
-
-    fn acked(&mut self, member: Member, tail: Tail, actions: &mut Vec<Action>) {
-        if tail.lsn <= self.acked.lsn {
-            return;
-        }
-        while self.in_flight.front().is_some_and(|t| t.lsn < tail.lsn) {
-            self.in_flight.pop_front();
-        }
-        if self.in_flight.front() != Some(&tail) {
-            return self.diverged(member, tail, actions);
-        }
-        self.in_flight.pop_front();
-        self.acked = tail;
-        actions.push(Action::Acked { member, tail });
-        self.maybe_mark(actions);
-        self.pump(actions);
-    }
-
-    fn say_caught_up(&mut self, actions: &mut Vec<Action>) {
-        if let (Some(member), false) = (self.peer, self.told_caught_up) {
-            self.told_caught_up = true;
-            let acked = self.acked.lsn;
-            actions.push(Action::CaughtUp { member, acked });
-        }
-    }
-
-    fn joined(&mut self, committed: Lsn, actions: &mut Vec<Action>) {
-        self.start.member = self.peer;
-        self.clear_wanted = false;
-        if self.mark == MarkState::Clear {
-            self.mark = MarkState::Wanted(committed);
-            self.maybe_mark(actions);
-        }
-    }
-
-    /// ORDER: the mark is asked for only once every commit waits for the replica and it has
-    /// everything that was committed before.
-    fn maybe_mark(&mut self, actions: &mut Vec<Action>) {
-        if let MarkState::Wanted(lsn) = self.mark
-            && self.acked.lsn >= lsn
-            && self.stage == Stage::Live
-            && !self.clear_wanted
-        {
-            self.ask_mark(true, lsn, actions);
-        }
-    }
-
-    fn ask_clear(&mut self, actions: &mut Vec<Action>) {
-        if self.clear_wanted && matches!(self.stage, Stage::Live | Stage::File { .. }) {
-            self.ask_mark(false, Lsn::ZERO, actions);
-        }
-    }
-
-    fn ask_mark(&mut self, in_sync: bool, lsn: Lsn, actions: &mut Vec<Action>) {
-        self.turn += 1;
-        let mark = Mark {
-            turn: self.turn,
-            in_sync,
-            lsn,
-        };
-        self.mark = MarkState::Asked(mark);
-        self.send(Body::Mark(mark), actions);
-    }
-
-    fn marked(&mut self, member: Member, mark: Mark, actions: &mut Vec<Action>) {
-        if self.mark != MarkState::Asked(mark) {
-            return;
-        }
-        if mark.in_sync {
-            let lsn = mark.lsn;
-            self.mark = MarkState::Set(lsn);
-            actions.push(Action::InSync { member, lsn });
-        } else {
-            self.mark = MarkState::Clear;
-            self.clear_wanted = false;
-            self.start.member = None;
-            actions.push(Action::MarkCleared { member });
-        }
-    }
-
     fn ask_read(&self, actions: &mut Vec<Action>) {
         let following = matches!(self.stage, Stage::Live | Stage::File { .. });
         if following && self.read > ReadToken::default() {
@@ -504,53 +380,6 @@ impl Sender {
         if matches!(self.stage, Stage::Live | Stage::File { .. }) {
             self.send(Body::Committed { lsn, digest }, actions);
         }
-    }
-
-    fn chunk_sent(&mut self, next: u64, total: u64, end: Tail, actions: &mut Vec<Action>) {
-        let Stage::File { file, end: None } = self.stage else {
-            return;
-        };
-        if next < total {
-            let offset = next;
-            return actions.push(Action::SendChunk { file, offset });
-        }
-        self.stage = Stage::File {
-            file,
-            end: Some(end),
-        };
-    }
-
-    fn file_gone(&mut self, actions: &mut Vec<Action>) {
-        if let Stage::File { end: None, .. } = self.stage {
-            self.stage = Stage::Live;
-            self.batches_only = true;
-            self.pump(actions);
-        }
-    }
-
-    fn stored(&mut self, member: Member, file: SeedFile, tail: Tail, actions: &mut Vec<Action>) {
-        let Stage::File {
-            file: ours,
-            end: Some(end),
-        } = self.stage
-        else {
-            return;
-        };
-        if file != ours {
-            return self.close(CloseReason::Dialogue, actions);
-        }
-        self.stage = Stage::Live;
-        match file {
-            SeedFile::Checkpoint(_) => self.checkpoint = None,
-            SeedFile::Segment(_) if tail == end => {
-                self.cursor = tail;
-                self.acked = tail;
-                actions.push(Action::Acked { member, tail });
-                self.maybe_mark(actions);
-            }
-            SeedFile::Segment(_) => return self.diverged(member, tail, actions),
-        }
-        self.pump(actions);
     }
 
     fn tick(&mut self, now_ns: u64, actions: &mut Vec<Action>) {

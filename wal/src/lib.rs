@@ -43,3 +43,6 @@ pub use sync::Syncer;
 pub use verify::{
     CheckpointCheck, Problem, VerifiedFile, VerifyProgress, VerifyReport, verify, verify_with,
 };
+
+#[cfg(test)]
+mod tests;

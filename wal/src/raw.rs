@@ -307,7 +307,9 @@ impl<'a> Window<'a> {
                 .max(WINDOW_BYTES)
                 .min(self.file_bytes.saturating_sub(offset))
                 .max(len as u64);
-            self.buffer.resize(wanted as usize, 0);
+            if self.buffer.len() as u64 != wanted {
+                self.buffer = vec![0; wanted as usize];
+            }
             let read = self.file.read_exact_at(&mut self.buffer, offset);
             if read.is_err() {
                 self.buffer.clear();

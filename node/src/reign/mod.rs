@@ -26,7 +26,6 @@ use self::replies::Replies;
 use crate::clock::ClockCheck;
 use crate::dial::Dialer;
 use crate::error::NodeError;
-use crate::front::Door;
 use crate::hot::{Hot, Standing};
 use crate::node::{Node, Part, steady_ns};
 use crate::promotion;
@@ -126,7 +125,8 @@ impl Node {
             fenced: None,
         }));
         hot.front.set_identity(open.epoch, true);
-        hot.front.set_door(Door::Open);
+        let door = hot.door_of_primary();
+        hot.front.set_door(door);
         tracing::info!(epoch = %open.epoch, base = %open.base, protection = open.protection.name(), "reign began");
         self.dialer.redial();
         Ok(())
@@ -199,17 +199,12 @@ impl Primary<'_> {
     }
 
     /// Looks at everything that goes by time.
-    pub(crate) fn on_tick(&mut self, now: Instant) -> Result<(), NodeError> {
+    pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
-        let door = if self.hot.disk_low {
-            let floor = self.hot.config.free_disk_floor_bytes;
-            Door::ReadsOnly(format!(
-                "less than {floor} bytes of disk are free: no new transfers until there is room"
-            ))
-        } else {
-            Door::Open
-        };
-        self.hot.front.set_door_if_changed(door);
+        if !stopping {
+            let door = self.hot.door_of_primary();
+            self.hot.front.set_door_if_changed(door);
+        }
         self.dialer.want();
         self.tell_committed()?;
         self.send_event(Event::Tick {
@@ -217,24 +212,32 @@ impl Primary<'_> {
         })
     }
 
-    /// The replica carries the durable mark: from now on it is the in-sync set.
-    fn joined(&mut self, member: Member) -> Result<(), NodeError> {
-        if self.reign.gate.protection() == Protection::Protected {
-            return Ok(());
-        }
-        let was = self.reign.gate.protection();
+    /// From now on every commit waits for this replica, which has everything: the log and the
+    /// control file say so before its durable mark is asked for. Gives the end of that record.
+    fn take_in(&mut self, member: Member, acked: Lsn) -> Result<Lsn, NodeError> {
+        self.reign.gate.add_member(member, acked);
         let store = &mut self.hot.store;
-        store.dir.promise(|control: &mut Control| {
-            control.protection = Protection::Protected;
-            control.member = Some((member.node, member.incarnation));
-        })?;
-        let base = store.log.tail();
-        let row = ReignRow::new(self.reign.opening, base, Protection::Protected)
+        let row = ReignRow::new(self.reign.opening, store.log.tail(), Protection::Protected)
             .with_member(member.node, member.incarnation);
         let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
         let header = promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row)?;
         self.reign.payload.clear();
         self.note_appended(&header)?;
+        let store = &self.hot.store;
+        store.dir.promise(|control: &mut Control| {
+            control.protection = Protection::Protected;
+            control.member = Some((member.node, member.incarnation));
+        })?;
+        Ok(store.log.tail().lsn)
+    }
+
+    /// The replica carries the durable mark: it is the in-sync set.
+    fn joined(&mut self, member: Member) {
+        self.reign.live_member = Some(member);
+        let was = self.reign.gate.protection();
+        if was == Protection::Protected {
+            return;
+        }
         if self
             .reign
             .gate
@@ -243,9 +246,7 @@ impl Primary<'_> {
         {
             self.commit_moved();
         }
-        self.reign.live_member = Some(member);
         tracing::info!(node = %member.node, was = was.name(), "an auxiliary is in sync: commits are protected");
-        Ok(())
     }
 
     pub(crate) fn standing(&self, base: Standing) -> Standing {

@@ -86,4 +86,9 @@ impl Replies {
             front.answer(waiting.reply.ticket, outcome, 0, text.as_bytes());
         }
     }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.reads.is_empty()
+    }
 }

@@ -8,6 +8,7 @@ use kanjo_format::record::Protection;
 use kanjo_format::replication::{Body, Frame, Hello, Purpose, SeedFile};
 use kanjo_format::segment::SegmentForm;
 use kanjo_format::{BatchHeader, Lsn, Tail};
+use kanjo_shipper::Member;
 use kanjo_shipper::gate::ReadToken;
 use kanjo_shipper::sender::{Action, Event};
 
@@ -63,7 +64,8 @@ impl Primary<'_> {
     }
 
     fn lose_peer(&mut self, why: String) -> Result<(), NodeError> {
-        if self.dialer.is_connected() {
+        // A trouble that stays is said once.
+        if self.reign.peer.last_error.as_ref() != Some(&why) {
             tracing::warn!(peer = self.dialer.address(), %why, "connection to the auxiliary lost");
         }
         self.reign.peer.last_error = Some(why);
@@ -158,8 +160,8 @@ impl Primary<'_> {
                     Err(error) => return self.lose_peer(error.to_string()),
                 }
             }
-            Action::CaughtUp { member, acked } => self.caught_up(member, acked, more),
-            Action::InSync { member, .. } => self.joined(member)?,
+            Action::CaughtUp { member, acked } => self.caught_up(member, acked, more)?,
+            Action::InSync { member, .. } => self.joined(member),
             Action::MarkCleared { member } => {
                 tracing::info!(node = %member.node, "the mark of a replica that is no member was cleared");
             }
@@ -175,15 +177,25 @@ impl Primary<'_> {
         Ok(())
     }
 
-    fn caught_up(&mut self, member: kanjo_shipper::Member, acked: Lsn, more: &mut Vec<Action>) {
-        let is_member = self.reign.gate.members().any(|m| m == member);
-        if is_member || self.reign.gate.protection() != Protection::Protected {
-            self.reign.gate.add_member(member, acked);
-            let committed = self.reign.gate.committed();
-            self.reign.sender.step(Event::Joined { committed }, more);
-        } else {
-            tracing::warn!(node = %member.node, "another directory follows than the one that commits wait for; to take it in its place, let this primary go on alone first");
+    fn caught_up(
+        &mut self,
+        member: Member,
+        acked: Lsn,
+        more: &mut Vec<Action>,
+    ) -> Result<(), NodeError> {
+        if self.reign.gate.members().any(|m| m == member) {
+            return Ok(());
         }
+        if self.reign.gate.protection() == Protection::Protected {
+            tracing::warn!(
+                node = %member.node,
+                "another directory follows than the one that commits wait for; to take it in its place, let this primary go on alone first"
+            );
+            return Ok(());
+        }
+        let through = self.take_in(member, acked)?;
+        self.reign.sender.step(Event::Joined { through }, more);
+        Ok(())
     }
 
     fn send_frame(&mut self, frame: &Frame<'static>) {

@@ -79,6 +79,8 @@ pub enum Action {
         epoch: Epoch,
         /// Its opening.
         opening: OpeningId,
+        /// For `grant_here`: an unforced promotion needs the mark at that very moment.
+        needs_mark: bool,
     },
     /// Look up the local chain at this lsn (`LogReader::chain_at`); say `ChainAt`.
     CheckChain {

@@ -212,3 +212,14 @@ pub enum Action {
         why: String,
     },
 }
+
+/// Why this node's own opening cannot be promised now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefused {
+    /// A higher epoch was granted in the meantime.
+    #[error("epoch {0} was granted in the meantime")]
+    Higher(Epoch),
+    /// The in-set mark was cleared, or is being changed.
+    #[error("the in-set mark was cleared in the meantime")]
+    MarkGone,
+}

@@ -93,14 +93,16 @@ pub enum Event<'a> {
         token: ReadToken,
     },
     /// After [`Action::CaughtUp`] the node let every commit wait for this replica
-    /// (`CommitGate::add_member`) and stored it in both slots: protection `Protected`, this
-    /// member. The sender asks for the durable mark once the replica has all up to `committed`.
+    /// (`CommitGate::add_member`), appended the `SetChange` that says so, and stored it in both
+    /// slots: protection `Protected`, this member. The sender asks for the durable mark once the
+    /// replica has everything up to `through`.
     ///
-    /// ORDER: gate, then control file, then mark. A primary that served alone and restarts
-    /// while the replica is marked must not go on alone by its old word.
+    /// ORDER: gate, record, control file, then mark. A primary that served alone and restarts
+    /// while the replica is marked must not go on alone by its old word; and one that is
+    /// replaced must find in the new log where it ceased to answer alone.
     Joined {
-        /// The gate's committed lsn at that moment.
-        committed: Lsn,
+        /// End of the `SetChange` batch; everything committed before lies below.
+        through: Lsn,
     },
     /// The node wants to go on without this replica: have its mark cleared.
     ClearMark,
@@ -154,8 +156,8 @@ pub enum Action {
         /// What it has acked.
         acked: Lsn,
     },
-    /// The durable mark is set: log the change and let the gate be `Protected`. Said again in
-    /// each session; the second time it changes nothing.
+    /// The durable mark is set: let the gate be `Protected`. Said again in each session; the
+    /// second time it changes nothing.
     InSync {
         /// The replica.
         member: Member,

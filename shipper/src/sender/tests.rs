@@ -1,1 +1,263 @@
-//! none yet
+use super::*;
+use crate::{Identity, LocalLog};
+use kanjo_format::replication::EpochEntry;
+use kanjo_format::{Chain, ClusterId, Incarnation, NodeId, OpeningId, Site};
+
+const CLUSTER: ClusterId = ClusterId::new(7);
+const EPOCH: Epoch = Epoch::from_terms(1, 1);
+const SEGMENT_BYTES: u64 = 4 * 4096;
+const REPLICA: Member = Member {
+    node: NodeId::new(2),
+    incarnation: Incarnation::new(2),
+};
+
+fn page(n: u64) -> Tail {
+    Tail {
+        epoch: EPOCH,
+        lsn: Lsn::new(n * 4096),
+        chain: Chain::new([n as u8; 32]),
+    }
+}
+
+fn opening() -> OpeningId {
+    OpeningId {
+        node: NodeId::new(1),
+        incarnation: Incarnation::new(1),
+        random: 1,
+    }
+}
+
+struct Run {
+    sender: Sender,
+    actions: Vec<Action>,
+}
+
+impl Run {
+    fn new(end: Tail, member: Option<Member>) -> Self {
+        let base = Tail::empty(CLUSTER);
+        let sender = Sender::new(SenderStart {
+            identity: Identity {
+                cluster: CLUSTER,
+                node: NodeId::new(1),
+                incarnation: Incarnation::new(1),
+                site: Site::One,
+                segment_bytes: SEGMENT_BYTES,
+                start_count: 1,
+                client_address: String::new(),
+            },
+            epoch: EPOCH,
+            opening: opening(),
+            log: LocalLog {
+                tail: end,
+                confirmed: Lsn::ZERO,
+                history: vec![EpochEntry { epoch: EPOCH, base }],
+                alone_to: Lsn::ZERO,
+            },
+            member,
+            ping_every_ns: 10,
+            silent_after_ns: 50,
+        });
+        Self {
+            sender,
+            actions: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        self.actions.clear();
+        self.sender.step(event, &mut self.actions);
+    }
+
+    fn frame(&mut self, body: Body<'static>) {
+        let frame = &Frame { epoch: EPOCH, body };
+        self.step(Event::Frame { now_ns: 0, frame });
+    }
+
+    fn greet(&mut self, granted_epoch: Epoch) {
+        self.step(Event::Connected { now_ns: 0 });
+        self.frame(Body::Welcome(Box::new(Welcome {
+            version: 1,
+            cluster: CLUSTER,
+            node: REPLICA.node,
+            incarnation: REPLICA.incarnation,
+            site: Site::Two,
+            role: Role::Replica,
+            segment_bytes: SEGMENT_BYTES,
+            start_count: 1,
+            granted_epoch,
+            granted_opening: opening(),
+            tail: Tail::empty(CLUSTER),
+            confirmed: Lsn::ZERO,
+            in_sync: false,
+            in_sync_lsn: Lsn::ZERO,
+            uncertain: false,
+            awaiting_operator: false,
+            history: Vec::new(),
+            client_address: String::new(),
+        })));
+    }
+
+    fn grant(&mut self, in_sync: bool) {
+        self.frame(Body::Granted(Granted {
+            opening: opening(),
+            tail: Tail::empty(CLUSTER),
+            confirmed: Lsn::ZERO,
+            in_sync,
+            in_sync_lsn: Lsn::ZERO,
+            uncertain: false,
+        }));
+    }
+
+    /// Live, with a replica that ends at `tail`.
+    fn live(&mut self, tail: Tail) {
+        self.greet(Epoch::NONE);
+        self.grant(false);
+        self.frame(Body::Following { tail });
+        self.step(Event::PlaceChecked { holds: true });
+    }
+
+    fn ack(&mut self, tail: Tail) {
+        self.frame(Body::Ack {
+            tail,
+            node: REPLICA.node,
+            incarnation: REPLICA.incarnation,
+        });
+    }
+
+    fn asks(&self, body: &Body<'static>) -> bool {
+        let sends = self.actions.iter();
+        sends
+            .filter_map(|a| match a {
+                Action::Send(frame) => Some(&frame.body),
+                _ => None,
+            })
+            .any(|b| b == body)
+    }
+}
+
+#[test]
+fn a_higher_grant_fences_the_sender_for_good() {
+    let mut run = Run::new(page(1), None);
+    let epoch = Epoch::from_terms(2, 1);
+    run.greet(epoch);
+    assert_eq!(run.actions, [Action::Fenced { epoch }]);
+    run.step(Event::Connected { now_ns: 1 });
+    assert_eq!(run.actions, []);
+}
+
+#[test]
+fn a_mark_that_no_commit_waits_for_is_cleared_before_anything_is_shipped() {
+    let mut run = Run::new(page(1), None);
+    run.greet(Epoch::NONE);
+    run.grant(true);
+    let mark = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    assert!(run.asks(&Body::Mark(mark)));
+    run.frame(Body::Marked(mark));
+    assert!(matches!(&run.actions[..], [Action::Send(f)] if matches!(f.body, Body::Follow(_))));
+}
+
+#[test]
+fn what_is_sent_and_not_acked_stays_within_the_window() {
+    let end = page(2 * SEND_WINDOW_BYTES_MAX / 4096);
+    let mut run = Run::new(end, None);
+    run.live(Tail::empty(CLUSTER));
+    let from = Lsn::ZERO;
+    let bytes_max = SEND_WINDOW_BYTES_MAX;
+    let ask = Action::SendBatches { from, bytes_max };
+    assert_eq!(run.actions.last(), Some(&ask));
+    let window = SEND_WINDOW_BYTES_MAX / 4096;
+    for n in 1..=window {
+        run.step(Event::Sent { tail: page(n) });
+    }
+    run.step(Event::SendDone);
+    assert_eq!(run.actions, []);
+    run.ack(page(2));
+    let ask = Action::SendBatches {
+        from: page(window).lsn,
+        bytes_max: 8192,
+    };
+    assert_eq!(run.actions.last(), Some(&ask));
+}
+
+#[test]
+fn the_mark_is_asked_for_only_when_the_replica_has_everything_through_the_set_change() {
+    let mut run = Run::new(page(2), None);
+    run.live(page(2));
+    let acked = page(2).lsn;
+    let member = REPLICA;
+    let caught_up = Action::CaughtUp { member, acked };
+    assert_eq!(run.actions.last(), Some(&caught_up));
+    run.step(Event::Appended { tail: page(3) });
+    let lsn = page(3).lsn;
+    run.step(Event::Joined { through: lsn });
+    assert_eq!(run.actions, []);
+    run.step(Event::Sent { tail: page(3) });
+    run.ack(page(3));
+    let mark = Mark {
+        turn: 1,
+        in_sync: true,
+        lsn,
+    };
+    assert!(run.asks(&Body::Mark(mark)));
+    run.frame(Body::Marked(mark));
+    assert_eq!(run.actions, [Action::InSync { member, lsn }]);
+}
+
+#[test]
+fn an_ack_of_what_was_not_sent_ends_the_session() {
+    let mut run = Run::new(page(3), None);
+    run.live(page(2));
+    run.step(Event::Sent { tail: page(3) });
+    run.ack(Tail {
+        chain: Chain::default(),
+        ..page(3)
+    });
+    let diverged = |a: &Action| matches!(a, Action::Close(CloseReason::Diverged { .. }));
+    assert!(run.actions.iter().all(diverged) && !run.actions.is_empty());
+}
+
+#[test]
+fn an_empty_replica_gets_the_checkpoint_then_sealed_segments_then_batches() {
+    let mut run = Run::new(page(6), None);
+    run.step(Event::SealedTo {
+        lsn: Lsn::new(SEGMENT_BYTES),
+    });
+    run.step(Event::CheckpointAt { lsn: page(4).lsn });
+    run.live(Tail::empty(CLUSTER));
+    let mut send_file = |file, end: Tail| {
+        let ask = Action::SendChunk { file, offset: 0 };
+        assert_eq!(run.actions.last(), Some(&ask));
+        run.step(Event::ChunkSent {
+            next_offset: 9,
+            total_bytes: 9,
+            end,
+        });
+        let tail = match file {
+            SeedFile::Checkpoint(_) => Tail::empty(CLUSTER),
+            SeedFile::Segment(_) => end,
+        };
+        run.frame(Body::Stored { file, tail });
+    };
+    send_file(SeedFile::Checkpoint(page(4).lsn), page(4));
+    send_file(SeedFile::Segment(0), page(4));
+    let ask = Action::SendBatches {
+        from: page(4).lsn,
+        bytes_max: SEND_WINDOW_BYTES_MAX,
+    };
+    assert_eq!(run.actions.last(), Some(&ask));
+}
+
+#[test]
+fn a_silent_replica_is_pinged_and_then_given_up() {
+    let mut run = Run::new(page(1), None);
+    run.live(page(1));
+    run.step(Event::Tick { now_ns: 20 });
+    assert!(run.asks(&Body::Ping { nonce: 20 }));
+    run.step(Event::Tick { now_ns: 60 });
+    let silent = Action::Close(CloseReason::Silent(60));
+    assert_eq!(run.actions, [silent]);
+}

@@ -33,7 +33,7 @@ pub(super) struct Node {
     /// The dialed connection.
     pub(super) dialed: Option<u64>,
     pub(super) wants_dial: bool,
-    pub(super) sync_asked: bool,
+    pub(super) sync_asked: Option<usize>,
     pub(super) file: Vec<u8>,
     pub(super) applied: Lsn,
 }
@@ -75,7 +75,7 @@ impl Node {
             mode: Mode::Down,
             dialed: None,
             wants_dial: false,
-            sync_asked: false,
+            sync_asked: None,
             file: Vec::new(),
             applied: Lsn::ZERO,
         }
@@ -101,7 +101,7 @@ impl Node {
         self.control.start_count += 1;
         self.dialed = None;
         self.wants_dial = false;
-        self.sync_asked = false;
+        self.sync_asked = None;
         self.file.clear();
         self.applied = Lsn::ZERO;
         self.receiver = Receiver::new(receiver_start(&self.control, &self.log));

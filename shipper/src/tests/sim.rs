@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kanjo_format::control::Role;
 use kanjo_format::record::Protection;
-use kanjo_format::replication::{Body, Frame, REPLICATION_LENGTH_BYTES, SeedFile};
+use kanjo_format::replication::{Body, Frame, REPLICATION_LENGTH_BYTES, RefusalCode, SeedFile};
 use kanjo_format::{Chain, Digest, Epoch, Lsn};
 
 use super::log::{SEGMENT_BYTES, SET_CHANGE, START_ALONE, START_OTHER, WRITE};
@@ -14,7 +14,7 @@ use crate::receiver::{self, SessionId};
 use crate::sender::{self, SenderStart};
 use crate::{CommitGate, Opening, Packer, Sender};
 
-const STEPS: u32 = 500;
+const STEPS: u32 = 1_500;
 const CHUNK_BYTES: usize = 500;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub(super) struct Sim {
     committed_epoch: Epoch,
     tally: Tally,
     faults: bool,
+    /// A refusal that no retry mends.
+    refused: Option<String>,
 }
 
 impl Sim {
@@ -75,6 +77,7 @@ impl Sim {
             committed_epoch: Epoch::NONE,
             tally: Tally::default(),
             faults: true,
+            refused: None,
         }
     }
 
@@ -103,6 +106,7 @@ impl Sim {
         let before = self.tally.commits;
         for step in 0..4_000 {
             self.random_step();
+            assert!(self.refused.is_none(), "{:?}", self.refused);
             let protected = self.nodes.iter_mut().any(|n| {
                 n.reign()
                     .is_some_and(|r| r.gate.protection() == Protection::Protected)
@@ -145,7 +149,7 @@ impl Sim {
             }
             96 if self.faults => self.crash(i),
             97 if self.faults => self.promote(),
-            98 if self.faults && self.below(6) == 0 => self.go_alone(i),
+            98 if self.faults && self.below(3) == 0 => self.go_alone(i),
             _ if !self.nodes[i].is_up() => self.start(i),
             _ => {}
         }
@@ -344,11 +348,19 @@ impl Sim {
                 let id = node.dialed;
                 self.push(id, TO_LISTENER, &frame);
             }
-            Action::Promise { epoch, opening } => {
+            Action::Promise {
+                epoch,
+                opening,
+                needs_mark,
+            } => {
                 let mut actions = Vec::new();
-                let granted = node.receiver.grant_here(epoch, opening, &mut actions);
+                let granted = node
+                    .receiver
+                    .grant_here(epoch, opening, needs_mark, &mut actions);
                 if granted.is_err() {
-                    return self.be_replica(i);
+                    self.hang_up(i);
+                    self.nodes[i].mode = Mode::Replica;
+                    return;
                 }
                 node.control.granted_epoch = epoch;
                 node.control.granted_opening = opening;
@@ -525,9 +537,13 @@ impl Sim {
 
     fn sync_replica(&mut self, i: usize) {
         let node = &mut self.nodes[i];
-        if node.is_up() && std::mem::take(&mut node.sync_asked) {
-            node.log.sync();
-            let lsn = node.log.tail().lsn;
+        if !node.is_up() {
+            return;
+        }
+        // A sync covers what was appended when it began, and no more.
+        if let Some(count) = node.sync_asked.take() {
+            node.log.synced = node.log.synced.max(count.min(node.log.batches.len()));
+            let lsn = node.log.durable().lsn;
             self.receiver(i, receiver::Event::Synced { lsn });
         }
     }
@@ -616,14 +632,14 @@ impl Sim {
                 reign.gate.add_member(member, acked);
                 node.control.protection = Protection::Protected;
                 node.control.member = Some((member.node, member.incarnation));
-                let committed = reign.gate.committed();
-                self.sender(i, Event::Joined { committed });
+                self.append(i, vec![SET_CHANGE]);
+                let through = self.nodes[i].log.tail().lsn;
+                self.sender(i, Event::Joined { through });
             }
             Action::InSync { .. } => {
                 if reign.gate.protection() != Protection::Protected {
                     let moved = reign.gate.set_protection(Protection::Protected);
                     self.moved(i, moved);
-                    self.append(i, vec![SET_CHANGE]);
                 }
             }
             Action::ReadOk { member, token } => {
@@ -632,10 +648,11 @@ impl Sim {
             }
             Action::Fenced { .. } => self.be_replica(i),
             Action::Close(why) => {
-                assert!(
-                    !matches!(why, sender::CloseReason::Diverged { .. }),
-                    "{why}"
-                );
+                use sender::CloseReason as Why;
+                assert!(!matches!(why, Why::Diverged { .. }), "{why}");
+                if matches!(&why, Why::Refused { code, .. } if *code == RefusalCode::History) {
+                    self.refused = Some(why.to_string());
+                }
                 self.hang_up(i);
                 self.nodes[i].wants_dial = true;
             }
@@ -751,7 +768,7 @@ impl Sim {
                 let tail = node.log.append(*header, payload);
                 self.receiver(i, Event::Appended { tail });
             }
-            Action::Sync => node.sync_asked = true,
+            Action::Sync => node.sync_asked = Some(node.log.batches.len()),
             Action::PersistMark { in_sync, lsn } => {
                 assert!(!in_sync || node.log.durable().lsn >= lsn);
                 node.control.in_sync = in_sync;

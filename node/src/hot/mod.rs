@@ -1,16 +1,15 @@
 //! What both roles share on the hot thread: the store, the ports' queues, housekeeping, status.
 
+mod housekeeping;
+
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
-use kanjo_format::control::Control;
-use kanjo_format::segment::SegmentForm;
 use kanjo_format::{Lsn, Tail};
 use kanjo_shipper::Identity;
-use kanjo_wal::LogError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Answer, Command, Condition};
@@ -20,16 +19,10 @@ use crate::front::Front;
 use crate::server::{Inbound, Shared};
 use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
-use crate::threads::{ControlChange, Job, JobDone, JobThread, SyncThread};
+use crate::threads::{JobThread, SyncThread};
 
 /// How often timers are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-/// The durable mark is written this often while the log grows.
-const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
-/// And this soon after it stopped growing.
-const MARK_WHEN_IDLE: Duration = Duration::from_millis(80);
-/// Free disk and sealing are looked at this often.
-const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
 /// A command of the admin port, with the way back.
 pub(crate) struct AdminRequest {
@@ -82,6 +75,7 @@ pub(crate) struct Hot {
     waiters: Vec<Waiter>,
     preparing: bool,
     sealing: bool,
+    disk_refused: Option<Instant>,
     marking: bool,
     marked: Lsn,
     last_growth: Instant,
@@ -94,6 +88,8 @@ pub(crate) struct Hot {
     free_disk_bytes: u64,
     /// What this disk has, as last asked for.
     durable: Tail,
+    /// Counts the cuts, so that a mark that was on its way is not written after one.
+    histories: Arc<AtomicU64>,
 }
 
 /// What the server hands to a new hot thread.
@@ -127,9 +123,13 @@ impl Hot {
             .map(|(lsn, _)| *lsn)
             .max()
             .unwrap_or(Lsn::ZERO);
+        // Known from the start: a reign may begin before the next look at the disk.
+        let free_disk_bytes = store.dir.free_bytes()?;
+        let disk_low = free_disk_bytes < config.free_disk_floor_bytes;
         Ok(Self {
-            free_disk_bytes: store.dir.free_bytes()?,
+            free_disk_bytes,
             durable: store.log.tail(),
+            histories: Arc::default(),
             marked: store.dir.control().durable.lsn,
             seen_tail: store.log.tail().lsn,
             config,
@@ -142,47 +142,21 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
-            disk_low: false,
+            disk_low,
             tick,
             started: now,
             waiters: Vec::new(),
             preparing: false,
             sealing: false,
+            disk_refused: None,
             marking: false,
             last_growth: now,
             last_mark: now,
-            last_housekeeping: now.checked_sub(HOUSEKEEPING).unwrap_or(now),
+            last_housekeeping: now.checked_sub(housekeeping::EVERY).unwrap_or(now),
             last_checkpoint,
             checkpoint: None,
             checkpointing: false,
         })
-    }
-
-    /// Looks at everything that is done off the commit path. `committed` bounds what is derived.
-    pub(crate) fn housekeep(&mut self, committed: Lsn) -> Result<(), NodeError> {
-        let now = Instant::now();
-        let durable = self.durable;
-        self.shared
-            .durable
-            .store(durable.lsn.get(), Ordering::Relaxed);
-        self.shared
-            .applied
-            .store(self.store.applied().lsn.get(), Ordering::Relaxed);
-        if self.store.log.tail().lsn != self.seen_tail {
-            self.seen_tail = self.store.log.tail().lsn;
-            self.last_growth = now;
-        }
-        self.mark_if_due(now, committed, durable);
-        self.prepare_ahead();
-        if now.duration_since(self.last_housekeeping) < HOUSEKEEPING {
-            return Ok(());
-        }
-        self.last_housekeeping = now;
-        self.free_disk_bytes = self.store.dir.free_bytes()?;
-        self.disk_low = self.free_disk_bytes < self.config.free_disk_floor_bytes;
-        self.seal_next(committed);
-        self.checkpoint_if_due(committed);
-        Ok(())
     }
 
     /// This disk has everything up to `tail`.
@@ -202,117 +176,6 @@ impl Hot {
             start_count: control.start_count,
             client_address: self.config.client_listen.clone(),
         }
-    }
-
-    fn mark_if_due(&mut self, now: Instant, committed: Lsn, durable: Tail) {
-        let behind = durable.lsn > self.marked;
-        let idle = now.duration_since(self.last_growth) >= MARK_WHEN_IDLE;
-        let due = now.duration_since(self.last_mark) >= MARK_WHILE_APPENDING || idle;
-        if behind && due && !self.marking {
-            self.marking = true;
-            self.last_mark = now;
-            self.marked = durable.lsn;
-            let log_time = self.store.ledger.log_time();
-            self.mark(Box::new(move |control: &mut Control| {
-                control.durable = durable;
-                control.confirmed = control.confirmed.max(committed);
-                control.log_time = control.log_time.max(log_time);
-            }));
-        }
-    }
-
-    /// Writes a change into the control file, beside the hot path.
-    pub(crate) fn mark(&self, change: ControlChange) {
-        self.jobs
-            .submit(Job::Mark(Arc::clone(&self.store.dir), change));
-    }
-
-    fn prepare_ahead(&mut self) {
-        let enough = self.store.log.prepared_ahead() > 0;
-        let room = self.free_disk_bytes > self.store.segment_bytes();
-        if !enough && !self.preparing && room {
-            self.preparing = true;
-            self.jobs.submit(Job::Prepare(self.store.log.preparer()));
-        }
-    }
-
-    fn seal_next(&mut self, committed: Lsn) {
-        if self.sealing {
-            return;
-        }
-        let applied = self.store.applied().lsn;
-        let bound = committed.min(applied).get() / self.store.segment_bytes();
-        let next = self
-            .store
-            .reader
-            .segments()
-            .into_iter()
-            .find(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
-        if let Some(segment) = next {
-            self.sealing = true;
-            self.jobs.submit(Job::Seal(
-                self.store.log.sealer(),
-                segment.number,
-                self.config.seal_level,
-            ));
-        }
-    }
-
-    fn checkpoint_if_due(&mut self, committed: Lsn) {
-        let applied = self.store.applied();
-        let due = applied.lsn.since(self.last_checkpoint) >= self.config.checkpoint_every_bytes;
-        if due && self.checkpoint.is_none() && !self.checkpointing {
-            self.checkpoint = Some((Box::new(self.store.snapshot()), applied.lsn));
-        }
-        // The state may hold what is not committed yet: it is written only once it is.
-        if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
-            self.checkpointing = true;
-            self.last_checkpoint = lsn;
-            self.jobs
-                .submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
-        }
-    }
-
-    /// Forgets what was derived from a history that this node gave up.
-    pub(crate) fn forget_derived(&mut self) {
-        self.checkpoint = None;
-        self.seen_tail = self.store.log.tail().lsn;
-        self.marked = self.marked.min(self.seen_tail);
-    }
-
-    /// Takes the outcome of a job.
-    pub(crate) fn on_job(&mut self, done: JobDone) -> Result<(), NodeError> {
-        match done {
-            JobDone::Prepared(outcome) => {
-                self.preparing = false;
-                match outcome {
-                    Ok(prepared) => self.store.log.add_prepared(prepared),
-                    Err(error) => tracing::warn!(%error, "cannot prepare the next segment"),
-                }
-            }
-            JobDone::Sealed(number, outcome) => {
-                self.sealing = false;
-                match outcome {
-                    Ok(_) => self.counters.sealed_segments += 1,
-                    Err(error @ LogError::Io { .. }) => {
-                        tracing::warn!(number, %error, "cannot seal a segment")
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            JobDone::Checkpointed(lsn, outcome) => {
-                self.checkpointing = false;
-                match outcome {
-                    Ok(()) => tracing::debug!(%lsn, "checkpoint written"),
-                    Err(error) => tracing::warn!(%lsn, %error, "cannot write a checkpoint"),
-                }
-            }
-            JobDone::Marked(outcome) => {
-                self.marking = false;
-                outcome?;
-            }
-        }
-        Ok(())
     }
 
     /// Answers those who wait for a condition that now holds, or have waited long enough.

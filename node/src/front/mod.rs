@@ -3,6 +3,8 @@
 //! It knows no ledger. A request goes into the queue, or is answered at once when nothing may
 //! be queued; whoever plays the primary takes requests out and gives replies back.
 
+mod connection;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,23 +15,20 @@ use bytes::{Bytes, BytesMut};
 use kanjo_format::client::{
     CLIENT_VERSION, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, WelcomeBody,
 };
-use kanjo_format::limits::{
-    CLIENT_FRAME_BYTES_MAX, CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX,
-};
+use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX};
 use kanjo_format::{ClusterId, Epoch, NodeId};
-use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+use tokio_util::codec::Decoder;
 use zerocopy::{FromBytes, IntoBytes};
+
+use self::connection::{Connection, codec};
 
 /// A connection must say hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of replies that a connection may leave unread before it is closed.
 const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
-/// Bytes asked of a socket at a time.
-const READ_BYTES: usize = 256 << 10;
 
 /// A request as it waits for execution.
 pub(crate) struct Request {
@@ -76,14 +75,6 @@ pub(crate) struct Identity {
     pub(crate) epoch: Epoch,
     /// Whether it takes writes.
     pub(crate) primary: bool,
-}
-
-struct Connection {
-    stream: TcpStream,
-    out: RefCell<BytesMut>,
-    outstanding: Cell<usize>,
-    poke: Notify,
-    closed: Cell<bool>,
 }
 
 /// All client connections of the node.
@@ -319,13 +310,7 @@ impl Front {
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
-        let connection = Rc::new(Connection {
-            stream,
-            out: RefCell::default(),
-            outstanding: Cell::new(0),
-            poke: Notify::new(),
-            closed: Cell::new(false),
-        });
+        let connection = Rc::new(Connection::new(stream));
         self.connections
             .borrow_mut()
             .insert(id, Rc::clone(&connection));
@@ -503,74 +488,6 @@ impl Front {
     }
 }
 
-impl Connection {
-    /// Waits until the socket has something to do and does it.
-    async fn turn(&self, buffer: &mut BytesMut) -> io::Result<()> {
-        loop {
-            if self.closed.get() {
-                return Err(io::Error::other("the client does not read its replies"));
-            }
-            let interest = if self.out.borrow().is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
-            };
-            let ready = tokio::select! {
-                ready = self.stream.ready(interest) => ready?,
-                () = self.poke.notified() => continue,
-            };
-            if ready.is_writable() {
-                self.write_out();
-            }
-            if ready.is_readable() {
-                buffer.reserve(READ_BYTES);
-                match self.stream.try_read_buf(buffer) {
-                    Ok(0) => {
-                        return Err(io::Error::new(
-                            io::ErrorKind::UnexpectedEof,
-                            "closed by the client",
-                        ));
-                    }
-                    Ok(_) => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-
-    fn write_out(&self) {
-        let mut out = self.out.borrow_mut();
-        while !out.is_empty() {
-            match self.stream.try_write(&out) {
-                Ok(written) => drop(out.split_to(written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.poke.notify_one();
-                    return;
-                }
-                Err(_) => {
-                    // The reader sees the broken socket and closes the connection.
-                    out.clear();
-                    return;
-                }
-            }
-        }
-    }
-
-    fn close(&self) {
-        self.closed.set(true);
-        self.poke.notify_one();
-    }
-}
-
 pub(crate) const fn is_write(kind: FrameKind) -> bool {
     matches!(kind, FrameKind::CreateAccounts | FrameKind::CreateTransfers)
-}
-
-fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder()
-        .little_endian()
-        .length_field_length(4)
-        .max_frame_length(CLIENT_FRAME_BYTES_MAX)
-        .new_codec()
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kanjo_format::batch::stored_bytes;
+use kanjo_format::batch::{BATCH_MAGIC, stored_bytes};
 use kanjo_format::control::{CONTROL_FILE_BYTES, CONTROL_ROW_BYTES, Control};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::{BatchError, BatchHeader, Lsn, Tail};
@@ -26,78 +26,14 @@ use crate::raw::{
 use crate::recovery::list_segments;
 use crate::sealed::{SealedFile, SealedMeta};
 
+mod report;
+
+pub use report::{Problem, VerifiedFile, VerifyProgress, VerifyReport};
+
 /// How often what looks bad beside a running server is read again.
 const REREADS_MAX: u32 = 5;
 const REREAD_PAUSE: Duration = Duration::from_millis(5);
 const PROGRESS_BYTES: u64 = 4 << 20;
-
-/// How far a verification is.
-#[derive(Clone, Debug)]
-pub struct VerifyProgress {
-    /// The file that is being read.
-    pub file: PathBuf,
-    /// Bytes read of all files.
-    pub bytes_done: u64,
-    /// Bytes of all files when it began.
-    pub bytes_total: u64,
-}
-
-/// One file that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedFile {
-    /// The file.
-    pub file: PathBuf,
-    /// Its bytes.
-    pub bytes: u64,
-    /// Good batches in it.
-    pub batches: u64,
-    /// Records in those.
-    pub records: u64,
-    /// Problems in it.
-    pub problems: usize,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Which file.
-    pub file: PathBuf,
-    /// The first bad byte; for a checksum that fails, the start of what it covers.
-    pub offset: u64,
-    /// The same place in the log, where it is part of that.
-    pub lsn: Option<Lsn>,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// What a verification found.
-#[derive(Clone, Debug)]
-pub struct VerifyReport {
-    /// The control file's content.
-    pub control: Control,
-    /// Where the log ends.
-    pub tail: Tail,
-    /// Every file that was read, in order.
-    pub files: Vec<VerifiedFile>,
-    /// Good batches.
-    pub batches: u64,
-    /// Records in those.
-    pub records: u64,
-    /// Everything that is wrong; empty is what one hopes for.
-    pub problems: Vec<Problem>,
-    /// A server had the directory open meanwhile.
-    pub in_use: bool,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: offset {}", self.file.display(), self.offset)?;
-        if let Some(lsn) = self.lsn {
-            write!(f, " (lsn {lsn})")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
 
 /// Checks a checkpoint's content: the offset of the first bad byte and what is wrong there.
 pub type CheckpointCheck<'a> = &'a mut dyn FnMut(Lsn, &Path) -> Result<(), (u64, String)>;
@@ -225,7 +161,8 @@ impl Verifier<'_> {
         let tail = self.reached.tail;
         let number = self.geometry.number_of(tail.lsn);
         let path = raw_path(&self.log, number);
-        if tail.lsn < mark.lsn {
+        // Where it ended with a problem, that has been said.
+        if self.known && tail.lsn < mark.lsn {
             let what = format!(
                 "the log ends here, but was durable through lsn {}",
                 mark.lsn
@@ -383,7 +320,10 @@ impl Verifier<'_> {
                 continue;
             }
             self.bad_batch(path, &bad, data);
-            self.resume(number, window)?;
+            self.resume(number, path, window)?;
+            if self.ended.is_some() {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -414,15 +354,25 @@ impl Verifier<'_> {
     }
 
     /// Goes to the next batch that verifies by itself, or to the end of the segment.
-    fn resume(&mut self, number: u64, window: &mut Window<'_>) -> Result<(), LogError> {
+    fn resume(
+        &mut self,
+        number: u64,
+        path: &Path,
+        window: &mut Window<'_>,
+    ) -> Result<(), LogError> {
         let geometry = self.geometry;
         let mut lsn = self.reached.tail.lsn.advance(PAGE_BYTES);
         while geometry.number_of(lsn) == number {
-            let bytes = window.get(geometry.offset_of(lsn), BATCH_HEADER_BYTES)?;
+            let offset = geometry.offset_of(lsn);
+            let bytes = window.get(offset, BATCH_HEADER_BYTES)?;
             match BatchHeader::decode(bytes) {
                 Ok(h) if h.lsn() == lsn && h.cluster() == geometry.cluster => break,
-                _ => lsn = lsn.advance(PAGE_BYTES),
+                Err(error) if bytes.starts_with(&BATCH_MAGIC) => {
+                    self.problem(path, offset, Some(lsn), error.to_string());
+                }
+                _ => {}
             }
+            lsn = lsn.advance(PAGE_BYTES);
         }
         if geometry.number_of(lsn) != number {
             // Nothing more in this segment. If the next one holds data, it starts there.

@@ -1,0 +1,105 @@
+//! One client connection: bytes in, bytes out, nothing blocks.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use bytes::BytesMut;
+use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// Bytes asked of a socket at a time; a frame that needs more makes room for itself.
+const READ_BYTES: usize = 16 << 10;
+
+/// A client's socket with the replies that wait for it.
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) out: RefCell<BytesMut>,
+    /// Requests that were accepted and not yet answered.
+    pub(super) outstanding: Cell<usize>,
+    poke: Notify,
+    closed: Cell<bool>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            out: RefCell::default(),
+            outstanding: Cell::new(0),
+            poke: Notify::new(),
+            closed: Cell::new(false),
+        }
+    }
+
+    /// Waits until the socket has something to do and does it.
+    pub(super) async fn turn(&self, buffer: &mut BytesMut) -> io::Result<()> {
+        loop {
+            if self.closed.get() {
+                return Err(io::Error::other("the client does not read its replies"));
+            }
+            let interest = if self.out.borrow().is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            let ready = tokio::select! {
+                ready = self.stream.ready(interest) => ready?,
+                () = self.poke.notified() => continue,
+            };
+            if ready.is_writable() {
+                self.write_out();
+            }
+            if ready.is_readable() {
+                buffer.reserve(READ_BYTES);
+                match self.stream.try_read_buf(buffer) {
+                    Ok(0) => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::UnexpectedEof,
+                            "closed by the client",
+                        ));
+                    }
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub(super) fn write_out(&self) {
+        let mut out = self.out.borrow_mut();
+        while !out.is_empty() {
+            match self.stream.try_write(&out) {
+                Ok(written) => drop(out.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.poke.notify_one();
+                    return;
+                }
+                Err(_) => {
+                    // The reader sees the broken socket and closes the connection.
+                    out.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends the connection at its task's next turn.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.poke.notify_one();
+    }
+}
+
+/// The framing of the client port.
+pub(super) fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .little_endian()
+        .length_field_length(4)
+        .max_frame_length(CLIENT_FRAME_BYTES_MAX)
+        .new_codec()
+}

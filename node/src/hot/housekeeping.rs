@@ -1,0 +1,201 @@
+//! What is done off the commit path: marks, segments ahead, sealing, checkpoints, free disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use kanjo_format::control::Control;
+use kanjo_format::segment::SegmentForm;
+use kanjo_format::{Lsn, Tail};
+use kanjo_wal::LogError;
+
+use super::Hot;
+use crate::error::NodeError;
+use crate::front::Door;
+use crate::threads::{ControlChange, Job, JobDone};
+
+/// The durable mark is written this often while the log grows.
+const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
+/// And this soon after it stopped growing.
+const MARK_WHEN_IDLE: Duration = Duration::from_millis(80);
+/// A disk that refused a new file is not asked again, nor complained about, for this long.
+const REST_AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// Free disk and sealing are looked at this often.
+pub(super) const EVERY: Duration = Duration::from_millis(100);
+
+impl Hot {
+    /// Looks at everything that is done off the commit path. `committed` bounds what is derived.
+    pub(crate) fn housekeep(&mut self, committed: Lsn) -> Result<(), NodeError> {
+        let now = Instant::now();
+        let durable = self.durable;
+        self.shared
+            .durable
+            .store(durable.lsn.get(), Ordering::Relaxed);
+        self.shared
+            .applied
+            .store(self.store.applied().lsn.get(), Ordering::Relaxed);
+        if self.store.log.tail().lsn != self.seen_tail {
+            self.seen_tail = self.store.log.tail().lsn;
+            self.last_growth = now;
+        }
+        self.mark_if_due(now, committed, durable);
+        self.prepare_ahead();
+        if now.duration_since(self.last_housekeeping) < EVERY {
+            return Ok(());
+        }
+        self.last_housekeeping = now;
+        self.free_disk_bytes = self.store.dir.free_bytes()?;
+        self.disk_low = self.free_disk_bytes < self.config.free_disk_floor_bytes;
+        self.seal_next(committed);
+        self.checkpoint_if_due(committed);
+        Ok(())
+    }
+
+    /// Which requests a primary takes: below the floor of free disk only reads.
+    pub(crate) fn door_of_primary(&self) -> Door {
+        if !self.disk_low {
+            return Door::Open;
+        }
+        let floor = self.config.free_disk_floor_bytes;
+        Door::ReadsOnly(format!(
+            "less than {floor} bytes of disk are free: no new transfers until there is room"
+        ))
+    }
+
+    fn mark_if_due(&mut self, now: Instant, committed: Lsn, durable: Tail) {
+        let behind = durable.lsn > self.marked;
+        let idle = now.duration_since(self.last_growth) >= MARK_WHEN_IDLE;
+        let due = now.duration_since(self.last_mark) >= MARK_WHILE_APPENDING || idle;
+        if behind && due && !self.marking {
+            self.marking = true;
+            self.last_mark = now;
+            self.marked = durable.lsn;
+            let log_time = self.store.ledger.log_time();
+            let (histories, history) = (Arc::clone(&self.histories), self.history());
+            self.mark(Box::new(move |control: &mut Control| {
+                if histories.load(Ordering::SeqCst) != history {
+                    // The log was cut meanwhile: what was durable then is no part of it now.
+                    return;
+                }
+                control.durable = durable;
+                control.confirmed = control.confirmed.max(committed);
+                control.log_time = control.log_time.max(log_time);
+            }));
+        }
+    }
+
+    /// Writes a change into the control file, beside the hot path.
+    pub(crate) fn mark(&self, change: ControlChange) {
+        self.jobs
+            .submit(Job::Mark(Arc::clone(&self.store.dir), change));
+    }
+
+    fn disk_rests(&self) -> bool {
+        self.disk_refused
+            .is_some_and(|since| since.elapsed() < REST_AFTER_REFUSAL)
+    }
+
+    fn prepare_ahead(&mut self) {
+        if self.disk_rests() {
+            return;
+        }
+        let enough = self.store.log.prepared_ahead() > 0;
+        let room = self.free_disk_bytes > self.store.segment_bytes();
+        if !enough && !self.preparing && room {
+            self.preparing = true;
+            self.jobs.submit(Job::Prepare(self.store.log.preparer()));
+        }
+    }
+
+    fn seal_next(&mut self, committed: Lsn) {
+        if self.sealing || self.disk_rests() {
+            return;
+        }
+        let applied = self.store.applied().lsn;
+        let bound = committed.min(applied).get() / self.store.segment_bytes();
+        let next = self
+            .store
+            .reader
+            .segments()
+            .into_iter()
+            .find(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
+        if let Some(segment) = next {
+            self.sealing = true;
+            self.jobs.submit(Job::Seal(
+                self.store.log.sealer(),
+                segment.number,
+                self.config.seal_level,
+            ));
+        }
+    }
+
+    fn checkpoint_if_due(&mut self, committed: Lsn) {
+        let applied = self.store.applied();
+        let due = applied.lsn.since(self.last_checkpoint) >= self.config.checkpoint_every_bytes;
+        if due && self.checkpoint.is_none() && !self.checkpointing {
+            self.checkpoint = Some((Box::new(self.store.snapshot()), applied.lsn));
+        }
+        // The state may hold what is not committed yet: it is written only once it is.
+        if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
+            self.checkpointing = true;
+            self.last_checkpoint = lsn;
+            self.jobs
+                .submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
+        }
+    }
+
+    /// From here on nothing that was known of the log's end holds: it is about to be cut.
+    pub(crate) fn end_history(&self) {
+        self.histories.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn history(&self) -> u64 {
+        self.histories.load(Ordering::SeqCst)
+    }
+
+    /// Forgets what was derived from a history that this node gave up.
+    pub(crate) fn forget_derived(&mut self) {
+        self.checkpoint = None;
+        self.seen_tail = self.store.log.tail().lsn;
+        self.marked = self.marked.min(self.seen_tail);
+    }
+
+    /// Takes the outcome of a job.
+    pub(crate) fn on_job(&mut self, done: JobDone) -> Result<(), NodeError> {
+        match done {
+            JobDone::Prepared(outcome) => {
+                self.preparing = false;
+                match outcome {
+                    Ok(prepared) => self.store.log.add_prepared(prepared),
+                    Err(error) => {
+                        self.disk_refused = Some(Instant::now());
+                        tracing::warn!(%error, "cannot prepare the next segment");
+                    }
+                }
+            }
+            JobDone::Sealed(number, outcome) => {
+                self.sealing = false;
+                match outcome {
+                    Ok(_) => self.counters.sealed_segments += 1,
+                    Err(error @ LogError::Io { .. }) => {
+                        self.disk_refused = Some(Instant::now());
+                        tracing::warn!(number, %error, "cannot seal a segment");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            JobDone::Checkpointed(lsn, outcome) => {
+                self.checkpointing = false;
+                match outcome {
+                    Ok(()) => tracing::debug!(%lsn, "checkpoint written"),
+                    Err(error) => tracing::warn!(%lsn, %error, "cannot write a checkpoint"),
+                }
+            }
+            JobDone::Marked(outcome) => {
+                self.marking = false;
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+}

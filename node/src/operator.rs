@@ -1,0 +1,140 @@
+//! What an operator asks of a running node: how it is, to promote it, to go on alone.
+
+use std::time::Instant;
+
+use kanjo_format::client::Outcome;
+use kanjo_format::record::Protection;
+use kanjo_shipper::opening::Want;
+
+use crate::admin::{Answer, Command};
+use crate::error::NodeError;
+use crate::hot::{AdminRequest, Standing};
+use crate::node::{Node, Part};
+use crate::promotion;
+use crate::status::PeerStatus;
+
+impl Node {
+    pub(crate) fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
+        let standing = self.standing();
+        let Some(request) = self.hot.common_command(request, &standing) else {
+            return Ok(());
+        };
+        match request.command {
+            Command::Promote(options) => {
+                let outcome = self.promote(&options);
+                let refused = match outcome {
+                    Ok(promotion) => Answer::Promotion(Box::new(promotion)),
+                    Err(NodeError::Refused(why)) => Answer::Refused { message: why },
+                    Err(error) => return Err(error),
+                };
+                // The asker may have gone away.
+                let _ = request.answer.send(refused);
+            }
+            Command::Alone { reason, unfenced } => {
+                self.go_alone(reason, unfenced, request.answer)?
+            }
+            Command::Status | Command::Await { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn promote(
+        &mut self,
+        options: &crate::admin::PromoteOptions,
+    ) -> Result<crate::status::Promotion, NodeError> {
+        if matches!(
+            self.part,
+            Part::Primary(_) | Part::Opening(_) | Part::Halted(_)
+        ) {
+            return Ok(promotion::current(&self.hot.store));
+        }
+        let began = Instant::now();
+        let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
+        let (open, mut promotion) = promotion::promote(&mut self.hot.store, options, &clock)?;
+        let (epoch, opening) = (open.epoch, open.opening);
+        let mut cut_off = Vec::new();
+        if self
+            .receiver
+            .grant_here(epoch, opening, false, &mut cut_off)
+            .is_err()
+        {
+            return Err(NodeError::NeedsOperator(
+                "a higher epoch was granted during the promotion; start again".to_owned(),
+            ));
+        }
+        self.perform_received(cut_off)?;
+        self.begin_reign(open)?;
+        promotion.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(promotion)
+    }
+
+    fn go_alone(
+        &mut self,
+        reason: String,
+        unfenced: bool,
+        answer: tokio::sync::oneshot::Sender<Answer>,
+    ) -> Result<(), NodeError> {
+        let refusal = match &self.part {
+            Part::Replica => Some("this node is a replica: promote it instead"),
+            Part::Primary(reign) if reign.protection() == Protection::Alone => {
+                Some("this node already serves alone")
+            }
+            _ if reason.trim().is_empty() => {
+                Some("a reason is needed, which is written into the log")
+            }
+            _ => None,
+        };
+        if let Some(message) = refusal {
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused {
+                message: message.to_owned(),
+            });
+            return Ok(());
+        }
+        if let Some(primary) = self.primary() {
+            primary
+                .reign
+                .replies
+                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
+        }
+        self.open(Want::Alone { unfenced }, reason, Some(answer))
+    }
+
+    pub(crate) fn standing(&mut self) -> Standing {
+        let durable = self.hot.store.syncer.synced();
+        let address = self.dialer.address().to_owned();
+        let reign = self.hot.store.ledger.reign().protection;
+        let base = Standing {
+            role: "replica",
+            serving: false,
+            why_not_serving: "it follows a primary".to_owned(),
+            durable,
+            committed: self.hot.store.applied().lsn,
+            protection: reign.name(),
+            peer: PeerStatus {
+                address,
+                ..PeerStatus::default()
+            },
+        };
+        match &self.part {
+            Part::Replica => {
+                self.following
+                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
+            }
+            Part::Opening(run) => Standing {
+                role: "resolving",
+                why_not_serving: run.why().to_owned(),
+                ..base
+            },
+            Part::Halted(why) => Standing {
+                role: "resolving",
+                why_not_serving: why.clone(),
+                ..base
+            },
+            Part::Primary(_) => {
+                let primary = self.primary().expect("just matched");
+                primary.standing(base)
+            }
+        }
+    }
+}

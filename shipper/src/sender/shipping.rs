@@ -1,0 +1,139 @@
+//! Batches and files within the window, and the acks that come back.
+
+use super::*;
+
+impl Sender {
+    /// Sends on: a file where one saves the way, else batches within the window.
+    pub(super) fn pump(&mut self, actions: &mut Vec<Action>) {
+        if self.stage != Stage::Live || self.sending {
+            return;
+        }
+        if let Some(file) = self.next_file() {
+            self.stage = Stage::File { file, end: None };
+            return actions.push(Action::SendChunk { file, offset: 0 });
+        }
+        if self.cursor.lsn == self.start.log.tail.lsn {
+            return self.say_caught_up(actions);
+        }
+        let used = self.cursor.lsn.since(self.acked.lsn);
+        if used < SEND_WINDOW_BYTES_MAX {
+            self.sending = true;
+            actions.push(Action::SendBatches {
+                from: self.cursor.lsn,
+                bytes_max: SEND_WINDOW_BYTES_MAX - used,
+            });
+        }
+    }
+
+    /// A checkpoint for an empty log, then every segment that is sealed and wholly ahead.
+    pub(super) fn next_file(&self) -> Option<SeedFile> {
+        if self.batches_only || !self.in_flight.is_empty() || self.acked != self.cursor {
+            return None;
+        }
+        let segment_bytes = self.start.identity.segment_bytes;
+        let at = self.cursor.lsn.get();
+        let whole = at.is_multiple_of(segment_bytes)
+            && Lsn::new(at).advance(segment_bytes) <= self.sealed_to;
+        match self.checkpoint {
+            Some(lsn) if at == 0 && lsn > Lsn::ZERO => Some(SeedFile::Checkpoint(lsn)),
+            _ => whole.then_some(SeedFile::Segment(at / segment_bytes)),
+        }
+    }
+
+    pub(super) fn sent(&mut self, tail: Tail) {
+        if self.stage != Stage::Live || !self.sending {
+            return;
+        }
+        assert!(tail.lsn > self.cursor.lsn, "batches are sent in order");
+        assert!(
+            tail.lsn <= self.start.log.tail.lsn,
+            "only what was appended is sent"
+        );
+        self.cursor = tail;
+        self.in_flight.push_back(tail);
+    }
+
+    pub(super) fn acked(&mut self, member: Member, tail: Tail, actions: &mut Vec<Action>) {
+        if tail.lsn <= self.acked.lsn {
+            return;
+        }
+        while self.in_flight.front().is_some_and(|t| t.lsn < tail.lsn) {
+            self.in_flight.pop_front();
+        }
+        if self.in_flight.front() != Some(&tail) {
+            return self.diverged(member, tail, actions);
+        }
+        self.in_flight.pop_front();
+        self.acked = tail;
+        actions.push(Action::Acked { member, tail });
+        self.maybe_mark(actions);
+        self.pump(actions);
+    }
+
+    pub(super) fn say_caught_up(&mut self, actions: &mut Vec<Action>) {
+        if let (Some(member), false) = (self.peer, self.told_caught_up) {
+            self.told_caught_up = true;
+            let acked = self.acked.lsn;
+            actions.push(Action::CaughtUp { member, acked });
+        }
+    }
+
+    pub(super) fn chunk_sent(
+        &mut self,
+        next: u64,
+        total: u64,
+        end: Tail,
+        actions: &mut Vec<Action>,
+    ) {
+        let Stage::File { file, end: None } = self.stage else {
+            return;
+        };
+        if next < total {
+            let offset = next;
+            return actions.push(Action::SendChunk { file, offset });
+        }
+        self.stage = Stage::File {
+            file,
+            end: Some(end),
+        };
+    }
+
+    pub(super) fn file_gone(&mut self, actions: &mut Vec<Action>) {
+        if let Stage::File { end: None, .. } = self.stage {
+            self.stage = Stage::Live;
+            self.batches_only = true;
+            self.pump(actions);
+        }
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        member: Member,
+        file: SeedFile,
+        tail: Tail,
+        actions: &mut Vec<Action>,
+    ) {
+        let Stage::File {
+            file: ours,
+            end: Some(end),
+        } = self.stage
+        else {
+            return;
+        };
+        if file != ours {
+            return self.close(CloseReason::Dialogue, actions);
+        }
+        self.stage = Stage::Live;
+        match file {
+            SeedFile::Checkpoint(_) => self.checkpoint = None,
+            SeedFile::Segment(_) if tail == end => {
+                self.cursor = tail;
+                self.acked = tail;
+                actions.push(Action::Acked { member, tail });
+                self.maybe_mark(actions);
+            }
+            SeedFile::Segment(_) => return self.diverged(member, tail, actions),
+        }
+        self.pump(actions);
+    }
+}

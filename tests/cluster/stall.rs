@@ -1,0 +1,66 @@
+//! Without its auxiliary the primary waits.
+
+use std::time::Duration;
+
+use crate::Scene;
+use crate::harness::LoadOptions;
+use crate::harness::load::lookup_is_answered;
+use crate::harness::pair::PairOptions;
+
+#[test]
+fn a_stopped_replica_stalls_the_primary_and_nothing_is_lost() {
+    stall(
+        "stall::a_stopped_replica_stalls_the_primary_and_nothing_is_lost",
+        PairOptions::default(),
+    );
+}
+
+#[test]
+fn a_replica_stopped_beyond_the_peer_timeout_catches_up() {
+    let configure = |_: usize, config: &mut kanjo_node::Config| {
+        config.heartbeat_ms = 20;
+        config.peer_timeout_ms = 200;
+    };
+    let options = PairOptions {
+        configure: Some(configure),
+        ..PairOptions::default()
+    };
+    stall(
+        "stall::a_replica_stopped_beyond_the_peer_timeout_catches_up",
+        options,
+    );
+}
+
+fn stall(test: &str, options: PairOptions) {
+    let mut scene = Scene::open_with(test, options);
+    let load = scene.load(LoadOptions::default());
+    load.wait_answers(300);
+    scene.pair.replica().stop();
+    // What was acked before may still be answered; then comes nothing at all.
+    while load.answers_within(1, Duration::from_millis(100)) {}
+    let stalled = load.counts();
+    assert!(stalled.in_flight > 0);
+    assert!(
+        !load.answers_within(1, Duration::from_millis(700)),
+        "answered without the auxiliary"
+    );
+    let primary = [scene.pair.primary().config.client_listen.clone()];
+    assert!(
+        !lookup_is_answered(&primary, Duration::from_millis(300)),
+        "a read needs the auxiliary too"
+    );
+    let status = scene.pair.primary().status();
+    assert!(
+        status.tail_lsn > status.committed_lsn,
+        "it appends, but does not commit: {status:#?}"
+    );
+    scene.pair.replica().cont();
+    load.wait_answers(500);
+    let counts = load.finish();
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "all is answered in the end: {counts:#?}"
+    );
+    scene.close();
+}

@@ -1,0 +1,95 @@
+//! A small file system of its own, and ballast that fills one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::node::said;
+
+/// An ext4 file system in a file, mounted through a loop device; unmounted on drop.
+#[derive(Debug)]
+pub(crate) struct SmallDisk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one of `mib` mebibytes, or says why that cannot be done here.
+    pub(crate) fn mount(mib: u64) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("mounting a small file system needs root".to_owned());
+        }
+        let name = format!(
+            "small-disk-{}-{:x}",
+            std::process::id(),
+            getrandom::u64().unwrap_or(0)
+        );
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (image, mount) = (folder.join(format!("{name}.img")), folder.join(name));
+        let disk = Self { image, mount };
+        std::fs::create_dir(&disk.mount).map_err(|error| error.to_string())?;
+        let file = std::fs::File::create(&disk.image).map_err(|error| error.to_string())?;
+        file.set_len(mib << 20).map_err(|error| error.to_string())?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0"])
+            .arg(&disk.image))?;
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&disk.image)
+            .arg(&disk.mount))?;
+        Ok(disk)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    fn free_bytes(&self) -> u64 {
+        let stat = rustix::fs::statvfs(&self.mount).expect("a mounted file system has a state");
+        stat.f_bavail * stat.f_frsize
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mount.join("ballast")
+    }
+
+    /// Fills the file system until no more than `left` bytes are free.
+    pub(crate) fn fill(&self, left: u64) {
+        let opened = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.ballast());
+        let mut file = opened.expect("ballast can be made");
+        let block = vec![0x5a; 4096];
+        while self.free_bytes() > left {
+            match std::io::Write::write_all(&mut file, &block) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return,
+                Err(error) => panic!("ballast: {error}"),
+            }
+        }
+    }
+
+    /// Takes the ballast away.
+    pub(crate) fn clear(&self) {
+        std::fs::remove_file(self.ballast()).expect("ballast can be removed");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a killed process may not have let go yet. What was not mounted fails alone.
+        let _ = run(Command::new("umount").arg("-l").arg(&self.mount));
+        let _ = std::fs::remove_dir(&self.mount);
+        let _ = std::fs::remove_file(&self.image);
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?}: {}", said(&output).trim())),
+    }
+}
