@@ -1,19 +1,19 @@
 //! The `kanjo` command line.
 #![forbid(unsafe_code)]
 
-// Some of what these modules offer is for the demonstration and the benchmark, which are not here.
-#[allow(dead_code)]
+mod bank;
+mod bench;
 mod berka;
-#[allow(dead_code)]
-mod berka_book;
 mod commands;
+mod demo;
 mod exit;
-#[allow(dead_code)]
 mod floor;
+mod machine;
 mod output;
-#[allow(dead_code)]
+mod pair;
 mod plot;
 mod quantities;
+mod random;
 mod times;
 mod transfer_csv;
 

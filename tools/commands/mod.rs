@@ -19,7 +19,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchCommand;
+use crate::demo::DemoArgs;
 use crate::exit::{EXIT_CODES, Exit, Failure};
+use crate::pair::LeashArgs;
 
 const FIRST_STEPS: &str = "\
 First steps (two directories, two processes; see docs/operating.md for the configuration):
@@ -57,9 +60,14 @@ enum Command {
     #[command(subcommand)]
     Transfer(transfer::TransferCommand),
     Import(import::Args),
+    Demo(DemoArgs),
+    #[command(subcommand)]
+    Bench(BenchCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Leash(LeashArgs),
 }
 
 /// Runs what the command line says.
@@ -73,6 +81,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::Import(args) => import::run(args),
+        Command::Demo(args) => return finish(args.run()),
+        Command::Bench(command) => return finish(command.run()),
+        Command::Leash(args) => return finish(args.run().map(|()| ExitCode::SUCCESS)),
         Command::Log(command) => log::run(command),
         Command::Completions(args) => completions::run(args),
     };
@@ -83,6 +94,15 @@ pub(crate) fn run() -> ExitCode {
             failure.exit().code()
         }
     }
+}
+
+/// Ends a command that says by itself how it went.
+fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        let failure = Failure::from(error);
+        report(&failure);
+        failure.exit().code()
+    })
 }
 
 fn report(failure: &Failure) {

@@ -1,0 +1,85 @@
+//! `kanjo bench`: figures, each with its floor or its check in the same run.
+
+mod commit;
+mod promote;
+mod rounds;
+mod workload;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::pair::run_to_end;
+
+/// Where data goes while something is measured, and results afterwards.
+const FOLDER: &str = "target/kanjo-bench";
+
+/// What is measured.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum BenchCommand {
+    Commit(commit::CommitArgs),
+    Promote(promote::PromoteArgs),
+}
+
+/// Where results go.
+#[derive(Debug, clap::Args)]
+struct OutputArgs {
+    /// Where the data goes while it runs, and the results unless named otherwise
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    dir: PathBuf,
+    /// Write the result here [default: the benchmark's name.json in DIR]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl BenchCommand {
+    /// Measures, prints and writes the result.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Commit(args) => run_to_end(commit::run(args))?,
+            Self::Promote(args) => run_to_end(promote::run(args))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl OutputArgs {
+    /// A folder of this run's own, which goes when it ends.
+    fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Where a result file goes.
+    fn file(&self, named: Option<&Path>, default: &str) -> Result<PathBuf> {
+        let path = named.map_or_else(|| self.dir.join(default), Path::to_owned);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+        }
+        Ok(path)
+    }
+
+    fn write_json(&self, default: &str, result: &impl Serialize) -> Result<()> {
+        let path = self.file(self.json.as_deref(), default)?;
+        let text = serde_json::to_string_pretty(result)? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        println!("written: {}", path.display());
+        Ok(())
+    }
+}
+
+/// A bar on a terminal.
+fn bar(length: u64, message: &'static str) -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr_with_hz(5),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    let style = ProgressStyle::with_template("  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left");
+    bar.with_style(style.expect("the template is a constant that parses"))
+        .with_message(message)
+}

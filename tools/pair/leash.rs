@@ -1,0 +1,36 @@
+//! `kanjo leash`: runs `kanjo` so that it dies with the process that started it, however that
+//! one ends. The kernel keeps the order over the `exec`; no code of the node is involved.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+/// Arguments of the hidden command `leash`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LeashArgs {
+    /// Process id of the process that holds the leash
+    #[arg(long)]
+    pub(super) parent: i32,
+    /// Arguments of the kanjo command to run
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+impl LeashArgs {
+    /// Becomes the command; returns only what went wrong.
+    pub(crate) fn run(self) -> Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL)).context("tying to the parent")?;
+        // ORDER: looked at after the order was given; a parent that died before is noticed here,
+        // one that dies later takes this process along.
+        if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(self.parent) {
+            bail!("process {} has ended", self.parent);
+        }
+        let error = Command::new(super::this_binary()?)
+            .args(self.command)
+            .exec();
+        Err(error).context("running kanjo")
+    }
+}

@@ -1,0 +1,307 @@
+//! A primary and an auxiliary as real processes on loopback, for `demo` and `bench`.
+//!
+//! ```text
+//! Workspace (directory, removed at the end)
+//! ├── node-1/  node-1.toml  node-1.log      site 1, formatted as primary
+//! └── node-2/  node-2.toml  node-2.log      site 2, its auxiliary
+//! ```
+//!
+//! Whatever ends the command, the processes end with it and the directory goes.
+
+mod addresses;
+mod leash;
+mod process;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kanjo_client::{Client, ClientConfig};
+use kanjo_node::Config;
+use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions, ask};
+use kanjo_node::status::{Promotion, Status};
+
+use addresses::Addresses;
+pub(crate) use leash::LeashArgs;
+use process::NodeProcess;
+pub(crate) use workspace::Workspace;
+
+/// How long anything may take that is only waited for. Far beyond what a slow disk needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks at something that tells nobody when it changes.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Names one of the two nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Of site 1, formatted as primary.
+    First,
+    /// Of site 2, formatted as its auxiliary.
+    Second,
+}
+
+impl Which {
+    /// 1 or 2.
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
+}
+
+/// Two formatted data directories and the processes that run on them.
+pub(crate) struct Pair {
+    first: NodeProcess,
+    second: NodeProcess,
+}
+
+impl Pair {
+    /// Formats two directories in `folder` and writes their configurations, as `tune` changes
+    /// them. Nothing runs yet.
+    pub(crate) fn format(
+        folder: &Path,
+        segment_bytes: u64,
+        tune: impl Fn(&mut Config),
+    ) -> Result<Self> {
+        let addresses = Addresses::draw()?;
+        let cluster = draw_cluster()?;
+        let make = |which: Which| -> Result<NodeProcess> {
+            let data = folder.join(format!("node-{}", which.number()));
+            format_directory(&data, &cluster, which, segment_bytes)?;
+            let mut config = addresses.config(which, data);
+            tune(&mut config);
+            let name = format!("node-{}", which.number());
+            NodeProcess::new(&name, folder, config)
+        };
+        Ok(Self {
+            first: make(Which::First)?,
+            second: make(Which::Second)?,
+        })
+    }
+
+    fn node(&self, which: Which) -> &NodeProcess {
+        match which {
+            Which::First => &self.first,
+            Which::Second => &self.second,
+        }
+    }
+
+    fn node_mut(&mut self, which: Which) -> &mut NodeProcess {
+        match which {
+            Which::First => &mut self.first,
+            Which::Second => &mut self.second,
+        }
+    }
+
+    /// Starts one node. Call it from the main thread only: the process dies with the thread
+    /// that started it.
+    pub(crate) fn start(&mut self, which: Which) -> Result<()> {
+        self.node_mut(which).start()
+    }
+
+    /// Starts both and waits until every commit is protected.
+    pub(crate) async fn start_protected(&mut self) -> Result<Status> {
+        self.start(Which::Second)?;
+        self.start(Which::First)?;
+        self.expect(Which::First, Condition::Protected).await?;
+        self.expect(Which::First, Condition::Serving).await
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub(crate) fn kill(&mut self, which: Which) -> Result<()> {
+        self.node_mut(which).kill()
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        self.node_mut(which).terminate()?;
+        while !self.node_mut(which).has_ended()? {
+            if Instant::now() > until {
+                bail!("{} does not stop", self.node(which).name());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Asks a node's admin port; waits for the port while the process lives.
+    pub(crate) async fn ask(&mut self, which: Which, command: Command) -> Result<Answer> {
+        let until = Instant::now() + PATIENCE;
+        let address = self.node(which).config().admin_listen.clone();
+        loop {
+            let (to, what) = (address.clone(), command.clone());
+            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, PATIENCE));
+            let error = match asked.await.context("asking the admin port")? {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let node = self.node_mut(which);
+            if node.has_ended()? {
+                bail!("{} ended: {}", node.name(), node.last_words());
+            }
+            if Instant::now() > until {
+                return Err(error).with_context(|| format!("{} does not answer", node.name()));
+            }
+            // Nothing tells when a port begins to listen.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// How a node is now.
+    pub(crate) async fn status(&mut self, which: Which) -> Result<Status> {
+        match self.ask(which, Command::Status).await? {
+            Answer::Status(status) => Ok(*status),
+            other => bail!("{} answered {other:?}", self.node(which).name()),
+        }
+    }
+
+    /// Waits until a condition holds; that it never does is an error.
+    pub(crate) async fn expect(&mut self, which: Which, condition: Condition) -> Result<Status> {
+        let timeout_ms = PATIENCE.as_millis() as u64 / 2;
+        let command = Command::Await {
+            condition,
+            timeout_ms,
+        };
+        match self.ask(which, command).await? {
+            Answer::Status(status) => Ok(*status),
+            Answer::TimedOut(status) => bail!(
+                "{} was not {condition:?} within {timeout_ms} ms; it is {} in epoch {}, {}{}",
+                self.node(which).name(),
+                status.role,
+                status.epoch,
+                status.protection,
+                status
+                    .peer
+                    .last_error
+                    .map(|error| format!("; peer: {error}"))
+                    .unwrap_or_default()
+            ),
+            other => bail!("{} answered {other:?}", self.node(which).name()),
+        }
+    }
+
+    /// Promotes a node over its admin port.
+    pub(crate) async fn promote(
+        &mut self,
+        which: Which,
+        options: PromoteOptions,
+    ) -> Result<Promotion> {
+        match self.ask(which, Command::Promote(options)).await? {
+            Answer::Promotion(promotion) => Ok(*promotion),
+            Answer::Refused { message } => bail!("the promotion was refused: {message}"),
+            other => bail!("{} answered {other:?}", self.node(which).name()),
+        }
+    }
+
+    /// Waits until both nodes stand at one lsn with everything committed and applied; gives how
+    /// both are then, whether or not they are equal.
+    pub(crate) async fn settle(&mut self) -> Result<[Status; 2]> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let first = self.expect(Which::First, Condition::Idle).await?;
+            let second = self.expect(Which::Second, Condition::Idle).await?;
+            if first.applied_lsn == second.applied_lsn {
+                return Ok([first, second]);
+            }
+            if Instant::now() > until {
+                bail!(
+                    "the nodes never stood at one lsn: {} and {}",
+                    first.applied_lsn,
+                    second.applied_lsn
+                );
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Connects to whichever node is primary.
+    pub(crate) async fn connect(&self) -> Result<Client> {
+        let mut config = ClientConfig::new([&self.first, &self.second].map(NodeProcess::client));
+        config.connect_deadline = PATIENCE;
+        config.backoff_max = Duration::from_millis(20);
+        Client::connect(config).await.context("connecting")
+    }
+
+    /// A node's data directory.
+    pub(crate) fn data_dir(&self, which: Which) -> &Path {
+        &self.node(which).config().data_dir
+    }
+
+    /// The ends of both logs, for the report of a failure.
+    pub(crate) fn last_words(&self) -> String {
+        [&self.first, &self.second]
+            .map(NodeProcess::last_words)
+            .join("\n")
+    }
+}
+
+fn draw_cluster() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(random)))
+}
+
+/// Runs `kanjo format`, as an operator would.
+fn format_directory(data: &Path, cluster: &str, which: Which, segment_bytes: u64) -> Result<()> {
+    let number = which.number().to_string();
+    let role = match which {
+        Which::First => "primary",
+        Which::Second => "replica",
+    };
+    let segment = segment_bytes.to_string();
+    let mut arguments: Vec<OsString> = vec!["format".into(), "--dir".into(), data.into()];
+    let options = [
+        ("--cluster", cluster),
+        ("--node", &number),
+        ("--site", &number),
+        ("--role", role),
+        ("--segment-bytes", &segment),
+    ];
+    for (name, value) in options {
+        arguments.extend([name.into(), value.into()]);
+    }
+    let output = std::process::Command::new(this_binary()?)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .context("running kanjo format")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("kanjo format {}: {}", data.display(), said.trim());
+    }
+    Ok(())
+}
+
+/// The nodes run the very program that this is.
+fn this_binary() -> Result<PathBuf> {
+    std::env::current_exe().context("finding this program's file")
+}
+
+/// Runs a command's future until it is done or the user wants it to end: SIGINT, SIGTERM or
+/// SIGHUP. Whatever the future holds is dropped, and with it processes and directories.
+pub(crate) fn run_to_end<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let outcome = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => bail!("interrupted; nothing is left behind"),
+            _ = terminate.recv() => bail!("terminated; nothing is left behind"),
+            _ = hang_up.recv() => bail!("hung up; nothing is left behind"),
+            outcome = future => outcome,
+        }
+    });
+    // A thread may still wait for an answer of a process that was killed.
+    runtime.shutdown_background();
+    outcome
+}
