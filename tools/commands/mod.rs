@@ -14,6 +14,7 @@ mod start;
 mod status;
 mod transfer;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,9 @@ use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::pair::LeashArgs;
 
 const FIRST_STEPS: &str = "\
+See it work, with a kill and a promotion in the middle, in less than two minutes:
+  kanjo demo
+
 First steps (two directories, two processes; see docs/operating.md for the configuration):
   kanjo format --dir a --new-cluster --node 1 --site 1
   kanjo format --dir b --cluster HEX --node 2 --site 2
@@ -106,6 +110,7 @@ fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 
 fn report(failure: &Failure) {
     if failure.exit() != Exit::Done {
-        eprintln!("kanjo: {}", failure.line());
+        // Not `eprintln`, which panics where standard error is closed or full.
+        let _ = writeln!(std::io::stderr(), "kanjo: {}", failure.line());
     }
 }
