@@ -12,6 +12,7 @@
 //! after a sync has failed, and never writes again where it has written.
 #![deny(unsafe_code)]
 
+mod browse;
 mod control;
 mod cut;
 mod device;
@@ -28,6 +29,7 @@ mod sealed;
 mod sync;
 mod verify;
 
+pub use browse::{LogFiles, Visit};
 pub use cut::CutReport;
 pub use device::{DeviceKind, DeviceWrap, LogDevice};
 pub use dir::DataDir;
