@@ -27,6 +27,8 @@ const OUTPUT_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Following {
     /// Committed and on this disk: to be applied.
     apply_to: Lsn,
+    /// Bytes applied since the receiver was told.
+    untold: u64,
     expected: VecDeque<(Lsn, Digest)>,
     file: Option<Incoming>,
     sent: Option<(SessionId, Lsn)>,
@@ -47,6 +49,7 @@ impl Following {
     pub(crate) fn new(confirmed: Lsn, peer_client: Option<String>) -> Self {
         Self {
             apply_to: confirmed,
+            untold: 0,
             expected: VecDeque::new(),
             file: None,
             sent: None,
@@ -60,6 +63,7 @@ impl Following {
     /// Forgets what belonged to another history.
     pub(crate) fn restart(&mut self, confirmed: Lsn) {
         self.apply_to = confirmed;
+        self.untold = 0;
         self.expected.clear();
         self.writer = None;
     }
@@ -267,9 +271,23 @@ impl Node {
                 return Ok(());
             }
         }
+        self.compare_digest()?;
+        self.following.untold += self.hot.store.applied().lsn.since(applied);
+        if self.following.untold >= APPLY_SLICE_BYTES / 2 {
+            self.tell_applied()?;
+        }
+        Ok(())
+    }
+
+    /// Tells how far the ledger is: while it catches up at once, else by time, so that not
+    /// every commit costs the primary one more frame.
+    pub(crate) fn tell_applied(&mut self) -> Result<(), NodeError> {
+        if self.following.untold == 0 {
+            return Ok(());
+        }
+        self.following.untold = 0;
         let lsn = self.hot.store.applied().lsn;
         let digest = self.hot.store.ledger.digest();
-        self.compare_digest()?;
         let alone_to = self.hot.store.alone_to();
         if alone_to > Lsn::ZERO {
             self.receive(Event::AloneTo { lsn: alone_to })?;

@@ -320,6 +320,9 @@ impl Node {
         let now = tokio::time::Instant::now();
         let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
+        if matches!(self.part, Part::Replica) {
+            self.tell_applied()?;
+        }
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
             primary.on_tick(now, stopping)?;
@@ -368,7 +371,7 @@ impl Node {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
             Part::Opening(_) | Part::Halted(_) => self.hot.store.dir.control().confirmed,
-            Part::Replica => return Ok(()),
+            Part::Replica => return self.tell_applied(),
         };
         let tail = self.hot.store.log.tail();
         self.hot.store.syncer.sync_to(tail.lsn)?;

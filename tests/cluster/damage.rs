@@ -15,7 +15,7 @@ use crate::harness::pair::alone;
 fn a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves() {
     let test = "damage::a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves";
     let mut scene = Scene::open(test);
-    scene.post(20_000, 1_000);
+    scene.post(20_000, 2_000);
     scene.post(300, 1);
     scene.pair.primary().shut_down();
     let dir = scene.pair.primary().data_dir().to_owned();
@@ -83,7 +83,7 @@ fn a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves() {
 #[test]
 fn a_flipped_bit_in_a_sealed_segment_is_found_and_named() {
     let mut scene = Scene::open("damage::a_flipped_bit_in_a_sealed_segment_is_found_and_named");
-    scene.post(40_000, 2_000);
+    scene.grow_log(3);
     scene
         .pair
         .primary()
@@ -167,7 +167,7 @@ fn a_damaged_checkpoint_is_set_aside_with_a_warning_and_the_log_replayed() {
             ..Default::default()
         },
     );
-    scene.post(30_000, 2_000);
+    scene.grow_log(1);
     for node in &mut scene.pair.nodes {
         node.expect_that("wrote a checkpoint", |status| status.checkpoint_lsn > 0);
     }
@@ -205,7 +205,7 @@ fn a_replica_promoted_over_a_damaged_checkpoint_has_every_balance() {
         ..Default::default()
     };
     let mut scene = Scene::open_with(test, options);
-    scene.post(30_000, 2_000);
+    scene.grow_log(1);
     scene
         .pair
         .replica()

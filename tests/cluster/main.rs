@@ -15,7 +15,7 @@ mod strangers;
 
 use std::sync::Arc;
 
-use harness::pair::PairOptions;
+use harness::pair::{PairOptions, SEGMENT_BYTES};
 use harness::{Book, Load, LoadOptions, Pair, Random};
 
 /// A pair that serves, its book, and the seed's numbers.
@@ -57,6 +57,15 @@ impl Scene {
     fn post(&mut self, count: usize, a_request: usize) {
         self.book
             .post_random(&self.addresses, count, a_request, &mut self.random);
+    }
+
+    /// Posts until the log holds this many segments more, in requests large and small.
+    fn grow_log(&mut self, segments: u64) {
+        let aim = self.pair.primary().status().tail_lsn + segments * SEGMENT_BYTES;
+        while self.pair.primary().status().tail_lsn < aim {
+            self.post(12_000, 4_000);
+            self.post(30, 1);
+        }
     }
 
     /// Every outcome becomes known; everything answered is there, once; both nodes agree; every

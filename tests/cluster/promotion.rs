@@ -9,7 +9,7 @@ use crate::Scene;
 use crate::harness::book::{block_on, client_config, connect};
 use crate::harness::damage::{raw_batches, zero};
 use crate::harness::node::{kanjo, said};
-use crate::harness::pair::{PairOptions, alone};
+use crate::harness::pair::{PairOptions, SEGMENT_BYTES, alone};
 use crate::harness::{LoadOptions, PATIENCE, Pair, report};
 
 #[test]
@@ -312,7 +312,7 @@ fn a_replica_that_lost_its_unsynced_end_is_promoted_only_with_words_that_say_so(
     zero(&torn.file, torn.offset, torn.bytes as usize);
     // Bytes behind it did, so that the end is known to be torn.
     let behind = torn.offset + torn.bytes.next_multiple_of(4096);
-    let segment_end = 4096 + (2 << 20);
+    let segment_end = 4096 + SEGMENT_BYTES;
     let text = b"written later, kept by chance";
     if behind + 4096 <= segment_end {
         use std::os::unix::fs::FileExt;

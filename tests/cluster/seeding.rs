@@ -11,7 +11,7 @@ fn a_wiped_replica_is_seeded_while_the_primary_serves_and_its_old_mark_does_not_
     let test = "seeding::a_wiped_replica_is_seeded_while_the_primary_serves_and_its_old_mark_does_not_count";
     let mut scene = Scene::open(test);
     // Several segments, some of them sealed, and a checkpoint.
-    scene.post(40_000, 2_000);
+    scene.grow_log(3);
     scene
         .pair
         .primary()

@@ -47,12 +47,24 @@ impl Posting {
             debit_account_id: self.debit.into(),
             credit_account_id: self.credit.into(),
             amount: u128::from(self.amount).into(),
+            user_data_128: scatter(self.id).into(),
             user_data_64: self.tag.into(),
             ledger: self.ledger.into(),
             code: 7.into(),
             ..TransferBody::default()
         }
     }
+
+    /// Whether a balance limit may have rejected it.
+    pub(crate) fn may_be_rejected(&self) -> bool {
+        self.debit & u128::from(u64::MAX) > FREE_ACCOUNTS
+    }
+}
+
+/// 128 bits that look random and follow from these.
+fn scatter(from: u128) -> u128 {
+    let mut random = Random::new((from >> 64) as u64 ^ from as u64);
+    u128::from(random.next()) << 64 | u128::from(random.next())
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +104,9 @@ pub(crate) struct Book {
     id_base: u128,
 }
 
+/// Random bits of an id; what is above them grows with time.
+const ID_RANDOM_BITS: u32 = 80;
+
 impl Book {
     /// Opens the accounts and funds the limited ones.
     pub(crate) fn open(addresses: &[String], folder: &Path, random: &mut Random) -> Self {
@@ -99,7 +114,7 @@ impl Book {
             journal: Journal::create(&folder.join("answers")),
             open: Mutex::default(),
             checked: Mutex::default(),
-            id_base: u128::from(random.next() >> 1) << 64,
+            id_base: u128::from(random.next()) << 64,
         };
         let accounts: Vec<AccountBody> = LEDGERS
             .iter()
@@ -140,8 +155,10 @@ impl Book {
         let mut open = self.open.lock().expect("nobody panicked");
         open.asked += 1;
         let tag = open.asked;
+        let id = u128::from(tag) << ID_RANDOM_BITS
+            | scatter(self.id_base | u128::from(tag)) >> (128 - ID_RANDOM_BITS);
         Posting {
-            id: self.id_base | u128::from(tag),
+            id,
             debit,
             credit,
             amount,

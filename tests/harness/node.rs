@@ -197,6 +197,10 @@ impl Node {
     pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let pid = self.pid();
         let child = self.child.as_mut().expect("just looked at");
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            self.child = None;
+            return Some(status);
+        }
         let ended = pidfd_open(pid, PidfdFlags::empty()).expect("a child has a pidfd");
         let limit = Timespec::try_from(limit).expect("a short time");
         let mut watched = [PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use super::node::{kanjo, said};
 use super::{Link, Node};
 
+/// The smallest segments there are, so that tests cross their borders often.
+pub(crate) const SEGMENT_BYTES: u64 = kanjo_format::limits::SEGMENT_BYTES_MIN;
+
 /// What a test wants other than usual.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PairOptions {
@@ -227,7 +230,7 @@ pub(crate) fn format_directory(dir: &Path, cluster: u128, node: usize, role: &st
         "--role",
         role,
         "--segment-bytes",
-        "2097152",
+        &SEGMENT_BYTES.to_string(),
     ]);
     assert!(output.status.success(), "format failed: {}", said(&output));
 }

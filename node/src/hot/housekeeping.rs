@@ -18,6 +18,8 @@ use crate::threads::{ControlChange, Job, JobDone};
 const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
 /// And this soon after it stopped growing.
 const MARK_WHEN_IDLE: Duration = Duration::from_millis(80);
+/// A disk that refused a new file is not asked again, nor complained about, for this long.
+const REST_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Free disk and sealing are looked at this often.
 pub(super) const EVERY: Duration = Duration::from_millis(100);
 
@@ -88,7 +90,15 @@ impl Hot {
             .submit(Job::Mark(Arc::clone(&self.store.dir), change));
     }
 
+    fn disk_rests(&self) -> bool {
+        self.disk_refused
+            .is_some_and(|since| since.elapsed() < REST_AFTER_REFUSAL)
+    }
+
     fn prepare_ahead(&mut self) {
+        if self.disk_rests() {
+            return;
+        }
         let enough = self.store.log.prepared_ahead() > 0;
         let room = self.free_disk_bytes > self.store.segment_bytes();
         if !enough && !self.preparing && room {
@@ -98,7 +108,7 @@ impl Hot {
     }
 
     fn seal_next(&mut self, committed: Lsn) {
-        if self.sealing {
+        if self.sealing || self.disk_rests() {
             return;
         }
         let applied = self.store.applied().lsn;
@@ -157,7 +167,10 @@ impl Hot {
                 self.preparing = false;
                 match outcome {
                     Ok(prepared) => self.store.log.add_prepared(prepared),
-                    Err(error) => tracing::warn!(%error, "cannot prepare the next segment"),
+                    Err(error) => {
+                        self.disk_refused = Some(Instant::now());
+                        tracing::warn!(%error, "cannot prepare the next segment");
+                    }
                 }
             }
             JobDone::Sealed(number, outcome) => {
@@ -165,7 +178,8 @@ impl Hot {
                 match outcome {
                     Ok(_) => self.counters.sealed_segments += 1,
                     Err(error @ LogError::Io { .. }) => {
-                        tracing::warn!(number, %error, "cannot seal a segment")
+                        self.disk_refused = Some(Instant::now());
+                        tracing::warn!(number, %error, "cannot seal a segment");
                     }
                     Err(error) => return Err(error.into()),
                 }
