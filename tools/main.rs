@@ -1,9 +1,9 @@
 //! The `kanjo` command line.
 #![forbid(unsafe_code)]
 
+mod bank;
 mod bench;
 mod berka;
-mod berka_book;
 mod commands;
 mod demo;
 mod exit;

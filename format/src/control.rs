@@ -4,7 +4,15 @@
 //! directory a new incarnation.
 //!
 //! ```text
-//! slot 0 at 0, slot 1 at 4096: ControlRow (256 B), zeros to the page's end
+//! slot 0 at 0, slot 1 at 4096: 256 bytes as follows, zeros to the page's end
+//!
+//!   0 magic "KNJK"     4 version      6 site   7 role      8 sequence     16 cluster (16)
+//!  32 incarnation (16)               48 node  52 member_node              56 segment_bytes
+//!  64 start_count     72 granted_epoch        80 opening: random (16), incarnation (16), node
+//! 116 protection     117 in_sync    118 uncertain       119 awaiting_operator
+//! 120 durable_lsn    128 confirmed_lsn       136 in_sync_lsn  144 member_incarnation (16)
+//! 160 peer_granted_epoch            168 tail_epoch      176 tail_chain (32)
+//! 208 log_time       216 zeros      252 crc of the 252 bytes before
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64, U128};

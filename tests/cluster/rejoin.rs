@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kanjo_node::admin::Condition;
+use kanjo_node::admin::{Condition, PromoteOptions};
 
 use crate::Scene;
+use crate::harness::book::Posting;
 use crate::harness::damage::{files, raw_batches};
-use crate::harness::pair::PairOptions;
+use crate::harness::pair::{PairOptions, alone};
 use crate::harness::{Book, LoadOptions, Node, PATIENCE};
 
 /// Requests that end soon where nothing is acked.
@@ -29,8 +30,7 @@ fn an_unshipped_tail_lies_in_quarantine_and_its_node_follows() {
     );
     scene.post(300, 10);
     let old = scene.pair.primary;
-    append_unshipped(&mut scene);
-    let unknown = scene.book.unknown_postings();
+    let unknown = append_unshipped(&mut scene);
     scene.pair.promote_alone();
     restore_links(&scene);
     let sure = unknown.iter().filter(|posting| !posting.may_be_rejected());
@@ -45,7 +45,7 @@ fn an_unshipped_tail_lies_in_quarantine_and_its_node_follows() {
         !lost.is_empty(),
         "the tail of the old primary was to be its own"
     );
-    // Half of what was in doubt is posted again before the old primary returns.
+    // What was in doubt is posted again before the old primary returns.
     scene.book.resolve_unknown(&scene.addresses);
     scene.post(100, 10);
     scene.pair.nodes[old].start();
@@ -107,6 +107,24 @@ fn a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator() 
             "nothing was cut: {before} batches before, {after} after"
         );
     }
+    // The operator decides for this log after all, with words that say what goes.
+    let node = &mut scene.pair.nodes[old];
+    node.start();
+    let message = node.promote_refused(alone("this log counts"));
+    assert!(message.contains("parted"), "{message}");
+    scene.pair.nodes[1 - old].kill();
+    let node = &mut scene.pair.nodes[old];
+    let options = PromoteOptions {
+        accept_missing_transfers: true,
+        ..alone("this log counts")
+    };
+    let promotion = node.promote(options);
+    assert!(
+        promotion.changed && !promotion.may_be_missing.is_empty(),
+        "{promotion:#?}"
+    );
+    node.expect(Condition::Serving);
+    scene.book.check_from_the_start(&first);
 }
 
 /// The node refuses to go on, by ending or by standing aside, and says what it waits for.
@@ -137,8 +155,9 @@ fn expect_a_call_for_an_operator(node: &mut Node) {
 }
 
 /// The replica stands still, its link delivers nothing, the primary appends what it never
-/// answers and is killed. Then the replica goes on, without a byte of it.
-fn append_unshipped(scene: &mut Scene) {
+/// answers and is killed. Then the replica goes on, without a byte of it. Gives transfers that
+/// were surely appended: the primary was given up on long after they were sent.
+fn append_unshipped(scene: &mut Scene) -> Vec<Posting> {
     let links = scene.pair.links.as_ref().expect("a linked pair");
     for link in links {
         link.hold();
@@ -147,6 +166,7 @@ fn append_unshipped(scene: &mut Scene) {
     let before = scene.pair.primary().status();
     let load = scene.load(IMPATIENT);
     load.wait_until("unknown outcomes", |counts| counts.unknown >= 40);
+    let appended = scene.book.unknown_postings();
     let ahead = scene
         .pair
         .primary()
@@ -162,6 +182,7 @@ fn append_unshipped(scene: &mut Scene) {
     let counts = load.finish();
     assert_eq!(counts.answered, 0, "nothing was answered: {counts:#?}");
     scene.pair.replica().cont();
+    appended
 }
 
 fn cut_links(scene: &Scene) {

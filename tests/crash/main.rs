@@ -7,13 +7,16 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod power;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kanjo_node::admin::Condition;
 
 use harness::load::Counts;
-use harness::{Book, Load, LoadOptions, Pair, Random, report};
+use harness::pair::PairOptions;
+use harness::{Book, Link, Load, LoadOptions, Pair, Random, report};
 
 /// Rounds of all tests together, unless the environment wants more.
 const ROUNDS: u64 = 50;
@@ -34,6 +37,8 @@ struct Totals {
     rounds: u64,
     /// Kills after which requests that were in flight had no answer.
     met_in_flight: u64,
+    /// Kills at which also the link was cut, with what was in it.
+    cuts: u64,
     second_kills: u64,
     promotions: u64,
     answered: u64,
@@ -72,7 +77,11 @@ fn answered_transfers_survive_sigkill_of_both() {
 fn run_rounds(name: &str, victim: Victim, rounds: u64) {
     let begun = Instant::now();
     let mut random = Random::seeded("crash", name);
-    let mut pair = Pair::start("crash");
+    let options = PairOptions {
+        linked: true,
+        ..PairOptions::default()
+    };
+    let mut pair = Pair::start_with("crash", options);
     let addresses = pair.client_addresses();
     let book = Arc::new(Book::open(&addresses, pair.folder(), &mut random));
     let mut totals = Totals::default();
@@ -91,11 +100,12 @@ fn run_rounds(name: &str, victim: Victim, rounds: u64) {
         "no kill met a request in flight: {totals:?}"
     );
     let text = format!(
-        "{name}: {} kills of {victim:?}, {} of them met requests in flight, {} more while coming back; \
+        "{name}: {} kills of {victim:?}, {} of them met requests in flight, {} with the link cut too, {} more while coming back; \
          {} transfers answered, {} with unknown outcome ({} had posted, {} posted by the retry), \
          {} promotions, {posted} posted, 0 lost, {:.1} s",
         totals.rounds,
         totals.met_in_flight,
+        totals.cuts,
         totals.second_kills,
         totals.answered,
         totals.unknown,
@@ -122,6 +132,12 @@ fn run_round(
         random.fork(),
     );
     load.wait_answers(ANSWERS_BEFORE_KILL + random.below(400));
+    // A killed process leaves bytes in its sockets, which still arrive: a lost site does not.
+    let cut = random.chance(60);
+    if cut {
+        totals.cuts += 1;
+        links(pair).iter().for_each(Link::hold);
+    }
     wait_for_a_random_moment(random);
     let replica = 1 - pair.primary;
     match victim {
@@ -132,6 +148,10 @@ fn run_round(
             pair.nodes[first].kill();
             pair.nodes[1 - first].kill();
         }
+    }
+    if cut {
+        links(pair).iter().for_each(Link::cut);
+        links(pair).iter().for_each(Link::restore);
     }
     // Nobody can answer now: what is in flight here was in flight at the kill.
     let at_kill = load.counts();
@@ -161,6 +181,10 @@ fn run_round(
         status.transfers, posted,
         "every posting was answered once, and only those"
     );
+}
+
+fn links(pair: &Pair) -> &[Link; 2] {
+    pair.links.as_ref().expect("a linked pair")
 }
 
 /// Less than the time of a few commits.

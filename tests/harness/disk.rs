@@ -32,11 +32,26 @@ impl SmallDisk {
         run(Command::new("mkfs.ext4")
             .args(["-q", "-F", "-m", "0"])
             .arg(&disk.image))?;
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(&disk.image)
-            .arg(&disk.mount))?;
+        disk.attach()?;
         Ok(disk)
+    }
+
+    fn attach(&self) -> Result<(), String> {
+        // No commit of the journal by time: only a sync brings anything to the image.
+        let options = ["-o", "loop,commit=300"];
+        let mut mount = Command::new("mount");
+        run(mount.args(options).arg(&self.image).arg(&self.mount))
+    }
+
+    /// As if the power had failed: what was not synced is gone. Every process on it must have
+    /// been killed just now, so that nothing writes while the image is taken.
+    pub(crate) fn cut_power(&self) {
+        let cut = self.image.with_extension("cut");
+        std::fs::copy(&self.image, &cut).expect("the image can be copied");
+        // This writes all the rest, into the image that is thrown away.
+        run(Command::new("umount").arg(&self.mount)).expect("nobody uses it");
+        std::fs::rename(&cut, &self.image).expect("an image can be renamed");
+        self.attach().expect("it could be mounted before");
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use kanjo_client::{AccountBody, AccountId, Client};
+use kanjo_client::{AccountId, Client};
 
 use super::post::Poster;
+use crate::bank;
 use crate::berka::{ClosingCounts, ClosingOracle, Date, Movement};
-use crate::berka_book;
 
 /// Balances of accounts by id, as Kanjo gave them.
 pub(super) type Balances = BTreeMap<u64, i128>;
@@ -24,7 +24,7 @@ pub(super) struct Imported {
 
 /// Opens every account that the movements need.
 pub(super) async fn open_accounts(client: &Client, movements: &[Movement]) -> Result<usize> {
-    let accounts = berka_book::accounts_of(movements);
+    let accounts = bank::accounts(movements);
     let results = client.create_accounts(&accounts).await?;
     for (account, result) in accounts.iter().zip(&results) {
         ensure!(
@@ -46,7 +46,7 @@ pub(super) async fn import(poster: &Poster, movements: &[Movement]) -> Result<Im
     for day in movements.chunk_by(|a, b| a.date == b.date) {
         let date = day[0].date;
         poster
-            .post_all(day.iter().map(berka_book::transfer_of).collect())
+            .post_all(day.iter().map(bank::transfer).collect())
             .await
             .with_context(|| format!("posting the movements of {date}"))?;
         let touched: BTreeSet<u64> = day.iter().map(|one| one.account_id).collect();
@@ -106,17 +106,9 @@ pub(super) async fn look_up(
             "account {} came instead of {id}",
             row.id.get()
         );
-        balances.insert(id, balance(row));
+        balances.insert(id, bank::balance(row));
     }
     Ok(balances)
-}
-
-/// Credits minus debits, as a customer sees an account.
-fn balance(account: &AccountBody) -> i128 {
-    // The sum of all carried amounts is far below the range.
-    let credits = i128::try_from(account.credits_posted.get()).unwrap_or(i128::MAX);
-    let debits = i128::try_from(account.debits_posted.get()).unwrap_or(i128::MAX);
-    credits.saturating_sub(debits)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use super::load::Load;
 use super::post::Poster;
 use super::report::{Figures, Latency, NodeDigest, Report, TrialBalance};
 use super::{AUXILIARY, DemoArgs, PRIMARY};
+use crate::bank;
 use crate::berka::Movement;
-use crate::berka_book;
 use crate::machine::{FileSystem, SyncProbe};
 use crate::pair::Pair;
 
@@ -239,7 +239,7 @@ fn trial_balances(statuses: &[Status; 2]) -> Vec<TrialBalance> {
 
 fn currency(ledger: u32) -> &'static str {
     match ledger {
-        berka_book::LEDGER => "CZK",
+        bank::LEDGER => "CZK",
         super::load::LEDGER => "EUR",
         _ => "?",
     }

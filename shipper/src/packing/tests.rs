@@ -139,3 +139,37 @@ proptest! {
         let _ = Unpacker::new().unpack(&batch, &place(), &mut Vec::new());
     }
 }
+
+/// What a peer of version 1 sends: the committed frames were packed once and are never packed
+/// again, so a dictionary that changed, or a `zstd` that no longer reads them, is found here.
+#[test]
+fn batches_that_a_version_1_peer_packed_are_unpacked_to_the_same_batch() {
+    let raw = include_bytes!("../../../format/fixtures/replication-v1/batch-raw.frame");
+    let packed: [&[u8]; 2] = [
+        include_bytes!("../../../format/fixtures/replication-v1/batch-zstd.frame"),
+        include_bytes!("../../../format/fixtures/replication-v1/batch-zstd-dictionary-1.frame"),
+    ];
+    let place = BatchPlace {
+        cluster: ClusterId::new(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
+        lsn: Lsn::new(3 << 12),
+        epoch: Epoch::from_terms(1, 3),
+        chain: Chain::new([3; 32]),
+    };
+    let unpacked = |frame: &[u8]| {
+        let Body::Batch(batch) = Frame::decode(&frame[REPLICATION_LENGTH_BYTES..])
+            .unwrap()
+            .body
+        else {
+            panic!("another kind");
+        };
+        let mut payload = Vec::new();
+        let header = Unpacker::new()
+            .unpack(&batch, &place, &mut payload)
+            .unwrap();
+        (header, payload)
+    };
+    let expected = unpacked(raw);
+    for frame in packed {
+        assert_eq!(unpacked(frame), expected);
+    }
+}

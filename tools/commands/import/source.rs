@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use kanjo_client::{AccountBody, TransferBody};
 
+use crate::bank;
 use crate::berka::{Movement, carried_movements, read_movements};
-use crate::berka_book::{accounts_of, transfer_of};
 use crate::exit::Failure;
 use crate::transfer_csv::TransferCsv;
 
@@ -54,7 +54,7 @@ impl Source {
         }
         let openings = match self {
             Self::Csv(_) => None,
-            Self::Berka(movements) => Some(accounts_of(movements)),
+            Self::Berka(movements) => Some(bank::accounts(movements)),
         };
         Ok(Contents {
             rows,
@@ -77,7 +77,7 @@ impl Source {
                 // The first line names the columns.
                 let rows = (2..).zip(movements);
                 Ok(Box::new(
-                    rows.map(|(line, one)| Ok((line, transfer_of(one)))),
+                    rows.map(|(line, one)| Ok((line, bank::transfer(one)))),
                 ))
             }
         }
