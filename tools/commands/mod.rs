@@ -19,10 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchCommand;
-use crate::demo::DemoArgs;
 use crate::exit::{EXIT_CODES, Exit, Failure};
-use crate::pair::LeashArgs;
 
 const FIRST_STEPS: &str = "\
 See it work, with a kill and a promotion in the middle, in less than two minutes:
@@ -63,14 +60,15 @@ enum Command {
     #[command(subcommand)]
     Transfer(transfer::TransferCommand),
     Import(import::Args),
-    Demo(DemoArgs),
-    #[command(subcommand)]
-    Bench(BenchCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     Completions(completions::Args),
+    Demo(crate::demo::DemoArgs),
+    /// Measure commit latency against this machine's floor, and promotion
+    #[command(subcommand)]
+    Bench(crate::bench::BenchCommand),
     #[command(hide = true)]
-    Leash(LeashArgs),
+    Leash(crate::pair::LeashArgs),
 }
 
 /// Runs what the command line says.
@@ -84,11 +82,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::Import(args) => import::run(args),
-        Command::Demo(args) => return finish(args.run()),
-        Command::Bench(command) => return finish(command.run()),
-        Command::Leash(args) => return finish(args.run().map(|()| ExitCode::SUCCESS)),
         Command::Log(command) => log::run(command),
         Command::Completions(args) => completions::run(args),
+        Command::Demo(args) => args.run(),
+        Command::Bench(command) => command.run(),
+        Command::Leash(args) => args.run(),
     };
     match outcome {
         Ok(exit) => exit.code(),
@@ -97,15 +95,6 @@ pub(crate) fn run() -> ExitCode {
             failure.exit().code()
         }
     }
-}
-
-/// Ends a command that says by itself how it went.
-fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    outcome.unwrap_or_else(|error| {
-        let failure = Failure::from(error);
-        report(&failure);
-        failure.exit().code()
-    })
 }
 
 fn report(failure: &Failure) {
