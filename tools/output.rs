@@ -55,10 +55,14 @@ pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
     table
 }
 
-/// Names and values, one pair a line, the values under each other.
+/// Names and values, one pair a line, the values under each other. A pair without a name is an
+/// empty line.
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.chars().count()).max();
     let width = width.unwrap_or(0);
-    let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}");
+    let line = |(name, value): &(&str, String)| match name.is_empty() {
+        true => String::new(),
+        false => format!("{name:width$}  {value}"),
+    };
     facts.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -21,7 +21,7 @@ impl Random {
 
     /// From 0 to `bound - 1`, all equally likely as far as 64 bits can tell.
     pub(crate) const fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((self.next() as u128 * bound as u128) >> 64) as u64
     }
 }
 

@@ -7,12 +7,12 @@ mod workload;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::exit::{Exit, Failure};
 use crate::pair::run_to_end;
 
 /// Where data goes while something is measured, and results afterwards.
@@ -38,12 +38,12 @@ struct OutputArgs {
 
 impl BenchCommand {
     /// Measures, prints and writes the result.
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::Done)
     }
 }
 

@@ -33,7 +33,7 @@ const WRITERS: usize = 3;
 ///
 /// A pair writes the log in full batches, both nodes stop, the page cache of the auxiliary's
 /// files is dropped, and its directory is promoted: every checksum and the whole chain are
-/// verified, no checkpoint helps. The digest must be the one that the running pair had.
+/// verified, no checkpoint helps. Chain and totals must be those that the running pair had.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PromoteArgs {
     /// Transfers in the log
@@ -63,7 +63,7 @@ struct Outcome {
     accounts: u64,
     seed: u64,
     log: LogFiles,
-    digest: String,
+    tail_chain: String,
     #[serde(flatten)]
     summary: Summary,
 }
@@ -103,7 +103,7 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
     for _ in 0..args.rounds {
         kept.restore()?;
         drop_cache(&data)?;
-        let seconds = promote_once(&data, &status.digest).await?;
+        let seconds = promote_once(&data, &status).await?;
         progress.inc(1);
         rounds.push(Figures::from([
             ("seconds", seconds),
@@ -123,7 +123,7 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
         accounts: args.accounts,
         seed: args.seed,
         log,
-        digest: status.digest,
+        tail_chain: status.tail_chain,
         summary: Summary::of(rounds),
     };
     outcome.print();
@@ -183,8 +183,9 @@ async fn fill(
     Ok(())
 }
 
-/// Promotes the directory; gives the seconds from opening it to the epoch being open.
-async fn promote_once(data: &Path, digest: &str) -> Result<f64> {
+/// Promotes the directory; gives the seconds from opening it to the epoch being open. It must
+/// have replayed the very history and come to the very totals that the running node had.
+async fn promote_once(data: &Path, running: &Status) -> Result<f64> {
     let path = data.to_owned();
     let begun = Instant::now();
     // On a thread of its own, so that Ctrl-C is heard.
@@ -194,9 +195,16 @@ async fn promote_once(data: &Path, digest: &str) -> Result<f64> {
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(promotion.changed, "it was primary already");
     ensure!(
-        promotion.digest == digest,
-        "the digest after the replay is {}, it was {digest}",
-        promotion.digest
+        promotion.tail_chain == running.tail_chain,
+        "the log ends in chain {}, it ended in {}",
+        promotion.tail_chain,
+        running.tail_chain
+    );
+    ensure!(
+        promotion.trial_balance == running.trial_balance,
+        "the totals after the replay are {:?}, they were {:?}",
+        promotion.trial_balance,
+        running.trial_balance
     );
     Ok(seconds)
 }
@@ -307,6 +315,6 @@ impl Outcome {
         ] {
             println!("  {name:24} {}", summary.range(name, decimals));
         }
-        println!("digest {} as before the stop", self.digest);
+        println!("chain {} and totals as before the stop", self.tail_chain);
     }
 }

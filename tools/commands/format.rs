@@ -111,7 +111,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
             ("segments", show_size(args.segment_size)),
         ]))?;
         if args.new_cluster {
-            let next = "format the other node with the same cluster id: --cluster";
+            let next = "format the other node with --cluster";
             output.line(format!("\n{next} {cluster}"))?;
         }
     }

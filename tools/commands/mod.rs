@@ -14,16 +14,17 @@ mod start;
 mod status;
 mod transfer;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchCommand;
-use crate::demo::DemoArgs;
 use crate::exit::{EXIT_CODES, Exit, Failure};
-use crate::pair::LeashArgs;
 
 const FIRST_STEPS: &str = "\
+See it work, with a kill and a promotion in the middle, in less than two minutes:
+  kanjo demo
+
 First steps (two directories, two processes; see docs/operating.md for the configuration):
   kanjo format --dir a --new-cluster --node 1 --site 1
   kanjo format --dir b --cluster HEX --node 2 --site 2
@@ -59,14 +60,15 @@ enum Command {
     #[command(subcommand)]
     Transfer(transfer::TransferCommand),
     Import(import::Args),
-    Demo(DemoArgs),
-    #[command(subcommand)]
-    Bench(BenchCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     Completions(completions::Args),
+    Demo(crate::demo::DemoArgs),
+    /// Measure commit latency against this machine's floor, and promotion
+    #[command(subcommand)]
+    Bench(crate::bench::BenchCommand),
     #[command(hide = true)]
-    Leash(LeashArgs),
+    Leash(crate::pair::LeashArgs),
 }
 
 /// Runs what the command line says.
@@ -80,11 +82,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::Import(args) => import::run(args),
-        Command::Demo(args) => return finish(args.run()),
-        Command::Bench(command) => return finish(command.run()),
-        Command::Leash(args) => return finish(args.run().map(|()| ExitCode::SUCCESS)),
         Command::Log(command) => log::run(command),
         Command::Completions(args) => completions::run(args),
+        Command::Demo(args) => args.run(),
+        Command::Bench(command) => command.run(),
+        Command::Leash(args) => args.run(),
     };
     match outcome {
         Ok(exit) => exit.code(),
@@ -95,17 +97,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Ends a command that says by itself how it went.
-fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    outcome.unwrap_or_else(|error| {
-        let failure = Failure::from(error);
-        report(&failure);
-        failure.exit().code()
-    })
-}
-
 fn report(failure: &Failure) {
     if failure.exit() != Exit::Done {
-        eprintln!("kanjo: {}", failure.line());
+        // Not `eprintln`, which panics where standard error is closed or full.
+        let _ = writeln!(std::io::stderr(), "kanjo: {}", failure.line());
     }
 }

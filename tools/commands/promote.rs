@@ -126,25 +126,24 @@ fn show(promotion: &Promotion, output: &mut Output) -> Result<(), Failure> {
             true => "alone, DEGRADED, until an auxiliary has caught up",
             false => "once an auxiliary follows",
         };
-        output.line(facts(&[
+        let missing = match promotion.may_be_missing.as_slice() {
+            [] => vec![("missing", "nothing that was answered".to_owned())],
+            accepted => accepted
+                .iter()
+                .map(|what| ("MAY BE MISSING", what.clone()))
+                .collect(),
+        };
+        let took = Duration::from_micros(promotion.duration_us);
+        let mut shown = vec![
             ("promoted", format!("epoch {}", promotion.epoch)),
             ("on tail", tail),
             ("replayed", replayed),
             ("digest", promotion.digest.clone()),
-            (
-                "took",
-                show_duration(Duration::from_micros(promotion.duration_us)),
-            ),
+            ("took", show_duration(took)),
             ("serves", serves.to_owned()),
-        ]))?;
-        match promotion.may_be_missing.as_slice() {
-            [] => output.line("missing     nothing that was answered")?,
-            accepted => {
-                for what in accepted {
-                    output.line(format!("MAY BE MISSING: {what}"))?;
-                }
-            }
-        }
+        ];
+        shown.extend(missing);
+        output.line(facts(&shown))?;
     }
     if promotion.alone {
         let count = show_count(promotion.unprotected.count);

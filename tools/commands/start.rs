@@ -84,6 +84,8 @@ fn start_log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_env("KANJO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Where standard error cannot be written, saying so there is no use.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => log.json().init(),
@@ -128,12 +130,16 @@ struct Signals {
 
 impl Signals {
     async fn wait(mut self, stop: watch::Sender<bool>) {
+        let mut limit_told = false;
         loop {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
                 _ = self.file_size.recv() => {
-                    tracing::error!("a file may not grow: the limit on file sizes is reached");
+                    // The writes fail one by one, and say so where they do.
+                    if !std::mem::replace(&mut limit_told, true) {
+                        tracing::error!("a file may not grow: the limit on file sizes is reached");
+                    }
                     continue;
                 }
             };

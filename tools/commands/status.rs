@@ -107,11 +107,8 @@ const fn condition(wait: WaitFor) -> Condition {
 }
 
 fn show(status: &Status, output: &mut Output) -> Result<(), Failure> {
-    output.line(facts(&node_facts(status)))?;
-    output.line("")?;
-    output.line(facts(&log_facts(status)))?;
-    output.line("")?;
-    output.line(facts(&peer_facts(status)))?;
+    let parts = [node_facts(status), log_facts(status), peer_facts(status)];
+    output.line(facts(&parts.join(&("", String::new()))))?;
     if status.unprotected.count > 0 {
         output.line(format!("\n{}", unprotected(status)))?;
     }

@@ -1,7 +1,7 @@
 //! The end of the primary and the promotion of its auxiliary.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kanjo_node::admin::PromoteOptions;
@@ -10,6 +10,9 @@ use kanjo_node::status::{Promotion, Unprotected};
 use super::post::Poster;
 use super::{AUXILIARY, PRIMARY};
 use crate::pair::Pair;
+
+/// Shorter than a batch of many requests takes, longer than sending them.
+const AMID_BATCH: Duration = Duration::from_millis(1);
 
 /// What the take-over showed.
 pub(super) struct TakeOver {
@@ -37,6 +40,9 @@ pub(super) struct Shipping {
 /// Kills the primary while requests are in flight and promotes the auxiliary.
 pub(super) async fn take_over(pair: &mut Pair, poster: &Poster) -> Result<TakeOver> {
     let status = pair.status(PRIMARY).await?;
+    // The status came between two batches. A moment later requests are in the middle of one:
+    // executed here, shipped or not, synced on one disk or on both, answered or not.
+    tokio::time::sleep(AMID_BATCH).await;
     let in_flight = poster.in_flight();
     let killed = Instant::now();
     poster.note_kill(killed);

@@ -10,13 +10,14 @@ mod scene;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::berka::carried_movements;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
 use crate::pair::{Pair, Which, Workspace, run_to_end};
 use report::Report;
 use scene::Scene;
@@ -62,16 +63,18 @@ pub(crate) struct DemoArgs {
 
 impl DemoArgs {
     /// Runs the demo. Success only if everything that was answered is there and right.
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
         let report = run_to_end(play(&self, started))?;
+        let mut output = Output::new();
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&report)?),
-            false => println!("{report}"),
+            true => output.json(&report)?,
+            false => output.line(&report)?,
         }
+        output.finish()?;
         Ok(match report.passed {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+            true => Exit::Done,
+            false => Exit::Failed,
         })
     }
 

@@ -1,10 +1,12 @@
 //! `kanjo leash`: runs `kanjo` so that it dies with the process that started it, however that
 //! one ends. The kernel keeps the order over the `exec`; no code of the node is involved.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::exit::{Exit, Failure};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
@@ -21,7 +23,13 @@ pub(crate) struct LeashArgs {
 
 impl LeashArgs {
     /// Becomes the command; returns only what went wrong.
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        Err(self
+            .exec()
+            .map_or_else(Failure::from, |never| match never {}))
+    }
+
+    fn exec(self) -> Result<Infallible> {
         set_parent_process_death_signal(Some(Signal::KILL)).context("tying to the parent")?;
         // ORDER: looked at after the order was given; a parent that died before is noticed here,
         // one that dies later takes this process along.

@@ -19,7 +19,8 @@ Examples:
   kanjo log dump --dir /srv/kanjo --limit 20
   kanjo log dump --dir /srv/kanjo --from 268435456
   Every transfer with its amount:
-    kanjo log dump --dir /srv/kanjo --json | jq -r 'select(.kind == \"transfer_posted\") | [.id, .amount] | @tsv'
+    kanjo log dump --dir /srv/kanjo --json |
+      jq -r 'select(.kind == \"transfer_posted\") | [.id, .amount] | @tsv'
 
 A transfer names its accounts by the dense numbers that they got when they were opened (#0, #1 …);
 the id stands beside it where the account's opening is part of what is dumped. What stands above
