@@ -413,49 +413,9 @@ impl Front {
                 return Err(io::Error::other(error));
             }
         };
-        let reply = |outcome, text: &str| {
-            self.put(
-                id,
-                connection,
-                frame.request,
-                frame.kind,
-                outcome,
-                0,
-                text.as_bytes(),
-            )
-        };
-        if matches!(frame.kind, FrameKind::Hello | FrameKind::Welcome) {
-            reply(Outcome::Malformed, "a handshake frame after the handshake");
-            return Ok(());
-        }
-        if let Err(error) = frame.check_request() {
-            reply(Outcome::Malformed, &error.to_string());
-            return Ok(());
-        }
-        match &*self.door.borrow() {
-            Door::Open => {}
-            Door::Closed(outcome, text) => {
-                reply(*outcome, text);
-                return Ok(());
-            }
-            Door::ReadsOnly(text) if is_write(frame.kind) => {
-                reply(Outcome::Overloaded, text);
-                return Ok(());
-            }
-            Door::ReadsOnly(_) => {}
-        }
-        if connection.outstanding.get() >= CONNECTION_REQUESTS_MAX {
-            reply(
-                Outcome::Overloaded,
-                "too many requests outstanding on this connection",
-            );
-            return Ok(());
-        }
-        if self.outstanding_bytes.get() + bytes.len() > QUEUED_REQUEST_BYTES_MAX {
-            reply(
-                Outcome::Overloaded,
-                "too many bytes of requests outstanding on this node",
-            );
+        if let Err((outcome, text)) = self.admit(&frame, connection, bytes.len()) {
+            let (request, kind) = (frame.request, frame.kind);
+            self.put(id, connection, request, kind, outcome, 0, text.as_bytes());
             return Ok(());
         }
         let patience = match frame.deadline_ms {
@@ -485,6 +445,37 @@ impl Front {
         });
         self.arrived.notify_one();
         Ok(())
+    }
+
+    /// Whether a request may go into the queue; if not, how it is answered at once.
+    fn admit(
+        &self,
+        frame: &Frame<'_>,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Result<(), (Outcome, String)> {
+        if matches!(frame.kind, FrameKind::Hello | FrameKind::Welcome) {
+            let text = "a handshake frame after the handshake";
+            return Err((Outcome::Malformed, text.to_owned()));
+        }
+        frame
+            .check_request()
+            .map_err(|error| (Outcome::Malformed, error.to_string()))?;
+        match &*self.door.borrow() {
+            Door::Closed(outcome, text) => return Err((*outcome, text.clone())),
+            Door::ReadsOnly(text) if is_write(frame.kind) => {
+                return Err((Outcome::Overloaded, text.clone()));
+            }
+            Door::Open | Door::ReadsOnly(_) => {}
+        }
+        let full = if connection.outstanding.get() >= CONNECTION_REQUESTS_MAX {
+            "too many requests outstanding on this connection"
+        } else if self.outstanding_bytes.get() + bytes > QUEUED_REQUEST_BYTES_MAX {
+            "too many bytes of requests outstanding on this node"
+        } else {
+            return Ok(());
+        };
+        Err((Outcome::Overloaded, full.to_owned()))
     }
 }
 
