@@ -65,6 +65,7 @@ fixtures! {
     "replication-v1/welcome.frame",
     "results-v1.txt",
     "segment-raw-header-v1.bin",
+    "segment-v1.bin",
     "segment-v1.sealed",
 }
 
