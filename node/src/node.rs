@@ -323,6 +323,7 @@ impl Node {
         if matches!(self.part, Part::Replica) {
             self.tell_applied()?;
         }
+        self.check_opening()?;
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
             primary.on_tick(now, stopping)?;

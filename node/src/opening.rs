@@ -1,6 +1,7 @@
 //! Carries out what an opening asks for: the way of a former primary back to an epoch.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use kanjo_format::client::Outcome;
 use kanjo_format::control::{Control, Role};
@@ -21,6 +22,8 @@ pub(crate) struct OpeningRun {
     reason: String,
     answer: Option<oneshot::Sender<Answer>>,
     why: String,
+    /// When the peer was last heard, or dialled.
+    heard: Instant,
 }
 
 impl OpeningRun {
@@ -53,6 +56,7 @@ impl Node {
             reason,
             answer,
             why,
+            heard: Instant::now(),
         }));
         self.dialer.stop();
         let mut actions = Vec::new();
@@ -64,7 +68,10 @@ impl Node {
 
     pub(crate) fn opening_dialed(&mut self, event: DialEvent) -> Result<(), NodeError> {
         match event {
-            DialEvent::Connected => self.opening_event(Event::Connected),
+            DialEvent::Connected => {
+                self.note_heard();
+                self.opening_event(Event::Connected)
+            }
             DialEvent::Failed(why) => {
                 self.dialer.drop_link();
                 self.note_why(format!(
@@ -81,7 +88,10 @@ impl Node {
                 match crate::dial::next_frame(self.dialer.link()) {
                     Ok(None) => return Ok(()),
                     Ok(Some(bytes)) => match Frame::decode(&bytes) {
-                        Ok(frame) => self.opening_event(Event::Frame(&frame))?,
+                        Ok(frame) => {
+                            self.note_heard();
+                            self.opening_event(Event::Frame(&frame))?;
+                        }
                         Err(error) => {
                             return self.opening_dialed(DialEvent::Failed(error.to_string()));
                         }
@@ -233,6 +243,26 @@ impl Node {
             let _ = answer.send(Answer::Done { message });
         }
         Ok(())
+    }
+
+    fn note_heard(&mut self) {
+        if let Part::Opening(run) = &mut self.part {
+            run.heard = Instant::now();
+        }
+    }
+
+    /// A peer that is connected and says nothing counts as one that cannot be reached.
+    pub(crate) fn check_opening(&mut self) -> Result<(), NodeError> {
+        let patience = Duration::from_millis(self.hot.config.peer_timeout_ms);
+        let silent = match &self.part {
+            Part::Opening(run) => self.dialer.is_connected() && run.heard.elapsed() >= patience,
+            _ => false,
+        };
+        if !silent {
+            return Ok(());
+        }
+        let why = format!("connected, but silent for {} ms", patience.as_millis());
+        self.opening_dialed(DialEvent::Failed(why))
     }
 
     /// Answers who waits for the opening; says whether somebody did.

@@ -12,6 +12,7 @@ use crate::hot::{AdminRequest, Standing};
 use crate::node::{Node, Part};
 use crate::promotion;
 use crate::status::PeerStatus;
+use crate::store::Replayed;
 
 impl Node {
     pub(crate) fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
@@ -50,7 +51,8 @@ impl Node {
         }
         let began = Instant::now();
         let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
-        let (open, mut promotion) = promotion::promote(&mut self.hot.store, options, &clock)?;
+        let (open, mut promotion) =
+            promotion::promote(&mut self.hot.store, options, Replayed::default(), &clock)?;
         let (epoch, opening) = (open.epoch, open.opening);
         let mut cut_off = Vec::new();
         if self

@@ -19,29 +19,37 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::hot::{trial_balance, unprotected};
 use crate::status::Promotion;
-use crate::store::Store;
+use crate::store::{Replayed, Store};
 
 /// Promotes the replica whose stopped data directory this is. The directory's next start goes
 /// on as primary.
 pub fn promote_stopped(dir: &Path, options: &PromoteOptions) -> Result<Promotion, NodeError> {
     let config = Config::new(dir.to_owned(), "", "", "", "");
     let (mut store, recovery) = Store::open(&config)?;
-    store.rebuild(recovery.confirmed)?;
+    let began = Instant::now();
+    let rebuilt = store.rebuild(recovery.confirmed)?;
     if store.dir.control().role == Role::Primary {
         store.replay(store.log.tail().lsn)?;
         return Ok(current(&store));
     }
-    let (_, promotion) = promote(&mut store, options, &ClockCheck::new(config.clock_bound_ms))?;
+    let (_, mut promotion) = promote(
+        &mut store,
+        options,
+        rebuilt,
+        &ClockCheck::new(config.clock_bound_ms),
+    )?;
+    promotion.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let tail = store.log.tail();
     store.dir.update(|control| control.durable = tail)?;
     Ok(promotion)
 }
 
 /// Checks that this node may be promoted, replays what it holds, grants itself the next site
-/// term and writes its first batch, synced. Promoting a primary changes nothing.
+/// term and writes its first batch, synced. What was replayed `before` counts as its work.
 pub(crate) fn promote(
     store: &mut Store,
     options: &PromoteOptions,
+    before: Replayed,
     clock: &ClockCheck,
 ) -> Result<(OpenEpoch, Promotion), NodeError> {
     let started = Instant::now();
@@ -51,7 +59,7 @@ pub(crate) fn promote(
         store.log.tail().epoch,
         control.log_time.max(store.ledger.log_time()),
     )?;
-    let replayed = store.replay(store.log.tail().lsn)?;
+    let replayed = before + store.replay(store.log.tail().lsn)?;
     let base = store.log.tail();
     let epoch = control
         .granted_epoch

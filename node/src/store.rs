@@ -43,6 +43,19 @@ pub(crate) struct Replayed {
     pub(crate) time: Duration,
 }
 
+impl std::ops::Add for Replayed {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            batches: self.batches + other.batches,
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+            time: self.time + other.time,
+        }
+    }
+}
+
 impl Store {
     /// Takes the directory's lock and recovers its log. The ledger is empty until
     /// [`Self::rebuild`].

@@ -239,6 +239,8 @@ impl Sender {
             (Stage::ClearingStaleMark, Body::Marked(mark))
                 if mark.turn == self.turn && !mark.in_sync =>
             {
+                // Answered: when the replica has caught up, its mark is asked for anew.
+                self.mark = MarkState::Clear;
                 self.follow(actions);
             }
             (Stage::Following, Body::Following { tail }) => {

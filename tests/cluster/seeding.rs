@@ -1,5 +1,7 @@
 //! A wiped replica comes back as somebody else.
 
+use std::time::Duration;
+
 use kanjo_node::admin::Condition;
 
 use crate::Scene;
@@ -54,5 +56,61 @@ fn a_wiped_replica_is_seeded_while_the_primary_serves_and_its_old_mark_does_not_
     scene.pair.primary().kill();
     scene.pair.promote_alone();
     scene.pair.replica().start();
+    scene.close();
+}
+
+#[test]
+fn a_replica_that_fell_far_behind_catches_up_while_the_primary_serves() {
+    let test = "seeding::a_replica_that_fell_far_behind_catches_up_while_the_primary_serves";
+    let mut scene = Scene::open(test);
+    scene.post(200, 10);
+    scene.pair.replica().kill();
+    scene
+        .pair
+        .primary()
+        .go_alone("the other cloud is down", true);
+    scene.pair.primary().expect(Condition::Serving);
+    scene.grow_log(4);
+    scene
+        .pair
+        .primary()
+        .expect_that("sealed segments", |status| status.sealed_segments >= 3);
+    let load = scene.load(LoadOptions::default());
+    load.wait_answers(100);
+    scene.pair.replica().start();
+    scene.pair.expect_protected();
+    load.wait_answers(100);
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn a_replica_that_dies_again_and_again_while_it_is_seeded_gets_there() {
+    let test = "seeding::a_replica_that_dies_again_and_again_while_it_is_seeded_gets_there";
+    let mut scene = Scene::open(test);
+    scene.grow_log(4);
+    scene
+        .pair
+        .primary()
+        .expect_that("sealed segments", |status| status.sealed_segments >= 3);
+    let i = 1 - scene.pair.primary;
+    scene.pair.replica().kill();
+    std::fs::remove_dir_all(scene.pair.nodes[i].data_dir()).expect("a directory can be wiped");
+    scene.pair.format_node(i);
+    scene
+        .pair
+        .primary()
+        .go_alone("the replica's disk was wiped", true);
+    let load = scene.load(LoadOptions::default());
+    for _ in 0..8 {
+        scene.pair.nodes[i].start();
+        // Somewhere between the first chunk and the last batch.
+        std::thread::sleep(Duration::from_millis(scene.random.below(60)));
+        scene.pair.nodes[i].kill();
+    }
+    scene.pair.nodes[i].start();
+    scene.pair.expect_protected();
+    load.wait_answers(100);
+    load.finish();
     scene.close();
 }

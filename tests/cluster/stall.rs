@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::Scene;
-use crate::harness::LoadOptions;
 use crate::harness::load::lookup_is_answered;
 use crate::harness::pair::PairOptions;
+use crate::harness::{Link, LoadOptions};
 
 #[test]
 fn a_stopped_replica_stalls_the_primary_and_nothing_is_lost() {
@@ -17,18 +17,81 @@ fn a_stopped_replica_stalls_the_primary_and_nothing_is_lost() {
 
 #[test]
 fn a_replica_stopped_beyond_the_peer_timeout_catches_up() {
-    let configure = |_: usize, config: &mut kanjo_node::Config| {
-        config.heartbeat_ms = 20;
-        config.peer_timeout_ms = 200;
-    };
     let options = PairOptions {
-        configure: Some(configure),
+        configure: Some(impatient),
         ..PairOptions::default()
     };
     stall(
         "stall::a_replica_stopped_beyond_the_peer_timeout_catches_up",
         options,
     );
+}
+
+#[test]
+fn a_link_that_is_cut_again_and_again_loses_nothing() {
+    let options = PairOptions {
+        linked: true,
+        ..PairOptions::default()
+    };
+    let mut scene = Scene::open_with(
+        "stall::a_link_that_is_cut_again_and_again_loses_nothing",
+        options,
+    );
+    let load = scene.load(LoadOptions::default());
+    for _ in 0..25 {
+        load.wait_answers(1 + scene.random.below(150));
+        for link in scene.pair.links.as_ref().expect("a linked pair") {
+            link.cut();
+            link.restore();
+        }
+    }
+    load.wait_answers(200);
+    let counts = load.finish();
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "both lived: all is answered: {counts:#?}"
+    );
+    scene.close();
+}
+
+#[test]
+fn a_link_that_swallows_everything_for_a_while_loses_nothing() {
+    let options = PairOptions {
+        linked: true,
+        configure: Some(impatient),
+        ..PairOptions::default()
+    };
+    let mut scene = Scene::open_with(
+        "stall::a_link_that_swallows_everything_for_a_while_loses_nothing",
+        options,
+    );
+    let load = scene.load(LoadOptions::default());
+    for _ in 0..4 {
+        load.wait_answers(100);
+        let links = scene.pair.links.as_ref().expect("a linked pair");
+        links.iter().for_each(Link::hold);
+        // Nobody is told, but the silence is noticed.
+        scene
+            .pair
+            .primary()
+            .expect_that("noticed the silence", |status| !status.peer.connected);
+        let links = scene.pair.links.as_ref().expect("a linked pair");
+        links.iter().for_each(Link::restore);
+    }
+    load.wait_answers(200);
+    let counts = load.finish();
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "both lived: all is answered: {counts:#?}"
+    );
+    scene.close();
+}
+
+fn impatient(_: usize, config: &mut kanjo_node::Config) {
+    config.heartbeat_ms = 20;
+    config.peer_timeout_ms = 200;
 }
 
 fn stall(test: &str, options: PairOptions) {

@@ -7,6 +7,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod chaos;
 mod power;
 
 use std::sync::Arc;

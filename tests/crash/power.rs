@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use kanjo_node::admin::PromoteOptions;
+
 use crate::harness::damage::raw_batches;
 use crate::harness::disk::SmallDisk;
-use crate::harness::pair::PairOptions;
+use crate::harness::pair::{PairOptions, alone};
 use crate::harness::{Book, Load, LoadOptions, Pair, Random, report};
 
 /// Power cuts of each test.
-const CUTS: u64 = 5;
+const CUTS: u64 = 8;
 
 #[test]
 fn answered_transfers_survive_a_power_cut_of_both_sites_at_once() {
@@ -50,7 +52,7 @@ fn cut_power(name: &str, on_disk: [bool; 2]) {
     let mut pair = Pair::start_with("power", options);
     let addresses = pair.client_addresses();
     let book = Arc::new(Book::open(&addresses, pair.folder(), &mut random));
-    let (mut met_in_flight, mut answered, mut lost_batches) = (0, 0, 0);
+    let (mut met_in_flight, mut answered, mut lost_batches, mut promotions) = (0, 0, 0, 0);
     for _ in 0..CUTS {
         let load = Load::start(
             &book,
@@ -68,8 +70,14 @@ fn cut_power(name: &str, on_disk: [bool; 2]) {
         disk.cut_power();
         lost_batches += before.saturating_sub(batches_of(&pair, &victims));
         met_in_flight += u64::from(load.counts().in_flight > 0);
+        if victims.len() == 2 && random.chance(50) {
+            promotions += 1;
+            promote_what_is_left(&mut pair);
+        }
         for &i in &victims {
-            pair.nodes[i].spawn();
+            if !pair.nodes[i].is_running() {
+                pair.nodes[i].spawn();
+            }
         }
         load.wait_answers(50);
         answered += load.finish().answered;
@@ -89,13 +97,26 @@ fn cut_power(name: &str, on_disk: [bool; 2]) {
     report::line(
         "rounds",
         &format!(
-            "{name}: {CUTS} power cuts, {met_in_flight} of them met requests in flight, {lost_batches} batches \
+            "{name}: {CUTS} power cuts, {met_in_flight} of them met requests in flight, {promotions} promotions, {lost_batches} batches \
              were written but not synced and are gone; \
              {answered} transfers answered, {posted} posted, 0 lost, {seconds:.1} s"
         ),
     );
     drop(pair);
     drop(disk);
+}
+
+/// The replica takes over after it lost power itself: what it acked must be on its disk. An end
+/// that was torn above that makes it uncertain, which an operator has to accept.
+fn promote_what_is_left(pair: &mut Pair) {
+    pair.replica().start();
+    let options = PromoteOptions {
+        accept_uncertain_tail: true,
+        ..alone("both lost power, one is back")
+    };
+    let promotion = pair.replica().promote(options);
+    assert!(promotion.changed, "{promotion:#?}");
+    pair.primary = 1 - pair.primary;
 }
 
 /// Batches that can be read in the raw segments of these nodes.

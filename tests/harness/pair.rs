@@ -99,12 +99,12 @@ impl Pair {
 
     /// Makes node `i`'s data directory, with a new incarnation.
     pub(crate) fn format_node(&self, i: usize) {
-        self.format_node_of(i, if i == 0 { "primary" } else { "replica" });
+        self.format_node_of(i, if i == 0 { "primary" } else { "auxiliary" });
     }
 
     /// The same, to follow whatever it was before.
     pub(crate) fn format_node_as_replica(&self, i: usize) {
-        self.format_node_of(i, "replica");
+        self.format_node_of(i, "auxiliary");
     }
 
     fn format_node_of(&self, i: usize, role: &str) {
@@ -229,7 +229,7 @@ pub(crate) fn format_directory(dir: &Path, cluster: u128, node: usize, role: &st
         &node,
         "--role",
         role,
-        "--segment-bytes",
+        "--segment-size",
         &SEGMENT_BYTES.to_string(),
     ]);
     assert!(output.status.success(), "format failed: {}", said(&output));

@@ -22,6 +22,9 @@ use clap::{Parser, Subcommand};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 
 const FIRST_STEPS: &str = "\
+See it work, with a kill and a promotion in the middle, in less than two minutes:
+  kanjo demo
+
 First steps (two directories, two processes; see docs/operating.md for the configuration):
   kanjo format --dir a --new-cluster --node 1 --site 1
   kanjo format --dir b --cluster HEX --node 2 --site 2

@@ -160,6 +160,32 @@ fn a_mark_that_no_commit_waits_for_is_cleared_before_anything_is_shipped() {
     assert!(matches!(&run.actions[..], [Action::Send(f)] if matches!(f.body, Body::Follow(_))));
 }
 
+/// A primary goes on alone while its auxiliary is down with the mark set. The auxiliary returns,
+/// its stale mark is cleared, it catches up, every commit waits for it: without its mark asked
+/// for again the cluster would call itself degraded for ever.
+#[test]
+fn a_replica_whose_stale_mark_was_cleared_gets_a_new_one_once_it_caught_up() {
+    let mut run = Run::new(page(1), None);
+    run.greet(Epoch::NONE);
+    run.grant(true);
+    let stale = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    run.frame(Body::Marked(stale));
+    run.frame(Body::Following { tail: page(1) });
+    run.step(Event::PlaceChecked { holds: true });
+    let lsn = page(1).lsn;
+    run.step(Event::Joined { through: lsn });
+    let mark = Mark {
+        turn: 2,
+        in_sync: true,
+        lsn,
+    };
+    assert!(run.asks(&Body::Mark(mark)), "{:?}", run.actions);
+}
+
 #[test]
 fn what_is_sent_and_not_acked_stays_within_the_window() {
     let end = page(2 * SEND_WINDOW_BYTES_MAX / 4096);

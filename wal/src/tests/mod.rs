@@ -1,5 +1,6 @@
 //! The promises of this crate, one file a subject. All logs have the smallest segments.
 
+mod browsing;
 mod cutting;
 mod directory;
 mod recovering;
