@@ -34,6 +34,8 @@ pub(crate) struct Following {
     sent: Option<(SessionId, Lsn)>,
     writer: Option<(Epoch, String)>,
     peer_client: Option<String>,
+    /// Why the last connection was closed.
+    closed_for: String,
     packer: Packer,
     /// What was cut when this node rejoined, until it is in sync again.
     pub(crate) cut: Option<CutRecord>,
@@ -55,6 +57,7 @@ impl Following {
             sent: None,
             writer: None,
             peer_client,
+            closed_for: String::new(),
             packer: Packer::new(),
             cut: None,
         }
@@ -231,7 +234,11 @@ impl Node {
                 ..
             } => self.follows(epoch, client_address),
             Action::Close { session, why } => {
-                tracing::info!(session = session.0, %why, "replication connection closed");
+                // A reason that stays is said once, however often the peer tries.
+                if self.following.closed_for != why {
+                    tracing::info!(session = session.0, %why, "replication connection closed");
+                    self.following.closed_for = why;
+                }
                 if let Some(session) = self.sessions.iter_mut().find(|s| s.id == session) {
                     session.closing = true;
                 }

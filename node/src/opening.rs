@@ -208,6 +208,10 @@ impl Node {
         let waited = self.answer_opening(Answer::Refused {
             message: reason.to_string(),
         });
+        if let Some(link) = self.dialer.link() {
+            // The last word to the peer; if it does not arrive, the next attempt says it again.
+            let _ = link.flush();
+        }
         self.dialer.stop();
         if waited {
             // The operator's wish is refused and nothing changed: back to where it was.

@@ -35,6 +35,8 @@ enum Stage {
     Greeting,
     Sealing,
     ClearingStaleMark,
+    /// The replica lacks what it acked: its mark is cleared before it is left.
+    ClearingOlder,
     Following,
     CheckingPlace,
     Live,
@@ -68,6 +70,8 @@ pub struct Sender {
     cursor: Tail,
     acked: Tail,
     in_flight: VecDeque<Tail>,
+    /// The most that a replica ever acked in this reign.
+    most_acked: Option<(Member, Lsn)>,
     sending: bool,
     told_caught_up: bool,
     mark: MarkState,
@@ -104,6 +108,7 @@ impl Sender {
             cursor: tail,
             acked: tail,
             in_flight: VecDeque::new(),
+            most_acked: None,
             sending: false,
             told_caught_up: false,
             mark: MarkState::Clear,
@@ -243,6 +248,11 @@ impl Sender {
                 self.mark = MarkState::Clear;
                 self.follow(actions);
             }
+            (Stage::ClearingOlder, Body::Marked(mark)) => {
+                if mark.turn == self.turn && !mark.in_sync {
+                    self.leave_older(actions);
+                }
+            }
             (Stage::Following, Body::Following { tail }) => {
                 self.stage = Stage::CheckingPlace;
                 self.cursor = *tail;
@@ -316,6 +326,14 @@ impl Sender {
 
     fn granted(&mut self, granted: &Granted, actions: &mut Vec<Action>) {
         let is_member = self.peer.is_some() && self.peer == self.start.member;
+        if self.is_older(granted.tail.lsn) {
+            // A restored disk image: it is as good as wiped, and must not be promoted.
+            self.stage = Stage::ClearingOlder;
+            if granted.in_sync {
+                return self.ask_mark(false, Lsn::ZERO, actions);
+            }
+            return self.leave_older(actions);
+        }
         match (granted.in_sync, is_member) {
             // A mark that no commit waits for would let a stale replica be promoted.
             (true, false) => {
@@ -333,6 +351,26 @@ impl Sender {
                 self.follow(actions);
             }
         }
+    }
+
+    /// Whether the peer has less on its disk than it once acked.
+    fn is_older(&self, has: Lsn) -> bool {
+        self.most_acked
+            .is_some_and(|(member, acked)| Some(member) == self.peer && has < acked)
+    }
+
+    fn leave_older(&mut self, actions: &mut Vec<Action>) {
+        if let Some((member, acked)) = self.most_acked {
+            self.close(CloseReason::OlderThanItWas { member, acked }, actions);
+        }
+    }
+
+    fn note_acked(&mut self, member: Member, tail: Tail, actions: &mut Vec<Action>) {
+        self.acked = tail;
+        let before = self.most_acked.filter(|(known, _)| *known == member);
+        let most = before.map_or(tail.lsn, |(_, lsn)| lsn.max(tail.lsn));
+        self.most_acked = Some((member, most));
+        actions.push(Action::Acked { member, tail });
     }
 
     fn follow(&mut self, actions: &mut Vec<Action>) {
@@ -354,9 +392,8 @@ impl Sender {
         if !holds || tail.lsn > self.start.log.tail.lsn {
             return self.diverged(member, tail, actions);
         }
-        self.acked = tail;
         self.stage = Stage::Live;
-        actions.push(Action::Acked { member, tail });
+        self.note_acked(member, tail, actions);
         if let MarkState::Set(lsn) = self.mark {
             // The answer to an earlier session's wish may have been lost.
             actions.push(Action::InSync { member, lsn });

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::rounds::{Figures, Summary};
 use super::workload::Workload;
-use super::{OutputArgs, bar};
+use super::{OutputArgs, bar, say};
 use crate::floor::Floor;
 use crate::machine::Machine;
 use crate::pair::{Pair, Which, Workspace};
@@ -161,7 +161,7 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
     ]
     .map(|(name, latencies)| Distribution { name, latencies });
     write_latencies(&svg, "One commit on two disks", &curves)?;
-    println!("written: {}", svg.display());
+    say(format!("written: {}", svg.display()));
     Ok(())
 }
 
@@ -319,13 +319,13 @@ impl Outcome {
                 format!("{:.2}", row.ratio),
             ]);
         }
-        println!("{table}");
+        say(&table);
         let summary = &self.summary;
-        println!(
+        say(format!(
             "{} commits each in {} rounds; median (least to most) of the rounds:",
             self.commits,
             summary.rounds.len()
-        );
+        ));
         for (name, decimals) in [
             ("p50_us", 0),
             ("floor_p50_us", 0),
@@ -335,9 +335,9 @@ impl Outcome {
             ("ratio_p99", 2),
             ("transfers_per_s", 0),
         ] {
-            println!("  {name:16} {}", summary.range(name, decimals));
+            say(format!("  {name:16} {}", summary.range(name, decimals)));
         }
-        println!(
+        say(format!(
             "data on {}; a sync of 4 KiB takes {:.0} µs; frames of {} + {} + {} + {} bytes",
             self.machine.file_system.describe(),
             self.machine.sync.p50_us,
@@ -345,6 +345,6 @@ impl Outcome {
             self.frame_bytes.ship,
             self.frame_bytes.ack,
             self.frame_bytes.reply
-        );
+        ));
     }
 }

@@ -5,7 +5,7 @@ mod promote;
 mod rounds;
 mod workload;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -67,9 +67,14 @@ impl OutputArgs {
         let path = self.file(self.json.as_deref(), default)?;
         let text = serde_json::to_string_pretty(result)? + "\n";
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        println!("written: {}", path.display());
+        say(format!("written: {}", path.display()));
         Ok(())
     }
+}
+
+/// Prints; whoever reads it may stop reading, and the results are still written.
+fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A bar on a terminal.

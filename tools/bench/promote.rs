@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::rounds::{Figures, Summary};
 use super::workload::Workload;
-use super::{OutputArgs, bar};
+use super::{OutputArgs, bar, say};
 use crate::machine::Machine;
 use crate::pair::{Pair, Which, Workspace};
 
@@ -103,10 +103,12 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
     for _ in 0..args.rounds {
         kept.restore()?;
         drop_cache(&data)?;
+        let cpu_before = cpu_seconds()?;
         let seconds = promote_once(&data, &status).await?;
         progress.inc(1);
         rounds.push(Figures::from([
             ("seconds", seconds),
+            ("cpu_seconds", cpu_seconds()? - cpu_before),
             ("replay_transfers_per_s", args.transfers as f64 / seconds),
             ("replay_mb_per_s", log.log_bytes as f64 / 1e6 / seconds),
             (
@@ -209,6 +211,17 @@ async fn promote_once(data: &Path, running: &Status) -> Result<f64> {
     Ok(seconds)
 }
 
+/// Processor time of this process so far, which does nothing but promote meanwhile: beside the
+/// time by the clock it tells a slow disk or a busy machine from slow code.
+fn cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name in parentheses may hold anything; after it come the state and numbers.
+    let numbers = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = numbers.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|number| number.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// What a promotion changes: the control file and the raw segments.
 struct Kept {
     data: PathBuf,
@@ -298,7 +311,7 @@ impl LogFiles {
 impl Outcome {
     fn print(&self) {
         let summary = &self.summary;
-        println!(
+        say(format!(
             "promotion of a stopped replica with {} transfers in {} MB of log ({} sealed segments, \
              {} raw), no checkpoint, page cache dropped; median (least to most) of {} rounds:",
             self.transfers,
@@ -306,15 +319,19 @@ impl Outcome {
             self.log.sealed_segments,
             self.log.raw_segments,
             summary.rounds.len()
-        );
+        ));
         for (name, decimals) in [
             ("seconds", 3),
+            ("cpu_seconds", 2),
             ("replay_transfers_per_s", 0),
             ("replay_mb_per_s", 1),
             ("log_bytes_per_transfer", 1),
         ] {
-            println!("  {name:24} {}", summary.range(name, decimals));
+            say(format!("  {name:24} {}", summary.range(name, decimals)));
         }
-        println!("chain {} and totals as before the stop", self.tail_chain);
+        say(format!(
+            "chain {} and totals as before the stop",
+            self.tail_chain
+        ));
     }
 }

@@ -315,7 +315,7 @@ impl Report {
         row(
             "bytes appended / shipped",
             format!(
-                "{} / {} (ratio {:.2}; {:.2} of the batches without padding)",
+                "{} / {} by node 1 until its end (ratio {:.2}; {:.2} without padding)",
                 n(self.bytes_appended),
                 n(self.bytes_shipped),
                 self.shipped_to_appended,

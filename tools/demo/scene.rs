@@ -1,5 +1,6 @@
 //! The demo from the first start to the last look, step by step.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,11 +18,13 @@ use super::report::{Figures, Latency, NodeDigest, Report, TrialBalance};
 use super::{AUXILIARY, DemoArgs, PRIMARY};
 use crate::bank;
 use crate::berka::Movement;
-use crate::machine::{FileSystem, SyncProbe};
+use crate::machine::{FileSystem, SYNC_EXPECTED_MAX, SyncProbe};
 use crate::pair::Pair;
 
 /// Connections that the requests go over.
 const CONNECTIONS: usize = 4;
+/// How long it takes at most where a sync is as fast as expected.
+const PROMISED_SECONDS: f64 = 90.0;
 
 /// Everything that the steps share.
 pub(super) struct Scene<'a> {
@@ -43,8 +46,10 @@ impl Scene<'_> {
     fn say(&self, text: impl AsRef<str>) {
         if !self.args.json {
             let seconds = self.started.elapsed().as_secs_f64();
-            self.bar
-                .suspend(|| println!("{seconds:6.1} s  {}", text.as_ref()));
+            self.bar.suspend(|| {
+                // Whoever reads this may stop reading; the demo goes on.
+                let _ = writeln!(std::io::stdout(), "{seconds:6.1} s  {}", text.as_ref());
+            });
         }
     }
 
@@ -110,10 +115,11 @@ impl Scene<'_> {
             sync.p99_us
         ));
         if !sync.as_expected() {
-            let times = sync.p50_us / 500.0;
+            let seconds = PROMISED_SECONDS * sync.p50_us / SYNC_EXPECTED_MAX.as_micros() as f64;
             self.say(format!(
-                "this disk is slower than the 500 µs a sync that 90 s are promised for: expect up \
-                 to {times:.1} times that; latencies below are mostly the disk's"
+                "this disk is slow: with at most 500 µs a sync the demo takes less than \
+                 {PROMISED_SECONDS} s, here expect up to {seconds:.0} s, and latencies that are \
+                 mostly the disk's"
             ));
         }
         Ok((file_system, sync))

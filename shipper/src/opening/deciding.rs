@@ -39,6 +39,18 @@ impl Opening {
         theirs: Tail,
         actions: &mut Vec<Action>,
     ) {
+        if theirs.lsn < self.log.confirmed {
+            // Everything that committed was acked by it: a restored disk image. Its mark must
+            // not outlive this; the answer is not waited for, and the next attempt asks again.
+            let mark = Mark {
+                turn: 1,
+                in_sync: false,
+                lsn: Lsn::ZERO,
+            };
+            self.send(Body::Mark(mark), actions);
+            let (has, confirmed) = (theirs.lsn, self.log.confirmed);
+            return self.stop(StopReason::MemberOlder { has, confirmed }, actions);
+        }
         let mine = (&self.log.history[..], self.log.tail);
         let fork = match find_fork(self.identity.cluster, mine, (history, theirs)) {
             Ok(fork) => fork,

@@ -176,6 +176,16 @@ pub enum StopReason {
         /// Who answers now.
         found: kanjo_format::Incarnation,
     },
+    /// The in-sync replica lacks what was committed with its ack.
+    #[error(
+        "the auxiliary's log ends at lsn {has}, but lsn {confirmed} was committed with its ack: its directory is older than it was and counts as wiped; keep it aside, format a new one, and let this node go on alone until that is in sync"
+    )]
+    MemberOlder {
+        /// Where its log ends.
+        has: Lsn,
+        /// What is known to be committed.
+        confirmed: Lsn,
+    },
     /// The peer knows committed transfers that this log lacks, and has no mark.
     #[error("the peer knows that lsn {peer} is committed, this log holds only {here} in common")]
     PeerHasMore {

@@ -376,3 +376,20 @@ fn a_divergent_tail_is_cut_only_if_nothing_above_can_have_been_answered() {
         assert_eq!(run.last(), &stop);
     }
 }
+
+/// The auxiliary's directory was replaced by an older copy while the primary was down: whatever
+/// was committed had its ack, so a tail below that shows it.
+#[test]
+fn an_in_sync_replica_below_what_was_committed_loses_its_mark_and_opens_nothing() {
+    let mut own = log(9, 1);
+    own.confirmed = own.tail.lsn;
+    let mut run = Run::new(RESTART, control(Role::Primary, Protection::Protected), own);
+    run.granted(welcome());
+    let clears = |a: &Action| matches!(a, Action::Send(frame) if matches!(&frame.body, Body::Mark(mark) if !mark.in_sync));
+    assert!(run.actions.iter().any(clears), "{:?}", run.actions);
+    assert!(
+        matches!(run.last(), Action::Stop(StopReason::MemberOlder { .. })),
+        "{:?}",
+        run.actions
+    );
+}

@@ -233,4 +233,15 @@ pub enum CloseReason {
         /// What it has.
         found: Tail,
     },
+    /// The replica lacks what it acked: a disk image was restored.
+    #[error(
+        "node {} ({}) acked lsn {acked} and has less now: its directory is older than it was and counts as wiped; keep it aside, format a new one, and let this primary go on alone until it is in sync",
+        member.node, member.incarnation
+    )]
+    OlderThanItWas {
+        /// The replica.
+        member: Member,
+        /// What it once acked.
+        acked: Lsn,
+    },
 }

@@ -64,8 +64,7 @@ impl Sender {
             return self.diverged(member, tail, actions);
         }
         self.in_flight.pop_front();
-        self.acked = tail;
-        actions.push(Action::Acked { member, tail });
+        self.note_acked(member, tail, actions);
         self.maybe_mark(actions);
         self.pump(actions);
     }
@@ -128,8 +127,7 @@ impl Sender {
             SeedFile::Checkpoint(_) => self.checkpoint = None,
             SeedFile::Segment(_) if tail == end => {
                 self.cursor = tail;
-                self.acked = tail;
-                actions.push(Action::Acked { member, tail });
+                self.note_acked(member, tail, actions);
                 self.maybe_mark(actions);
             }
             SeedFile::Segment(_) => return self.diverged(member, tail, actions),

@@ -98,9 +98,13 @@ impl Run {
     }
 
     fn grant(&mut self, in_sync: bool) {
+        self.grant_at(Tail::empty(CLUSTER), in_sync);
+    }
+
+    fn grant_at(&mut self, tail: Tail, in_sync: bool) {
         self.frame(Body::Granted(Granted {
             opening: opening(),
-            tail: Tail::empty(CLUSTER),
+            tail,
             confirmed: Lsn::ZERO,
             in_sync,
             in_sync_lsn: Lsn::ZERO,
@@ -286,4 +290,26 @@ fn a_silent_replica_is_pinged_and_then_given_up() {
     run.step(Event::Tick { now_ns: 60 });
     let silent = Action::Close(CloseReason::Silent(60));
     assert_eq!(run.actions, [silent]);
+}
+
+/// A disk image of the auxiliary was restored while the primary ran on: what it had acked since is
+/// gone from it, and its mark came back with it.
+#[test]
+fn a_replica_that_lacks_what_it_acked_loses_its_mark_and_is_left() {
+    let mut run = Run::new(page(3), Some(REPLICA));
+    run.live(page(2));
+    run.step(Event::Sent { tail: page(3) });
+    run.ack(page(3));
+    run.step(Event::Closed);
+    run.greet(EPOCH);
+    run.grant_at(page(1), true);
+    let clear = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    assert!(run.asks(&Body::Mark(clear)), "{:?}", run.actions);
+    run.frame(Body::Marked(clear));
+    let older = |a: &Action| matches!(a, Action::Close(CloseReason::OlderThanItWas { .. }));
+    assert!(run.actions.iter().all(older) && !run.actions.is_empty());
 }
