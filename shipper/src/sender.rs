@@ -248,10 +248,10 @@ impl Sender {
                 self.mark = MarkState::Clear;
                 self.follow(actions);
             }
-            (Stage::ClearingOlder, Body::Marked(mark)) => {
-                if mark.turn == self.turn && !mark.in_sync {
-                    self.leave_older(actions);
-                }
+            (Stage::ClearingOlder, Body::Marked(mark))
+                if mark.turn == self.turn && !mark.in_sync =>
+            {
+                self.leave_older(actions);
             }
             (Stage::Following, Body::Following { tail }) => {
                 self.stage = Stage::CheckingPlace;
