@@ -194,13 +194,14 @@ impl Opening {
     fn unreachable(&mut self, actions: &mut Vec<Action>) {
         self.stage = Stage::Dialing;
         self.welcome = None;
-        match (self.want, self.control.protection) {
-            (Want::Promote { .. } | Want::Alone { unfenced: true }, _)
-            | (Want::Restart { .. }, Protection::Alone) => self.promise(actions),
-            (Want::Alone { unfenced: false }, _) => {
+        match self.want {
+            Want::Promote { .. } | Want::Alone { unfenced: true } => self.promise(actions),
+            Want::Alone { unfenced: false } => {
                 self.stop(StopReason::AuxiliaryUnreachable, actions);
             }
-            (Want::Restart { .. }, _) => actions.push(Action::Wait(Waiting::Peer)),
+            // Also one that served alone: its directory may be an old copy, and only the peer,
+            // or an operator's new word, can tell.
+            Want::Restart { .. } => actions.push(Action::Wait(Waiting::Peer)),
         }
     }
 
@@ -217,7 +218,7 @@ impl Opening {
             (Stage::ClearingMark, Body::Marked(mark))
                 if self.answers_promise(frame) && !mark.in_sync =>
             {
-                self.open(self.alone_protection(), Vec::new(), false, actions);
+                self.mark_cleared(actions);
             }
             (Stage::Fetching, Body::Batch(batch)) if self.answers_promise(frame) => {
                 self.fetched(batch, actions);
@@ -316,9 +317,6 @@ impl Opening {
                 self.send(Body::Seal { opening }, actions);
             }
             (Want::Alone { unfenced: true }, false) => {
-                self.open(Protection::Alone, Vec::new(), true, actions);
-            }
-            (Want::Restart { .. }, false) if self.control.protection == Protection::Alone => {
                 self.open(Protection::Alone, Vec::new(), true, actions);
             }
             (_, false) => self.redial(actions),
