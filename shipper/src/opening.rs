@@ -10,6 +10,7 @@
 //! ```
 
 use kanjo_format::control::{Control, Role};
+use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::record::Protection;
 use kanjo_format::replication::{
     Body, EpochEntry, Frame, Granted, Hello, Mark, Purpose, REPLICATION_VERSION,
@@ -199,6 +200,7 @@ impl Opening {
             Want::Alone { unfenced: false } => {
                 self.stop(StopReason::AuxiliaryUnreachable, actions);
             }
+            Want::Restart { .. } if self.opened_alone_and_wrote_nothing() => self.promise(actions),
             // Also one that served alone: its directory may be an old copy, and only the peer,
             // or an operator's new word, can tell.
             Want::Restart { .. } => actions.push(Action::Wait(Waiting::Peer)),
@@ -319,8 +321,22 @@ impl Opening {
             (Want::Alone { unfenced: true }, false) => {
                 self.open(Protection::Alone, Vec::new(), true, actions);
             }
+            (Want::Restart { .. }, false) if self.opened_alone_and_wrote_nothing() => {
+                self.open(Protection::Alone, Vec::new(), true, actions);
+            }
             (_, false) => self.redial(actions),
         }
+    }
+
+    /// Whether the last epoch was opened to serve alone and holds only its `EpochStart`, as after
+    /// the promotion of a stopped directory: the operator's word is still unused.
+    fn opened_alone_and_wrote_nothing(&self) -> bool {
+        let last = self.log.history.last();
+        self.control.protection == Protection::Alone
+            && last.is_some_and(|entry| {
+                entry.epoch == self.control.granted_epoch
+                    && self.log.tail.lsn.since(entry.base.lsn) == PAGE_BYTES
+            })
     }
 
     fn refused(&mut self, refused: &Refused, actions: &mut Vec<Action>) {
