@@ -217,7 +217,10 @@ impl Node {
                 let tail = self.install_file(file)?;
                 self.receiver.step(Event::FileStored { tail }, more);
             }
-            Action::ApplyTo { lsn } => self.following.apply_to = self.following.apply_to.max(lsn),
+            Action::ApplyTo { lsn } => {
+                self.hot.note_committed(lsn);
+                self.following.apply_to = self.following.apply_to.max(lsn);
+            }
             Action::CompareDigest { lsn, digest } => {
                 self.following.expected.push_back((lsn, digest));
                 self.compare_digest()?;
@@ -450,8 +453,8 @@ impl Node {
         self.following.cut = Some(record);
         self.hot.forget_derived();
         self.hot.note_durable(self.hot.store.log.tail());
-        let confirmed = self.hot.store.dir.control().confirmed.min(to.lsn);
-        self.hot.store.local_log(confirmed).map(Some)
+        self.hot.cut_committed(to.lsn);
+        self.hot.store.local_log(self.hot.committed()).map(Some)
     }
 
     /// Completes the report of what was cut, once all that was posted since is known here.

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::client::Outcome;
 use kanjo_format::control::{Control, Role};
-use kanjo_format::{Epoch, Lsn, Tail};
+use kanjo_format::{Epoch, Lsn};
 use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
 use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
-use kanjo_wal::LogError;
 
 use crate::dial::{DialEvent, Dialer};
 use crate::error::NodeError;
@@ -22,7 +21,7 @@ use crate::link::Link;
 use crate::opening::OpeningRun;
 use crate::reign::Reign;
 use crate::server::Inbound;
-use crate::threads::JobDone;
+use crate::threads::{JobDone, Synced};
 
 /// How long a node that stops waits for the answers that are under way.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -64,7 +63,7 @@ pub(crate) struct Node {
 
 enum Wake {
     Shutdown,
-    Synced(Result<(Tail, Lsn), LogError>),
+    Synced(Synced),
     Dial(DialEvent),
     Session(usize),
     Requests,
@@ -91,6 +90,7 @@ pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
 
 impl Node {
     fn start(mut hot: Hot, confirmed: Lsn) -> Result<Self, NodeError> {
+        hot.note_committed(confirmed);
         let replayed = hot.store.rebuild(confirmed)?;
         tracing::info!(
             records = replayed.records, batches = replayed.batches, through = %confirmed,
@@ -139,7 +139,7 @@ impl Node {
         loop {
             match self.wait().await {
                 Wake::Shutdown => self.begin_to_stop(),
-                Wake::Synced(outcome) => self.on_synced(outcome?)?,
+                Wake::Synced(synced) => self.on_synced(synced)?,
                 Wake::Dial(event) => self.on_dial(event)?,
                 Wake::Session(index) => self.on_session(index)?,
                 Wake::Job(done) => self.hot.on_job(done)?,
@@ -233,8 +233,14 @@ impl Node {
         }
     }
 
-    fn on_synced(&mut self, (tail, lsn): (Tail, Lsn)) -> Result<(), NodeError> {
-        self.hot.note_durable(tail);
+    fn on_synced(&mut self, synced: Synced) -> Result<(), NodeError> {
+        if synced.history != self.hot.history() {
+            // The log was cut meanwhile: that tail is no part of it now. A sync that really
+            // failed has closed the log, and the next one says so.
+            return Ok(());
+        }
+        let lsn = synced.outcome?;
+        self.hot.note_durable(synced.tail);
         if let Some(mut primary) = self.primary() {
             primary.synced(lsn)?;
         }
@@ -340,9 +346,8 @@ impl Node {
     /// A higher epoch exists: answers nobody any more, drops the memory, becomes a replica.
     pub(crate) fn step_down(&mut self, epoch: Epoch) -> Result<(), NodeError> {
         tracing::warn!(%epoch, "fenced by a higher epoch: this node is a replica now");
-        let mut confirmed = self.hot.store.dir.control().confirmed;
+        let confirmed = self.hot.committed();
         if let Some(primary) = self.primary() {
-            confirmed = confirmed.max(primary.reign.committed());
             primary
                 .reign
                 .replies
@@ -371,7 +376,7 @@ impl Node {
     fn tell_log_moved(&mut self) -> Result<(), NodeError> {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
-            Part::Opening(_) | Part::Halted(_) => self.hot.store.dir.control().confirmed,
+            Part::Opening(_) | Part::Halted(_) => self.hot.committed(),
             Part::Replica => return self.tell_applied(),
         };
         let tail = self.hot.store.log.tail();
@@ -393,16 +398,15 @@ impl Node {
             .set_door(Door::Closed(Outcome::NotPrimary, String::new()));
         let tail = self.hot.store.log.tail();
         let synced = self.hot.store.syncer.sync_to(tail.lsn)?;
-        let mut confirmed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
             primary.synced(synced)?;
             primary.settle()?;
-            confirmed = primary.reign.committed();
             primary
                 .reign
                 .replies
                 .give_up(Outcome::Indeterminate, "", &primary.hot.front);
         }
+        let confirmed = self.hot.committed();
         self.hot.front.flush();
         let log_time = self.hot.store.ledger.log_time();
         self.hot.store.dir.update(|control: &mut Control| {

@@ -46,7 +46,7 @@ impl Node {
         self.hot.store.syncer.sync_to(tail.lsn)?;
         self.hot.note_durable(tail);
         let control = self.hot.store.dir.control();
-        let log = self.hot.store.local_log(control.confirmed)?;
+        let log = self.hot.store.local_log(self.hot.committed())?;
         let address = self.hot.config.client_listen.clone();
         let random = promotion::draw_opening(&self.hot.store)?.random;
         let opening = Opening::new(want, control, log, address, random);

@@ -10,23 +10,38 @@ use kanjo_format::{Lsn, Tail};
 use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+/// How a sync ended.
+pub(crate) struct Synced {
+    /// Through where it was asked for.
+    pub(crate) tail: Tail,
+    /// The history that this tail is of; the log may have been cut since.
+    pub(crate) history: u64,
+    /// How far the log is on disk, which may be further.
+    pub(crate) outcome: Result<Lsn, LogError>,
+}
+
 /// Syncs the log while the hot thread goes on. At most one request is under way.
 pub(crate) struct SyncThread {
-    requests: Option<mpsc::Sender<Tail>>,
-    done: UnboundedReceiver<Result<(Tail, Lsn), LogError>>,
+    requests: Option<mpsc::Sender<(Tail, u64)>>,
+    done: UnboundedReceiver<Synced>,
     in_flight: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SyncThread {
     pub(crate) fn start(syncer: Syncer) -> std::io::Result<Self> {
-        let (requests, asked) = mpsc::channel::<Tail>();
+        let (requests, asked) = mpsc::channel::<(Tail, u64)>();
         let (tell, done) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("kanjo-sync".into())
             .spawn(move || {
-                while let Ok(tail) = asked.recv() {
-                    let synced = syncer.sync_to(tail.lsn).map(|lsn| (tail, lsn));
+                while let Ok((tail, history)) = asked.recv() {
+                    let outcome = syncer.sync_to(tail.lsn);
+                    let synced = Synced {
+                        tail,
+                        history,
+                        outcome,
+                    };
                     if tell.send(synced).is_err() {
                         return;
                     }
@@ -44,21 +59,21 @@ impl SyncThread {
         self.in_flight
     }
 
-    /// Starts a sync through `tail`. Panics while one is under way, which only a bug can cause.
-    pub(crate) fn request(&mut self, tail: Tail) {
+    /// Starts a sync through `tail` of the history of that number. Panics while one is under
+    /// way, which only a bug can cause.
+    pub(crate) fn request(&mut self, tail: Tail, history: u64) {
         assert!(!self.in_flight, "one sync at a time");
         if let Some(requests) = &self.requests {
-            self.in_flight = requests.send(tail).is_ok();
+            self.in_flight = requests.send((tail, history)).is_ok();
         }
     }
 
-    /// Waits for the sync under way; for ever if there is none. Gives what was asked for, and
-    /// how far the log is on disk, which may be further.
-    pub(crate) async fn done(&mut self) -> Result<(Tail, Lsn), LogError> {
+    /// Waits for the sync under way; for ever if there is none.
+    pub(crate) async fn done(&mut self) -> Synced {
         match self.done.recv().await {
-            Some(outcome) => {
+            Some(synced) => {
                 self.in_flight = false;
-                outcome
+                synced
             }
             None => std::future::pending().await,
         }

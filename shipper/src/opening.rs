@@ -10,6 +10,7 @@
 //! ```
 
 use kanjo_format::control::{Control, Role};
+use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::record::Protection;
 use kanjo_format::replication::{
     Body, EpochEntry, Frame, Granted, Hello, Mark, Purpose, REPLICATION_VERSION,
@@ -194,13 +195,15 @@ impl Opening {
     fn unreachable(&mut self, actions: &mut Vec<Action>) {
         self.stage = Stage::Dialing;
         self.welcome = None;
-        match (self.want, self.control.protection) {
-            (Want::Promote { .. } | Want::Alone { unfenced: true }, _)
-            | (Want::Restart { .. }, Protection::Alone) => self.promise(actions),
-            (Want::Alone { unfenced: false }, _) => {
+        match self.want {
+            Want::Promote { .. } | Want::Alone { unfenced: true } => self.promise(actions),
+            Want::Alone { unfenced: false } => {
                 self.stop(StopReason::AuxiliaryUnreachable, actions);
             }
-            (Want::Restart { .. }, _) => actions.push(Action::Wait(Waiting::Peer)),
+            Want::Restart { .. } if self.opened_alone_and_wrote_nothing() => self.promise(actions),
+            // Also one that served alone: its directory may be an old copy, and only the peer,
+            // or an operator's new word, can tell.
+            Want::Restart { .. } => actions.push(Action::Wait(Waiting::Peer)),
         }
     }
 
@@ -217,7 +220,7 @@ impl Opening {
             (Stage::ClearingMark, Body::Marked(mark))
                 if self.answers_promise(frame) && !mark.in_sync =>
             {
-                self.open(self.alone_protection(), Vec::new(), false, actions);
+                self.mark_cleared(actions);
             }
             (Stage::Fetching, Body::Batch(batch)) if self.answers_promise(frame) => {
                 self.fetched(batch, actions);
@@ -318,11 +321,22 @@ impl Opening {
             (Want::Alone { unfenced: true }, false) => {
                 self.open(Protection::Alone, Vec::new(), true, actions);
             }
-            (Want::Restart { .. }, false) if self.control.protection == Protection::Alone => {
+            (Want::Restart { .. }, false) if self.opened_alone_and_wrote_nothing() => {
                 self.open(Protection::Alone, Vec::new(), true, actions);
             }
             (_, false) => self.redial(actions),
         }
+    }
+
+    /// Whether the last epoch was opened to serve alone and holds only its `EpochStart`, as after
+    /// the promotion of a stopped directory: the operator's word is still unused.
+    fn opened_alone_and_wrote_nothing(&self) -> bool {
+        let last = self.log.history.last();
+        self.control.protection == Protection::Alone
+            && last.is_some_and(|entry| {
+                entry.epoch == self.control.granted_epoch
+                    && self.log.tail.lsn.since(entry.base.lsn) == PAGE_BYTES
+            })
     }
 
     fn refused(&mut self, refused: &Refused, actions: &mut Vec<Action>) {

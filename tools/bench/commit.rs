@@ -25,7 +25,7 @@ use crate::plot::{Distribution, write_latencies};
 /// Commits of one side before the other side's turn: what the machine does meanwhile meets both.
 const BLOCK: u64 = 500;
 /// Body of a batch of one transfer, where the node cannot be asked what it ships.
-const BODY_BYTES_GUESS: usize = 80;
+const BODY_BYTES_GUESS: usize = 47;
 const NANOS_MAX: u64 = 60_000_000_000;
 const QUANTILES: [(&str, f64); 6] = [
     ("p50", 0.5),

@@ -25,7 +25,7 @@ impl Workspace {
     /// Takes an absent or empty directory, or one that an earlier run was told to keep, whose
     /// content is then replaced. Any other is refused.
     pub(crate) fn claim(path: &Path, keep: bool) -> Result<Self> {
-        let made = make(path).with_context(|| format!("making {}", path.display()))?;
+        let mut made = make(path).with_context(|| format!("making {}", path.display()))?;
         let path = path.canonicalize()?;
         let marker_path = path.join(MARKER);
         let empty = std::fs::read_dir(&path)?.next().is_none();
@@ -34,6 +34,10 @@ impl Workspace {
                 "{} holds files of somebody else: name another directory with --dir",
                 path.display()
             );
+        }
+        if !empty {
+            // An earlier run made it and did not get to remove it.
+            made.push(path.clone());
         }
         let mut options = OpenOptions::new();
         let marker = options.create(true).append(true).open(&marker_path)?;
@@ -156,6 +160,9 @@ mod tests {
         assert!(path.join("node-1.log").is_file());
         let second = Workspace::claim(&path, true).unwrap();
         assert!(!second.path().join("node-1.log").exists());
+        drop(second);
+        drop(Workspace::claim(&path, false).unwrap());
+        assert!(!path.exists(), "no later run is needed for it");
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl Hot {
         self.histories.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn history(&self) -> u64 {
+    /// Number of the present history.
+    pub(crate) fn history(&self) -> u64 {
         self.histories.load(Ordering::SeqCst)
     }
 

@@ -88,6 +88,8 @@ pub(crate) struct Hot {
     free_disk_bytes: u64,
     /// What this disk has, as last asked for.
     durable: Tail,
+    /// The most that is known to be committed.
+    committed: Lsn,
     /// Counts the cuts, so that a mark that was on its way is not written after one.
     histories: Arc<AtomicU64>,
 }
@@ -129,6 +131,7 @@ impl Hot {
         Ok(Self {
             free_disk_bytes,
             durable: store.log.tail(),
+            committed: store.dir.control().confirmed,
             histories: Arc::default(),
             marked: store.dir.control().durable.lsn,
             seen_tail: store.log.tail().lsn,
@@ -157,6 +160,20 @@ impl Hot {
             checkpoint: None,
             checkpointing: false,
         })
+    }
+
+    /// The most that is known to be committed, from this log and from those who told.
+    pub(crate) const fn committed(&self) -> Lsn {
+        self.committed
+    }
+
+    pub(crate) fn note_committed(&mut self, lsn: Lsn) {
+        self.committed = self.committed.max(lsn);
+    }
+
+    /// The log ends at `lsn` after a cut: what was known of a longer one does not hold.
+    pub(crate) fn cut_committed(&mut self, lsn: Lsn) {
+        self.committed = self.committed.min(lsn);
     }
 
     /// This disk has everything up to `tail`.

@@ -82,7 +82,7 @@ impl Node {
     /// Starts to reign in an epoch whose `EpochStart` was just appended.
     pub(crate) fn begin_reign(&mut self, open: OpenEpoch) -> Result<(), NodeError> {
         let hot = &mut self.hot;
-        let known = hot.store.dir.control().confirmed.min(open.base.lsn);
+        let known = hot.committed().min(open.base.lsn);
         let mut gate = CommitGate::new(open.epoch, open.base, known, open.protection);
         for member in &open.members {
             gate.add_member(*member, Lsn::ZERO);
@@ -156,7 +156,8 @@ impl Primary<'_> {
         let tail = self.hot.store.log.tail();
         if !self.hot.sync.in_flight() && tail.lsn > self.reign.synced_to_target {
             self.reign.synced_to_target = tail.lsn;
-            self.hot.sync.request(tail);
+            let history = self.hot.history();
+            self.hot.sync.request(tail, history);
         }
     }
 
@@ -171,6 +172,7 @@ impl Primary<'_> {
 
     fn commit_moved(&mut self) {
         let committed = self.reign.gate.committed();
+        self.hot.note_committed(committed);
         while let Some(first) = self.reign.digests.front().copied() {
             if first.0 > committed {
                 break;

@@ -14,9 +14,9 @@ impl Opening {
         }
         let history = welcome.history.clone();
         self.granted = Some(granted);
-        let alone = self.alone_protection() == Protection::Alone;
-        if granted.in_sync && alone {
-            // Sealed and reachable: the mark goes first, so that it cannot be promoted unasked.
+        if granted.in_sync && !self.is_member() {
+            // Sealed and reachable: a mark that commits do not wait for goes first, so that its
+            // bearer cannot be promoted unasked.
             self.stage = Stage::ClearingMark;
             let mark = Mark {
                 turn: 1,
@@ -30,6 +30,32 @@ impl Opening {
         } else {
             self.open_without_member(&history, granted, actions);
         }
+    }
+
+    /// Whether the peer is who every commit waited for, as this node stored it before the mark
+    /// was asked for. A mark of anybody else is left from an earlier set.
+    fn is_member(&self) -> bool {
+        let peer = self.welcome.as_ref().map(|w| (w.node, w.incarnation));
+        let waited_for = self.control.protection == Protection::Protected
+            && !matches!(self.want, Want::Alone { .. });
+        waited_for && peer.is_some() && peer == self.control.member
+    }
+
+    /// The stale mark is gone: the peer is a replica like any other.
+    pub(super) fn mark_cleared(&mut self, actions: &mut Vec<Action>) {
+        let (Some(welcome), Some(granted)) = (&self.welcome, self.granted) else {
+            return;
+        };
+        let history = welcome.history.clone();
+        let unmarked = Granted {
+            in_sync: false,
+            ..granted
+        };
+        self.granted = Some(unmarked);
+        if self.alone_protection() == Protection::Alone {
+            return self.open(Protection::Alone, Vec::new(), false, actions);
+        }
+        self.open_without_member(&history, unmarked, actions);
     }
 
     /// The set is this one member: its tail is the base, and the own counts if it contains it.

@@ -215,16 +215,39 @@ fn an_old_primary_follows_the_one_that_was_promoted() {
 }
 
 #[test]
-fn a_primary_waits_for_its_set_and_goes_on_alone_only_if_it_was_alone() {
+fn a_restarted_primary_waits_for_its_peer_also_if_it_served_alone() {
+    for before in [
+        Protection::Protected,
+        Protection::Alone,
+        Protection::Waiting,
+    ] {
+        let mut run = restart(before, log(6, 1));
+        run.step(Event::Unreachable);
+        assert_eq!(run.last(), &Action::Wait(Waiting::Peer));
+    }
+}
+
+/// An operator started the directory of a former member, which kept its mark, in place of the
+/// present one: what was committed since may be missing from it.
+#[test]
+fn a_mark_of_another_directory_than_the_member_is_cleared_and_opens_nothing() {
     let mut run = restart(Protection::Protected, log(6, 1));
-    run.step(Event::Unreachable);
-    assert_eq!(run.last(), &Action::Wait(Waiting::Peer));
-    let mut run = restart(Protection::Alone, log(6, 1));
-    run.step(Event::Unreachable);
-    assert!(matches!(run.last(), Action::Promise { .. }));
-    run.step(Event::Promised { tail: tail(6, 1) });
-    let open = run.opened();
-    assert_eq!((open.protection, open.unfenced), (Protection::Alone, true));
+    run.granted(Welcome {
+        incarnation: Incarnation::new(77),
+        ..welcome()
+    });
+    let clear = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    let Action::Send(frame) = run.last() else {
+        panic!("{:?}", run.actions);
+    };
+    assert_eq!(frame.body, Body::Mark(clear));
+    run.frame(Body::Marked(clear));
+    let replaced = |a: &Action| matches!(a, Action::Stop(StopReason::MemberReplaced { .. }));
+    assert!(replaced(run.last()), "{:?}", run.actions);
 }
 
 #[test]
