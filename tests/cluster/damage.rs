@@ -8,8 +8,8 @@ use kanjo_wal::DataDir;
 
 use crate::Scene;
 use crate::harness::damage::{files, flip_bit, raw_batches_below};
-use crate::harness::node::{kanjo, read, said};
 use crate::harness::pair::alone;
+use crate::harness::program::{kanjo, read, said};
 
 #[test]
 fn a_flipped_bit_in_the_log_is_refused_by_place_and_the_other_node_serves() {

@@ -8,8 +8,8 @@ use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions};
 use crate::Scene;
 use crate::harness::book::{block_on, client_config, connect};
 use crate::harness::damage::{raw_batches, zero};
-use crate::harness::node::{kanjo, said};
 use crate::harness::pair::{PairOptions, SEGMENT_BYTES, alone};
+use crate::harness::program::{kanjo, said};
 use crate::harness::{LoadOptions, PATIENCE, Pair, report};
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use kanjo_node::admin::{Condition, PromoteOptions};
 
 use crate::Scene;
-use crate::harness::book::Posting;
 use crate::harness::damage::{files, raw_batches};
 use crate::harness::pair::{PairOptions, alone};
+use crate::harness::posting::Posting;
 use crate::harness::{Book, LoadOptions, Node, PATIENCE};
 
 /// Requests that end soon where nothing is acked.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::{BatchHeader, Lsn};
 
-use super::node::{names, read};
+use super::program::{names, read};
 
 /// A batch in a raw segment file.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::node::said;
+use super::program::said;
 
 /// An ext4 file system in a file, mounted through a loop device; unmounted on drop.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::book::Posting;
+use super::posting::Posting;
 
 /// One answered transfer as the file tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

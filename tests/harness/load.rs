@@ -264,7 +264,12 @@ impl Worker {
         }
     }
 
-    async fn give_up(&self, postings: &[super::book::Posting], unknown: bool, error: &ClientError) {
+    async fn give_up(
+        &self,
+        postings: &[super::posting::Posting],
+        unknown: bool,
+        error: &ClientError,
+    ) {
         let count = postings.len() as u64;
         if unknown {
             self.book.unknown(postings);

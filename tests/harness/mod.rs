@@ -23,6 +23,8 @@ pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod node;
 pub(crate) mod pair;
+pub(crate) mod posting;
+pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod report;
 pub(crate) mod stranger;

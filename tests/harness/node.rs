@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use kanjo_node::Config;
@@ -19,25 +19,6 @@ use super::PATIENCE;
 
 /// Pause between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
-
-/// Runs `kanjo` with these arguments to its end.
-pub(crate) fn kanjo<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kanjo"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kanjo can be run")
-}
-
-/// Both streams of a command that ended, for messages.
-pub(crate) fn said(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
-}
 
 /// A node: a configuration, a data directory, and a process while it runs.
 #[derive(Debug)]
@@ -385,26 +366,4 @@ impl Drop for Node {
             eprintln!("{}", self.last_words());
         }
     }
-}
-
-/// A file's bytes, for damage and comparison.
-pub(crate) fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Names in a directory, sorted.
-pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let entries =
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("a directory can be listed")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
 }

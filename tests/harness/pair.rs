@@ -9,7 +9,7 @@ use kanjo_node::admin::{Condition, PromoteOptions};
 use kanjo_node::status::Status;
 use tempfile::TempDir;
 
-use super::node::{kanjo, said};
+use super::program::{kanjo, said};
 use super::{Link, Node};
 
 /// The smallest segments there are, so that tests cross their borders often.
