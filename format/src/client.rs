@@ -164,6 +164,14 @@ pub enum FrameError {
     /// A version that this code does not speak.
     #[error("client protocol version {0} is not spoken here, only {CLIENT_VERSION}")]
     Version(u16),
+    /// A field that must be zero is not.
+    #[error("frame field {field} is {value}, it must be zero")]
+    Reserved {
+        /// Which.
+        field: &'static str,
+        /// What it says.
+        value: u32,
+    },
     /// A kind that this version does not know.
     #[error("frame kind {0} is unknown")]
     Kind(u8),
@@ -225,6 +233,13 @@ impl<'a> Frame<'a> {
         if header.version.get() != CLIENT_VERSION {
             return Err(FrameError::Version(header.version.get()));
         }
+        if header.zero.get() != 0 {
+            let value = header.zero.get();
+            return Err(FrameError::Reserved {
+                field: "zero",
+                value,
+            });
+        }
         Ok(Self {
             kind: FrameKind::from_number(header.kind).ok_or(FrameError::Kind(header.kind))?,
             outcome: Outcome::from_number(header.outcome)
@@ -238,6 +253,13 @@ impl<'a> Frame<'a> {
 
     /// Checks that a request's body holds `count` rows of its kind, within the limits.
     pub fn check_request(&self) -> Result<(), FrameError> {
+        if self.outcome != Outcome::Done {
+            let value = self.outcome as u32;
+            return Err(FrameError::Reserved {
+                field: "outcome",
+                value,
+            });
+        }
         if self.count as usize > REQUEST_EVENTS_MAX {
             return Err(FrameError::Events(self.count));
         }

@@ -72,6 +72,10 @@ pub struct Sender {
     in_flight: VecDeque<Tail>,
     /// The most that a replica ever acked in this reign.
     most_acked: Option<(Member, Lsn)>,
+    /// Who granted this reign's epoch.
+    granted_by: Option<Member>,
+    /// Who came back with less than it had; for this reign that directory counts as wiped.
+    older: Option<Member>,
     sending: bool,
     told_caught_up: bool,
     mark: MarkState,
@@ -109,6 +113,8 @@ impl Sender {
             acked: tail,
             in_flight: VecDeque::new(),
             most_acked: None,
+            granted_by: None,
+            older: None,
             sending: false,
             told_caught_up: false,
             mark: MarkState::Clear,
@@ -319,6 +325,9 @@ impl Sender {
             node: welcome.node,
             incarnation: welcome.incarnation,
         });
+        if self.granted_by == self.peer && welcome.granted_epoch < self.start.epoch {
+            self.older = self.peer;
+        }
         self.stage = Stage::Sealing;
         let opening = self.start.opening;
         self.send(Body::Seal { opening }, actions);
@@ -326,6 +335,7 @@ impl Sender {
 
     fn granted(&mut self, granted: &Granted, actions: &mut Vec<Action>) {
         let is_member = self.peer.is_some() && self.peer == self.start.member;
+        self.granted_by = self.peer;
         if self.is_older(granted.tail.lsn) {
             // A restored disk image: it is as good as wiped, and must not be promoted.
             self.stage = Stage::ClearingOlder;
@@ -353,14 +363,19 @@ impl Sender {
         }
     }
 
-    /// Whether the peer has less on its disk than it once acked.
-    fn is_older(&self, has: Lsn) -> bool {
-        self.most_acked
-            .is_some_and(|(member, acked)| Some(member) == self.peer && has < acked)
+    /// Whether the peer came back with less than it had: a grant forgotten, or a tail below what
+    /// it acked.
+    fn is_older(&mut self, has: Lsn) -> bool {
+        let lacks = |(member, acked): (Member, Lsn)| Some(member) == self.peer && has < acked;
+        if self.most_acked.is_some_and(lacks) {
+            self.older = self.peer;
+        }
+        self.older.is_some() && self.older == self.peer
     }
 
     fn leave_older(&mut self, actions: &mut Vec<Action>) {
-        if let Some((member, acked)) = self.most_acked {
+        if let Some(member) = self.peer {
+            let acked = self.most_acked.map_or(Lsn::ZERO, |(_, lsn)| lsn);
             self.close(CloseReason::OlderThanItWas { member, acked }, actions);
         }
     }

@@ -313,3 +313,25 @@ fn a_replica_that_lacks_what_it_acked_loses_its_mark_and_is_left() {
     let older = |a: &Action| matches!(a, Action::Close(CloseReason::OlderThanItWas { .. }));
     assert!(run.actions.iter().all(older) && !run.actions.is_empty());
 }
+
+/// An old copy of the auxiliary's directory has forgotten that it granted this very epoch.
+#[test]
+fn a_replica_that_forgot_its_grant_loses_its_mark_and_is_left() {
+    let mut run = Run::new(page(3), Some(REPLICA));
+    run.live(page(2));
+    run.step(Event::Closed);
+    run.greet(Epoch::NONE);
+    run.grant_at(page(2), true);
+    let clear = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    assert!(run.asks(&Body::Mark(clear)), "{:?}", run.actions);
+    // The next attempt finds the grant renewed, and is left all the same.
+    run.step(Event::Closed);
+    run.greet(EPOCH);
+    run.grant_at(page(2), false);
+    let older = |a: &Action| matches!(a, Action::Close(CloseReason::OlderThanItWas { .. }));
+    assert!(run.actions.iter().all(older) && !run.actions.is_empty());
+}
