@@ -168,6 +168,15 @@ impl Config {
                 ),
             );
         }
+        const HOUR_MS: u64 = 3_600_000;
+        for (key, value) in [
+            ("peer_timeout_ms", self.peer_timeout_ms),
+            ("clock_bound_ms", self.clock_bound_ms),
+        ] {
+            if value > HOUR_MS {
+                return refuse(key, format!("{value} is more than an hour ({HOUR_MS})"));
+            }
+        }
         if !(1..=22).contains(&self.seal_level) {
             return refuse(
                 "seal_level",

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::replication::{Body, Frame, SeedFile};
 use kanjo_format::{Digest, Epoch, Lsn, Tail};
 use kanjo_shipper::receiver::{Action, Event, SessionId};
 use kanjo_shipper::{LocalLog, Packer};
+use kanjo_wal::LogError;
 
 use crate::error::NodeError;
 use crate::hot::Standing;
@@ -18,6 +20,8 @@ use crate::node::{Node, Part, Session};
 use crate::quarantine::CutRecord;
 use crate::status::PeerStatus;
 
+/// How long the last words on a connection may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Log bytes applied in one go, so that acks are not kept waiting.
 const APPLY_SLICE_BYTES: u64 = 2 << 20;
 /// Most bytes that may wait for a socket before more log is put behind them.
@@ -213,10 +217,19 @@ impl Node {
                 offset,
                 bytes,
             } => self.write_chunk(file, offset, &bytes)?,
-            Action::InstallFile { file } => {
-                let tail = self.install_file(file)?;
-                self.receiver.step(Event::FileStored { tail }, more);
-            }
+            Action::InstallFile { file } => match self.install_file(file) {
+                Ok(tail) => self.receiver.step(Event::FileStored { tail }, more),
+                Err(error @ (NodeError::System { .. } | NodeError::Log(LogError::Io { .. }))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a file that the primary sent is refused; nothing of it is kept");
+                    let cut_off: Vec<_> = self.sessions.drain(..).map(|s| s.id).collect();
+                    for session in cut_off {
+                        self.receiver.step(Event::Closed { session }, more);
+                    }
+                }
+            },
             Action::ApplyTo { lsn } => {
                 self.hot.note_committed(lsn);
                 self.following.apply_to = self.following.apply_to.max(lsn);
@@ -235,7 +248,7 @@ impl Node {
                 epoch,
                 client_address,
                 ..
-            } => self.follows(epoch, client_address),
+            } => self.follows(epoch, client_address)?,
             Action::Close { session, why } => {
                 // A reason that stays is said once, however often the peer tries.
                 if self.following.closed_for != why {
@@ -243,20 +256,26 @@ impl Node {
                     self.following.closed_for = why;
                 }
                 if let Some(session) = self.sessions.iter_mut().find(|s| s.id == session) {
-                    session.closing = true;
+                    session.closing = Some(Instant::now() + LAST_WORDS);
                 }
             }
         }
         Ok(())
     }
 
-    fn follows(&mut self, epoch: Epoch, client_address: String) {
+    fn follows(&mut self, epoch: Epoch, client_address: String) -> Result<(), NodeError> {
         tracing::info!(%epoch, primary = %client_address, "following");
         self.following.writer = Some((epoch, client_address));
+        if self.hot.store.dir.control().awaiting_operator {
+            // Its log is that of the writer again: there is nothing left to decide.
+            let put_right = |control: &mut Control| control.awaiting_operator = false;
+            self.hot.store.dir.promise(put_right)?;
+        }
         if matches!(self.part, Part::Replica) {
             let hint = self.following.hint();
             self.close_door(kanjo_format::client::Outcome::NotPrimary, hint);
         }
+        Ok(())
     }
 
     /// Applies some of what is committed.
@@ -305,6 +324,14 @@ impl Node {
         self.receive(Event::Applied { lsn, digest })
     }
 
+    /// Tells how far the ledger is, whatever it was told before.
+    pub(crate) fn say_applied(&mut self) -> Result<(), NodeError> {
+        self.following.untold = 0;
+        let lsn = self.hot.store.applied().lsn;
+        let digest = self.hot.store.ledger.digest();
+        self.receive(Event::Applied { lsn, digest })
+    }
+
     fn compare_digest(&mut self) -> Result<(), NodeError> {
         let applied = self.hot.store.applied().lsn;
         while let Some((lsn, theirs)) = self.following.expected.front().copied() {
@@ -314,6 +341,9 @@ impl Node {
             self.following.expected.pop_front();
             let mine = self.hot.store.ledger.digest();
             if lsn == applied && mine != theirs {
+                // A ledger that may be wrong must not be promoted without a word.
+                let doubt = |control: &mut Control| control.uncertain = true;
+                self.hot.store.dir.promise(doubt)?;
                 return Err(NodeError::DigestDiffers { lsn, mine, theirs });
             }
         }

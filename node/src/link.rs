@@ -12,6 +12,9 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 /// Bytes asked of the socket at a time; a frame that needs more makes room for itself.
 const READ_BYTES: usize = 64 << 10;
 
+/// Bytes that the other machine's TCP does not acknowledge for this long end the connection.
+const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
+
 /// A framed, non-blocking connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -25,6 +28,8 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+        rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS_MAX)?;
         Ok(Self {
             stream,
             codec: codec(),
@@ -49,6 +54,14 @@ impl Link {
         let readable = self.stream.poll_read_ready(context);
         if readable.is_ready() || !self.has_output() {
             return readable;
+        }
+        self.stream.poll_write_ready(context)
+    }
+
+    /// Waits only for room to write; for ever if nothing waits to be written.
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.has_output() {
+            return Poll::Pending;
         }
         self.stream.poll_write_ready(context)
     }

@@ -44,7 +44,8 @@ pub(crate) enum Part {
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) link: Link,
-    pub(crate) closing: bool,
+    /// Set once nothing more is read from it: until when its last words may take.
+    pub(crate) closing: Option<Instant>,
 }
 
 /// One node, on its hot thread.
@@ -274,7 +275,7 @@ impl Node {
         self.sessions.push(Session {
             id,
             link,
-            closing: false,
+            closing: None,
         });
         self.tell_log_moved()?;
         self.session_frame(id, &inbound.hello)
@@ -289,8 +290,8 @@ impl Node {
             let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
                 return Ok(());
             };
-            if session.closing {
-                return Ok(());
+            if session.closing.is_some() {
+                break;
             }
             match session.link.next_frame() {
                 Ok(Some(frame)) => self.session_frame(id, &frame)?,
@@ -298,7 +299,9 @@ impl Node {
                 Err(error) => {
                     tracing::info!(session = id.0, %error, "replication connection ended");
                     self.sessions.retain(|s| s.id != id);
-                    return self.receive(Event::Closed { session: id });
+                    self.receive(Event::Closed { session: id })?;
+                    // What it brought is synced all the same.
+                    break;
                 }
             }
         }
@@ -309,8 +312,11 @@ impl Node {
         let mut ended = Vec::new();
         for session in &mut self.sessions {
             let broken = session.link.flush().is_err();
-            if broken || (session.closing && session.link.output_bytes() == 0) {
-                ended.push((session.id, session.closing));
+            let closing = session.closing;
+            let done = closing
+                .is_some_and(|until| session.link.output_bytes() == 0 || until <= Instant::now());
+            if broken || done {
+                ended.push((session.id, closing.is_some()));
             }
         }
         for (id, closing) in ended {
@@ -369,7 +375,8 @@ impl Node {
         self.hot.forget_derived();
         self.following.restart(confirmed);
         let log = self.hot.store.local_log(confirmed)?;
-        self.receive(Event::LogMoved { log: &log })
+        self.receive(Event::LogMoved { log: &log })?;
+        self.say_applied()
     }
 
     /// Tells the receiver where a primary's own log ends, before it answers a handshake.
@@ -423,7 +430,11 @@ impl Node {
 async fn ready_session(sessions: &[Session]) -> usize {
     poll_fn(|context| {
         for (index, session) in sessions.iter().enumerate() {
-            if session.link.poll_ready(context).is_ready() {
+            let ready = match session.closing {
+                Some(_) => session.link.poll_writable(context),
+                None => session.link.poll_ready(context),
+            };
+            if ready.is_ready() {
                 return Poll::Ready(index);
             }
         }

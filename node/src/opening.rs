@@ -126,6 +126,8 @@ impl Node {
             return Ok(());
         };
         match action {
+            // After an answer that led nowhere the next attempt waits a moment.
+            Action::Dial if self.dialer.is_connected() => self.dialer.drop_link(),
             Action::Dial => self.dialer.redial(),
             Action::Send(frame) => {
                 if let Some(link) = self.dialer.link() {

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use kanjo_format::client::Outcome;
-use kanjo_format::record::Protection;
 use kanjo_shipper::opening::Want;
 
 use crate::admin::{Answer, Command};
@@ -43,11 +42,14 @@ impl Node {
         &mut self,
         options: &crate::admin::PromoteOptions,
     ) -> Result<crate::status::Promotion, NodeError> {
-        if matches!(
-            self.part,
-            Part::Primary(_) | Part::Opening(_) | Part::Halted(_)
-        ) {
-            return Ok(promotion::current(&self.hot.store));
+        match &self.part {
+            Part::Replica => {}
+            Part::Primary(_) => return Ok(promotion::current(&self.hot.store)),
+            Part::Opening(_) | Part::Halted(_) => {
+                return Err(NodeError::Refused(
+                    "this node was primary and opens its next epoch as soon as its auxiliary answers; to serve without it, use `kanjo alone`".to_owned(),
+                ));
+            }
         }
         let began = Instant::now();
         let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
@@ -78,7 +80,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let refusal = match &self.part {
             Part::Replica => Some("this node is a replica: promote it instead"),
-            Part::Primary(reign) if reign.protection() == Protection::Alone => {
+            Part::Primary(reign) if reign.waits_for_nobody() => {
                 Some("this node already serves alone")
             }
             _ if reason.trim().is_empty() => {

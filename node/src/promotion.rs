@@ -59,7 +59,6 @@ pub(crate) fn promote(
         store.log.tail().epoch,
         control.log_time.max(store.ledger.log_time()),
     )?;
-    let replayed = before + store.replay(store.log.tail().lsn)?;
     let base = store.log.tail();
     let epoch = control
         .granted_epoch
@@ -67,6 +66,8 @@ pub(crate) fn promote(
         .next_site_term(control.site)
         .ok_or_else(|| NodeError::Refused("the site terms are used up".to_owned()))?;
     let opening = draw_opening(store)?;
+    // Nothing is applied that is not committed before it is certain that the epoch opens.
+    let replayed = before + store.replay(base.lsn)?;
     let protection = if options.alone {
         Protection::Alone
     } else {
@@ -203,7 +204,16 @@ pub(crate) fn write_epoch(
         row = row.with_member(member.node, member.incarnation);
     }
     let confirmed = store.dir.control().confirmed;
-    write_reign(store, open.epoch, confirmed, RecordKind::EpochStart, row).map(drop)
+    let now = clock::now();
+    write_reign(
+        store,
+        open.epoch,
+        confirmed,
+        RecordKind::EpochStart,
+        row,
+        now,
+    )
+    .map(drop)
 }
 
 /// Appends a batch of one reign record, executed on the ledger and not yet synced. It takes one
@@ -214,11 +224,12 @@ pub(crate) fn write_reign(
     confirmed: Lsn,
     kind: RecordKind,
     row: ReignRow,
+    now: Timestamp,
 ) -> Result<BatchHeader, NodeError> {
     const { assert!(stored_bytes(group_bytes_max(size_of::<ReignRow>(), 1)) == PAGE_BYTES) };
     let mut payload = Vec::new();
     let place = store.log.place();
-    let mut open = store.ledger.open_batch(place.lsn, clock::now());
+    let mut open = store.ledger.open_batch(place.lsn, now);
     store.ledger.append_reign(&mut open, kind, epoch, row);
     let closed = store.ledger.close_batch(open, &mut payload);
     append(store, epoch, confirmed, &closed, &payload)

@@ -20,6 +20,9 @@ use crate::front::{Front, Identity};
 use crate::hot::{AdminRequest, Hot, Ports};
 use crate::store::Store;
 
+/// A connection on the admin or heartbeat port that says nothing for this long is closed: it
+/// must not keep the place of somebody who has something to say.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// A peer must say hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most connections on the admin port, and on the replication port, at once.
@@ -208,8 +211,18 @@ async fn serve_admin(
     loop {
         let mut line = String::new();
         lines.get_mut().set_limit(COMMAND_BYTES_MAX as u64);
-        if lines.read_line(&mut line).await? == 0 {
+        let read = tokio::time::timeout(SILENCE_MAX, lines.read_line(&mut line));
+        if read
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??
+            == 0
+        {
             return Ok(());
+        }
+        if !line.ends_with('\n') {
+            return Err(std::io::Error::other(
+                "a command line that is too long, or cut off",
+            ));
         }
         let answer = match serde_json::from_str(&line) {
             Ok(command) => {
@@ -292,7 +305,10 @@ async fn greet(
 async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
-        let frame = read_frame(&mut stream).await?;
+        let frame = tokio::time::timeout(SILENCE_MAX, read_frame(&mut stream));
+        let frame = frame
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         let Body::Ping { nonce } = Frame::decode(&frame).map_err(std::io::Error::other)?.body
         else {
             return Err(std::io::Error::other(

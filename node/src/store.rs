@@ -159,8 +159,12 @@ impl Store {
         }
         self.applied = place;
         let reign = self.ledger.reign();
-        let ever_alone = reign.unprotected.since > Lsn::ZERO;
-        self.alone_to = if ever_alone { reign.since } else { Lsn::ZERO };
+        let ever_alone = reign.unprotected.since > Lsn::ZERO || reign.unprotected.count > 0;
+        self.alone_to = match reign.protection {
+            Protection::Alone => place.lsn,
+            _ if ever_alone => reign.since,
+            _ => Lsn::ZERO,
+        };
         let mut replayed = self.replay(through)?;
         replayed.time = started.elapsed();
         Ok(replayed)

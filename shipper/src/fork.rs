@@ -82,6 +82,12 @@ pub fn find_fork(
         common = Some((entry.epoch, i, j));
         break;
     }
+    if mine.1 == Tail::empty(cluster) || theirs.1 == Tail::empty(cluster) {
+        return Ok(Fork {
+            end: Tail::empty(cluster),
+            known_by: Side::Both,
+        });
+    }
     let Some((epoch, i, j)) = common else {
         return unrelated(cluster, mine.0, theirs.0);
     };

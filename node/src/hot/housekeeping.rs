@@ -63,13 +63,14 @@ impl Hot {
     }
 
     fn mark_if_due(&mut self, now: Instant, committed: Lsn, durable: Tail) {
-        let behind = durable.lsn > self.marked;
+        let behind = durable.lsn > self.marked || committed > self.marked_committed;
         let idle = now.duration_since(self.last_growth) >= MARK_WHEN_IDLE;
         let due = now.duration_since(self.last_mark) >= MARK_WHILE_APPENDING || idle;
         if behind && due && !self.marking {
             self.marking = true;
             self.last_mark = now;
             self.marked = durable.lsn;
+            self.marked_committed = committed;
             let log_time = self.store.ledger.log_time();
             let (histories, history) = (Arc::clone(&self.histories), self.history());
             self.mark(Box::new(move |control: &mut Control| {

@@ -68,8 +68,9 @@ impl Reign {
         self.gate.committed()
     }
 
-    pub(crate) const fn protection(&self) -> Protection {
-        self.gate.protection()
+    /// Whether it serves alone and no replica is being taken in.
+    pub(crate) fn waits_for_nobody(&self) -> bool {
+        self.gate.protection() == Protection::Alone && self.gate.members().next().is_none()
     }
 
     /// The higher epoch that ended this reign.
@@ -222,7 +223,9 @@ impl Primary<'_> {
         let row = ReignRow::new(self.reign.opening, store.log.tail(), Protection::Protected)
             .with_member(member.node, member.incarnation);
         let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
-        let header = promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row)?;
+        let now = self.reign.clock.next()?;
+        let header =
+            promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
         self.reign.payload.clear();
         self.note_appended(&header)?;
         let store = &self.hot.store;
@@ -287,7 +290,8 @@ impl Primary<'_> {
         gate.is_open()
             && match gate.protection() {
                 Protection::Waiting => false,
-                Protection::Alone => true,
+                // A replica that is being taken in is waited for already.
+                Protection::Alone => self.reign.waits_for_nobody() || self.streams_to_member(),
                 Protection::Protected => self.streams_to_member(),
             }
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::os::unix::fs::FileExt;
 
 use kanjo_format::limits::FILE_CHUNK_BYTES;
-use kanjo_format::record::Protection;
 use kanjo_format::replication::{Body, Frame, Hello, Purpose, SeedFile};
 use kanjo_format::segment::SegmentForm;
 use kanjo_format::{BatchHeader, Lsn, Tail};
@@ -186,7 +185,7 @@ impl Primary<'_> {
         if self.reign.gate.members().any(|m| m == member) {
             return Ok(());
         }
-        if self.reign.gate.protection() == Protection::Protected {
+        if self.reign.gate.members().next().is_some() {
             tracing::warn!(
                 node = %member.node,
                 "another directory follows than the one that commits wait for; to take it in its place, let this primary go on alone first"
@@ -361,7 +360,9 @@ impl Primary<'_> {
             next_offset,
             total_bytes,
             end,
-        })
+        })?;
+        // On until the socket has enough: a piece a wake-up would leave it idle.
+        self.continue_file()
     }
 
     fn open_seed_file(
