@@ -21,7 +21,7 @@ use harness::{Book, Link, Load, LoadOptions, Pair, Random, report};
 
 /// Rounds of all tests together, unless the environment wants more.
 const ROUNDS: u64 = 50;
-/// Answers before every kill.
+/// Requests answered before every kill.
 const ANSWERS_BEFORE_KILL: u64 = 1_000;
 
 /// Who is killed.
@@ -42,6 +42,7 @@ struct Totals {
     cuts: u64,
     second_kills: u64,
     promotions: u64,
+    requests: u64,
     answered: u64,
     unknown: u64,
     existed: usize,
@@ -102,12 +103,13 @@ fn run_rounds(name: &str, victim: Victim, rounds: u64) {
     );
     let text = format!(
         "{name}: {} kills of {victim:?}, {} of them met requests in flight, {} with the link cut too, {} more while coming back; \
-         {} transfers answered, {} with unknown outcome ({} had posted, {} posted by the retry), \
+         {} requests of {} transfers answered, {} with unknown outcome ({} had posted, {} posted by the retry), \
          {} promotions, {posted} posted, 0 lost, {:.1} s",
         totals.rounds,
         totals.met_in_flight,
         totals.cuts,
         totals.second_kills,
+        totals.requests,
         totals.answered,
         totals.unknown,
         totals.existed,
@@ -132,7 +134,7 @@ fn run_round(
         LoadOptions::default(),
         random.fork(),
     );
-    load.wait_answers(ANSWERS_BEFORE_KILL + random.below(400));
+    load.wait_requests(ANSWERS_BEFORE_KILL + random.below(400));
     // A killed process leaves bytes in its sockets, which still arrive: a lost site does not.
     let cut = random.chance(60);
     if cut {
@@ -158,10 +160,11 @@ fn run_round(
     let at_kill = load.counts();
     come_back(pair, victim, random, totals);
     let after = finish_load(load, victim, random);
-    assert!(after.answered >= ANSWERS_BEFORE_KILL, "{after:?}");
+    assert!(after.requests >= ANSWERS_BEFORE_KILL, "{after:?}");
 
     totals.rounds += 1;
     totals.met_in_flight += u64::from(at_kill.in_flight > 0 || after.unknown > 0);
+    totals.requests += after.requests;
     totals.answered += after.answered;
     totals.unknown += after.unknown;
     if victim == Victim::Replica {

@@ -35,6 +35,8 @@ impl Default for LoadOptions {
 pub(crate) struct Counts {
     /// Transfers answered, each in the journal before it is counted.
     pub(crate) answered: u64,
+    /// Requests answered: most are of one transfer.
+    pub(crate) requests: u64,
     /// Requests sent and not yet ended.
     pub(crate) in_flight: usize,
     /// Transfers whose outcome was unknown at the deadline or when the node went away.
@@ -121,6 +123,12 @@ impl Load {
     pub(crate) fn wait_answers(&self, more: u64) -> Counts {
         let aim = self.counts().answered + more;
         self.wait_until("enough answers", |counts| counts.answered >= aim)
+    }
+
+    /// The same, of whole requests.
+    pub(crate) fn wait_requests(&self, more: u64) -> Counts {
+        let aim = self.counts().requests + more;
+        self.wait_until("enough answered requests", |counts| counts.requests >= aim)
     }
 
     /// Waits up to `limit` for this many more answers; false if they did not come.
@@ -234,6 +242,7 @@ impl Worker {
                         self.book.answered(&postings, &results, repeated);
                         self.end(|counts| {
                             counts.answered += count as u64;
+                            counts.requests += 1;
                             counts.last_answer = Some(Instant::now());
                         });
                     }
