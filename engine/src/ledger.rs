@@ -269,7 +269,9 @@ impl Ledger {
         self.applied = end;
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether no batch is open: what the ledger holds is then the state at one place of the log,
+    /// and its digest can be compared.
+    pub fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }
 

@@ -76,7 +76,9 @@ impl Primary<'_> {
         if !self.hot.store.log.fits(open.payload_bytes_max()) {
             let filler = promotion::write_segment_end(&mut self.hot.store, epoch, confirmed)?;
             self.reign.payload.clear();
-            self.note_appended(&filler)?;
+            // The ledger holds the open batch already, which stands behind this one: its digest
+            // here would be of a place that no other node can stop at.
+            self.note_shippable(&filler)?;
             let store = &mut self.hot.store;
             store.ledger.move_batch(&mut open, store.log.tail().lsn);
         }
@@ -86,16 +88,22 @@ impl Primary<'_> {
         self.note_appended(&header)
     }
 
-    /// A batch with the payload kept here now stands at the log's end: tell gate and session.
+    /// A batch with the payload kept here now stands at the log's end, and the ledger holds
+    /// exactly what the log does: tell gate and session, and note the digest.
     pub(super) fn note_appended(&mut self, header: &BatchHeader) -> Result<(), NodeError> {
+        let store = &self.hot.store;
+        assert!(store.ledger.is_idle(), "a digest of an open batch");
+        let (lsn, digest) = (store.log.tail().lsn, store.ledger.digest());
+        self.reign.digests.push_back((lsn, digest));
+        self.note_shippable(header)
+    }
+
+    fn note_shippable(&mut self, header: &BatchHeader) -> Result<(), NodeError> {
         let tail = self.hot.store.log.tail();
         let bytes = header.payload_bytes() + size_of::<BatchHeader>();
         self.hot.counters.payload_bytes += bytes as u64;
         self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
         self.reign.gate.appended(tail);
-        self.reign
-            .digests
-            .push_back((tail.lsn, self.hot.store.ledger.digest()));
         self.keep_last(header, tail);
         self.offer_batch(tail)
     }
