@@ -146,7 +146,8 @@ impl<'a> CheckpointReader<'a> {
         };
         let rows = count as usize;
         let single = matches!(kind, SectionKind::Reign | SectionKind::End);
-        if rows == 0 || rows > SECTION_ROWS_MAX || (single && rows != 1) {
+        let reserved = header.reserved.get();
+        if rows == 0 || rows > SECTION_ROWS_MAX || (single && rows != 1) || reserved != 0 {
             return Err(misplaced);
         }
         self.body.clear();
