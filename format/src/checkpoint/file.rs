@@ -146,7 +146,7 @@ impl<'a> CheckpointReader<'a> {
         };
         let rows = count as usize;
         let single = matches!(kind, SectionKind::Reign | SectionKind::End);
-        let reserved = header.reserved.get();
+        let reserved = header.reserved.get() | u32::from(header.zero.get());
         if rows == 0 || rows > SECTION_ROWS_MAX || (single && rows != 1) || reserved != 0 {
             return Err(misplaced);
         }
