@@ -267,11 +267,16 @@ pub(crate) fn segment_error(path: &Path, offset: u64, lsn: Lsn, error: SegmentEr
     }
 }
 
-/// Drops what the page cache holds of a file, so that what is read next is what the disk has.
+/// Drops what the page cache holds of a file, so that what is read next is what the disk has,
+/// and has it read ahead from there.
 /// After a failed sync Linux keeps pages that look well and never reached the disk.
 pub(crate) fn forget_cached(file: &File) {
     if let Err(error) = rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
         tracing::debug!(%error, "the page cache could not be dropped");
+    }
+    // All of it is read next: let the disk begin before it is asked page by page.
+    if let Err(error) = rustix::fs::fadvise(file, 0, None, Advice::WillNeed) {
+        tracing::debug!(%error, "the file could not be read ahead");
     }
 }
 
