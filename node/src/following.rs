@@ -1,14 +1,10 @@
 //! Carries out what the receiver asks for: appends, syncs, acks, applies, cuts, files.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
-use kanjo_format::replication::{Body, Frame, SeedFile};
+use kanjo_format::replication::{Body, Frame};
 use kanjo_format::{Digest, Epoch, Lsn, Tail};
 use kanjo_shipper::receiver::{Action, Event, SessionId};
 use kanjo_shipper::{LocalLog, Packer};
@@ -18,6 +14,7 @@ use crate::error::NodeError;
 use crate::hot::Standing;
 use crate::node::{Node, Part, Session};
 use crate::quarantine::CutRecord;
+use crate::seed_files::Incoming;
 use crate::status::PeerStatus;
 
 /// How long the last words on a connection may take.
@@ -34,7 +31,7 @@ pub(crate) struct Following {
     /// Bytes applied since the receiver was told.
     untold: u64,
     expected: VecDeque<(Lsn, Digest)>,
-    file: Option<Incoming>,
+    pub(crate) file: Option<Incoming>,
     sent: Option<(SessionId, Lsn)>,
     writer: Option<(Epoch, String)>,
     peer_client: Option<String>,
@@ -43,12 +40,6 @@ pub(crate) struct Following {
     packer: Packer,
     /// What was cut when this node rejoined, until it is in sync again.
     pub(crate) cut: Option<CutRecord>,
-}
-
-struct Incoming {
-    which: SeedFile,
-    file: File,
-    path: PathBuf,
 }
 
 impl Following {
@@ -394,73 +385,6 @@ impl Node {
             let _ = session.link.flush();
         }
         Ok(())
-    }
-
-    fn write_chunk(&mut self, which: SeedFile, offset: u64, bytes: &[u8]) -> Result<(), NodeError> {
-        let failed = |source| NodeError::System {
-            what: "write a file that the primary sends",
-            source,
-        };
-        if offset == 0 {
-            let (file, path) = match which {
-                SeedFile::Segment(number) => self.hot.store.log.install_file(number)?,
-                SeedFile::Checkpoint(lsn) => self.checkpoint_file(lsn).map_err(failed)?,
-            };
-            self.following.file = Some(Incoming { which, file, path });
-        }
-        match &self.following.file {
-            Some(incoming) if incoming.which == which => {
-                incoming.file.write_all_at(bytes, offset).map_err(failed)
-            }
-            _ => Err(failed(std::io::Error::other(
-                "a piece of a file that was not begun",
-            ))),
-        }
-    }
-
-    /// Where a checkpoint is received; a name that the next start removes if this one fails.
-    fn checkpoint_file(&self, lsn: Lsn) -> std::io::Result<(File, PathBuf)> {
-        let name = format!("{:016x}.received.tmp", lsn.get());
-        let path = self.hot.store.dir.path().join("checkpoints").join(name);
-        Ok((File::create(&path)?, path))
-    }
-
-    fn install_file(&mut self, which: SeedFile) -> Result<Tail, NodeError> {
-        let incoming = self
-            .following
-            .file
-            .take()
-            .filter(|incoming| incoming.which == which);
-        let Some(mut incoming) = incoming else {
-            let source = std::io::Error::other("a file that was not begun");
-            return Err(NodeError::System {
-                what: "install a file that the primary sent",
-                source,
-            });
-        };
-        let failed = |source| NodeError::System {
-            what: "sync a file that the primary sent",
-            source,
-        };
-        incoming
-            .file
-            .flush()
-            .and_then(|()| incoming.file.sync_all())
-            .map_err(failed)?;
-        match which {
-            SeedFile::Segment(number) => {
-                self.hot.store.log.install_sealed(number, &incoming.path)?;
-            }
-            SeedFile::Checkpoint(lsn) => {
-                let mut received = File::open(&incoming.path).map_err(failed)?;
-                let copy = |out: &mut dyn Write| std::io::copy(&mut received, out).map(drop);
-                self.hot.store.dir.write_checkpoint(lsn, copy)?;
-                std::fs::remove_file(&incoming.path).map_err(failed)?;
-            }
-        }
-        let tail = self.hot.store.log.tail();
-        self.hot.note_durable(tail);
-        Ok(tail)
     }
 
     /// Cuts the log to `to` if it holds exactly that, keeping what is cut with a readable
