@@ -30,7 +30,9 @@ pub enum DirError {
         holder: String,
     },
     /// No control file.
-    #[error("{} is not a kanjo data directory (no control file): format it first", path.display())]
+    #[error(
+        "{} is not a kanjo data directory (no control file): format it first; but if log files are in it, keep them, format another directory and seed that", path.display()
+    )]
     NotFormatted {
         /// The directory.
         path: PathBuf,
