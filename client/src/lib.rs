@@ -44,6 +44,7 @@ mod config;
 mod dial;
 mod driver;
 mod error;
+mod outbox;
 mod resolve;
 mod results;
 mod session;

@@ -11,6 +11,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use crate::ClientError;
 use crate::call::{Answer, Call};
 use crate::dial::body_of;
+use crate::outbox::Outbox;
 
 /// No new request is framed while this much waits to be written.
 const OUTBOX_BYTES_MAX: usize = 2 * CLIENT_FRAME_BYTES_MAX;
@@ -24,8 +25,7 @@ pub(crate) struct Session {
     codec: LengthDelimitedCodec,
     pub(crate) inbox: BytesMut,
     /// Framed and not yet written.
-    pub(crate) outbox: BytesMut,
-    frame: Vec<u8>,
+    pub(crate) outbox: Outbox,
     outstanding: BTreeMap<u64, Call>,
     /// Refused without being done, by request number, to be sent to another node.
     returned: BTreeMap<u64, Call>,
@@ -50,8 +50,7 @@ impl Session {
         Self {
             codec,
             inbox,
-            outbox: BytesMut::new(),
-            frame: Vec::new(),
+            outbox: Outbox::default(),
             outstanding: BTreeMap::new(),
             returned: BTreeMap::new(),
             last_request: 0,
@@ -83,9 +82,7 @@ impl Session {
             count: call.count,
             body: &call.body,
         };
-        self.frame.clear();
-        frame.encode(&mut self.frame);
-        self.outbox.extend_from_slice(&self.frame);
+        self.outbox.push(&frame.encode_head(), &call.body);
         self.outstanding.insert(request, call);
     }
 

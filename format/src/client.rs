@@ -27,6 +27,8 @@ pub const CLIENT_VERSION: u16 = 1;
 pub const LENGTH_BYTES: usize = 4;
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_BYTES: usize = 32;
+/// Bytes in front of a frame's body.
+pub const FRAME_HEAD_BYTES: usize = LENGTH_BYTES + FRAME_HEADER_BYTES;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +199,13 @@ impl<'a> Frame<'a> {
     /// Appends the frame, its length in front. Panics over the frame limit, which only a bug
     /// can cause.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.encode_head());
+        out.extend_from_slice(self.body);
+    }
+
+    /// All of the frame that stands in front of its body, for a sender that copies no body.
+    /// Panics over the frame limit, which only a bug can cause.
+    pub fn encode_head(&self) -> [u8; FRAME_HEAD_BYTES] {
         let length = FRAME_HEADER_BYTES + self.body.len();
         assert!(length <= CLIENT_FRAME_BYTES_MAX, "frame over the limit");
         let mut header = FrameHeader {
@@ -211,9 +220,11 @@ impl<'a> Frame<'a> {
             zero: 0.into(),
         };
         header.crc = frame_crc(&header, self.body).into();
-        out.extend_from_slice(&(length as u32).to_le_bytes());
-        out.extend_from_slice(header.as_bytes());
-        out.extend_from_slice(self.body);
+        let mut head = [0; FRAME_HEAD_BYTES];
+        let (length_field, rest) = head.split_at_mut(LENGTH_BYTES);
+        length_field.copy_from_slice(&(length as u32).to_le_bytes());
+        rest.copy_from_slice(header.as_bytes());
+        head
     }
 
     /// Reads a frame without its length.

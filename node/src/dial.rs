@@ -1,6 +1,7 @@
 //! The connection that a primary makes to its peer: dialled in the background, again after a
 //! growing pause, with a second connection for heartbeats that no sync on the peer delays.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -142,7 +143,7 @@ impl Dialer {
                 }
                 State::Connected(link) => {
                     return tokio::select! {
-                        ready = link.ready() => match ready {
+                        ready = poll_fn(|context| link.poll_ready(context)) => match ready {
                             Ok(()) => DialEvent::Ready,
                             Err(error) => DialEvent::Failed(error.to_string()),
                         },

@@ -1,16 +1,19 @@
 //! One connection to the other node: whole frames in, whole frames out, nothing blocks.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+use tokio_util::io::poll_read_buf;
 
 /// Bytes asked of the socket at a time; a frame that needs more makes room for itself.
 const READ_BYTES: usize = 64 << 10;
+/// Most bytes read before other connections have their turn.
+const TURN_BYTES: usize = 1 << 20;
 
 /// Bytes that the other machine's TCP does not acknowledge for this long end the connection.
 const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
@@ -23,6 +26,8 @@ pub(crate) struct Link {
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
+    /// Why nothing more can be read.
+    ended: Option<io::Error>,
 }
 
 impl Link {
@@ -36,26 +41,45 @@ impl Link {
             input: BytesMut::new(),
             output: Vec::new(),
             written: 0,
+            ended: None,
         })
     }
 
-    /// Waits until the socket can be read, or written if something waits to be.
-    pub(crate) async fn ready(&self) -> io::Result<()> {
-        let interest = if self.has_output() {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
-        self.stream.ready(interest).await.map(drop)
-    }
-
-    /// The same for a caller that watches several.
-    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let readable = self.stream.poll_read_ready(context);
-        if readable.is_ready() || !self.has_output() {
-            return readable;
+    /// Reads what has come, or waits for room to write if something waits to be written. Ready
+    /// once either happened; [`Self::next_frame`] then gives what was read.
+    pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let read = self.poll_input(context);
+        if read.is_ready() || !self.has_output() {
+            return read;
         }
         self.stream.poll_write_ready(context)
+    }
+
+    fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut turn = 0;
+        while self.ended.is_none() {
+            self.input.reserve(READ_BYTES);
+            let room = self.input.capacity() - self.input.len();
+            let stream = Pin::new(&mut self.stream);
+            let read = match poll_read_buf(stream, context, &mut self.input) {
+                Poll::Pending if turn > 0 => break,
+                polled => ready!(polled),
+            };
+            match read {
+                Ok(0) => {
+                    let why = (io::ErrorKind::UnexpectedEof, "closed by the peer");
+                    self.ended = Some(io::Error::new(why.0, why.1));
+                }
+                // Less than there was room for: the socket is empty, no need to ask again.
+                Ok(bytes) if bytes < room => break,
+                Ok(bytes) => turn += bytes,
+                Err(error) => self.ended = Some(error),
+            }
+            if turn >= TURN_BYTES {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits only for room to write; for ever if nothing waits to be written.
@@ -66,24 +90,12 @@ impl Link {
         self.stream.poll_write_ready(context)
     }
 
-    /// The next whole frame, without its length. `None` when no more has arrived.
+    /// The next whole frame that was read, without its length. `None` when there is no more; an
+    /// error once the connection has ended.
     pub(crate) fn next_frame(&mut self) -> io::Result<Option<BytesMut>> {
-        loop {
-            if let Some(frame) = self.codec.decode(&mut self.input)? {
-                return Ok(Some(frame));
-            }
-            self.input.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "closed by the peer",
-                    ));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        match self.codec.decode(&mut self.input)? {
+            Some(frame) => Ok(Some(frame)),
+            None => self.ended.take().map_or(Ok(None), Err),
         }
     }
 

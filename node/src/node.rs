@@ -243,6 +243,7 @@ impl Node {
         let lsn = synced.outcome?;
         self.hot.note_durable(synced.tail);
         if let Some(mut primary) = self.primary() {
+            primary.reign.last_sync = synced.time;
             primary.synced(lsn)?;
         }
         Ok(())
@@ -427,9 +428,9 @@ impl Node {
 }
 
 /// Waits until one of the sessions can be read, or written if something waits to be.
-async fn ready_session(sessions: &[Session]) -> usize {
+async fn ready_session(sessions: &mut [Session]) -> usize {
     poll_fn(|context| {
-        for (index, session) in sessions.iter().enumerate() {
+        for (index, session) in sessions.iter_mut().enumerate() {
             let ready = match session.closing {
                 Some(_) => session.link.poll_writable(context),
                 None => session.link.poll_ready(context),

@@ -1,14 +1,18 @@
-//! The two threads beside the hot one: one syncs, one does what is slow and can wait.
+//! The threads beside the hot one: one syncs, two do what is slow and can wait.
 
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
 use kanjo_format::control::Control;
 use kanjo_format::{Lsn, Tail};
 use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How much the thread of derived data yields to others (`nice`).
+const DERIVE_NICENESS: i32 = 10;
 
 /// How a sync ended.
 pub(crate) struct Synced {
@@ -18,6 +22,8 @@ pub(crate) struct Synced {
     pub(crate) history: u64,
     /// How far the log is on disk, which may be further.
     pub(crate) outcome: Result<Lsn, LogError>,
+    /// How long it took.
+    pub(crate) time: Duration,
 }
 
 /// Syncs the log while the hot thread goes on. At most one request is under way.
@@ -36,11 +42,13 @@ impl SyncThread {
             .name("kanjo-sync".into())
             .spawn(move || {
                 while let Ok((tail, history)) = asked.recv() {
+                    let begun = Instant::now();
                     let outcome = syncer.sync_to(tail.lsn);
                     let synced = Synced {
                         tail,
                         history,
                         outcome,
+                        time: begun.elapsed(),
                     };
                     if tell.send(synced).is_err() {
                         return;
@@ -117,37 +125,46 @@ pub(crate) enum JobDone {
     Marked(Result<(), DirError>),
 }
 
-/// Does jobs one after the other.
-pub(crate) struct JobThread {
-    jobs: Option<mpsc::Sender<Job>>,
-    done: UnboundedReceiver<JobDone>,
-    thread: Option<JoinHandle<()>>,
+impl Job {
+    /// Whether nothing on the way to the next commits waits for it.
+    const fn is_patient(&self) -> bool {
+        match self {
+            Self::Prepare(_) | Self::Mark(..) => false,
+            Self::Seal(..) | Self::Checkpoint(..) => true,
+        }
+    }
 }
 
-impl JobThread {
+/// Does jobs on two threads, each one after the other: segments and marks, which the log needs
+/// soon, and what is derived from the log, which yields the processor to everything else.
+pub(crate) struct JobThreads {
+    soon: Option<mpsc::Sender<Job>>,
+    patient: Option<mpsc::Sender<Job>>,
+    done: UnboundedReceiver<JobDone>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl JobThreads {
     pub(crate) fn start() -> std::io::Result<Self> {
-        let (jobs, asked) = mpsc::channel::<Job>();
-        let (tell, done): (UnboundedSender<JobDone>, _) = unbounded_channel();
-        let thread = std::thread::Builder::new()
-            .name("kanjo-jobs".into())
-            .spawn(move || {
-                while let Ok(job) = asked.recv() {
-                    if tell.send(perform(job)).is_err() {
-                        return;
-                    }
-                }
-            })?;
+        let (tell, done) = unbounded_channel();
+        let (soon, first) = start_worker("kanjo-jobs", 0, tell.clone())?;
+        let (patient, second) = start_worker("kanjo-derive", DERIVE_NICENESS, tell)?;
         Ok(Self {
-            jobs: Some(jobs),
+            soon: Some(soon),
+            patient: Some(patient),
             done,
-            thread: Some(thread),
+            threads: vec![first, second],
         })
     }
 
     pub(crate) fn submit(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            // The thread ends only when this struct is dropped.
-            let _ = jobs.send(job);
+        let worker = match job.is_patient() {
+            true => &self.patient,
+            false => &self.soon,
+        };
+        if let Some(worker) = worker {
+            // The threads end only when this struct is dropped.
+            let _ = worker.send(job);
         }
     }
 
@@ -159,14 +176,37 @@ impl JobThread {
     }
 }
 
-impl Drop for JobThread {
+impl Drop for JobThreads {
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of the job thread has been reported by its own message.
+        drop((self.soon.take(), self.patient.take()));
+        for thread in self.threads.drain(..) {
+            // A panic of a job has been reported by its own message.
             let _ = thread.join();
         }
     }
+}
+
+fn start_worker(
+    name: &str,
+    niceness: i32,
+    tell: UnboundedSender<JobDone>,
+) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
+    let (jobs, asked) = mpsc::channel::<Job>();
+    let work = move || {
+        // Counts for this thread alone; refused, the jobs only compete more.
+        if niceness != 0
+            && let Err(error) = rustix::process::nice(niceness)
+        {
+            tracing::debug!(%error, "a thread keeps its priority");
+        }
+        while let Ok(job) = asked.recv() {
+            if tell.send(perform(job)).is_err() {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
+    Ok((jobs, thread))
 }
 
 fn perform(job: Job) -> JobDone {

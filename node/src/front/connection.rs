@@ -5,17 +5,17 @@ use std::io;
 
 use bytes::BytesMut;
 use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// Bytes asked of a socket at a time; a frame that needs more makes room for itself.
 const READ_BYTES: usize = 16 << 10;
 
-/// A client's socket with the replies that wait for it.
+/// A client's socket, for writing, with the replies that wait for it.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    writer: OwnedWriteHalf,
     pub(super) out: RefCell<BytesMut>,
     /// Requests that were accepted and not yet answered.
     pub(super) outstanding: Cell<usize>,
@@ -24,9 +24,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(writer: OwnedWriteHalf) -> Self {
         Self {
-            stream,
+            writer,
             out: RefCell::default(),
             outstanding: Cell::new(0),
             poke: Notify::new(),
@@ -34,36 +34,31 @@ impl Connection {
         }
     }
 
-    /// Waits until the socket has something to do and does it.
-    pub(super) async fn turn(&self, buffer: &mut BytesMut) -> io::Result<()> {
+    /// Waits until something has come and reads it; writes meanwhile.
+    pub(super) async fn turn(
+        &self,
+        reader: &mut OwnedReadHalf,
+        buffer: &mut BytesMut,
+    ) -> io::Result<()> {
         loop {
             if self.closed.get() {
                 return Err(io::Error::other("the client does not read its replies"));
             }
-            let interest = if self.out.borrow().is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
-            };
-            let ready = tokio::select! {
-                ready = self.stream.ready(interest) => ready?,
-                () = self.poke.notified() => continue,
-            };
-            if ready.is_writable() {
-                self.write_out();
-            }
-            if ready.is_readable() {
-                buffer.reserve(READ_BYTES);
-                match self.stream.try_read_buf(buffer) {
-                    Ok(0) => {
-                        return Err(io::Error::new(
-                            io::ErrorKind::UnexpectedEof,
-                            "closed by the client",
-                        ));
-                    }
-                    Ok(_) => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+            let blocked = !self.out.borrow().is_empty();
+            buffer.reserve(READ_BYTES);
+            tokio::select! {
+                biased;
+                read = reader.read_buf(buffer) => match read? {
+                    0 => return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "closed by the client",
+                    )),
+                    _ => return Ok(()),
+                },
+                () = self.poke.notified() => {}
+                writable = self.writer.writable(), if blocked => {
+                    writable?;
+                    self.write_out();
                 }
             }
         }
@@ -73,7 +68,7 @@ impl Connection {
     pub(super) fn write_out(&self) {
         let mut out = self.out.borrow_mut();
         while !out.is_empty() {
-            match self.stream.try_write(&out) {
+            match self.writer.try_write(&out) {
                 Ok(written) => drop(out.split_to(written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.poke.notify_one();

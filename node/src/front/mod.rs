@@ -17,6 +17,7 @@ use kanjo_format::client::{
 };
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX};
 use kanjo_format::{ClusterId, Epoch, NodeId};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -310,21 +311,27 @@ impl Front {
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
-        let connection = Rc::new(Connection::new(stream));
+        let (mut reader, writer) = stream.into_split();
+        let connection = Rc::new(Connection::new(writer));
         self.connections
             .borrow_mut()
             .insert(id, Rc::clone(&connection));
-        let outcome = self.converse(id, &connection).await;
+        let outcome = self.converse(id, &mut reader, &connection).await;
         self.connections.borrow_mut().remove(&id);
         outcome
     }
 
-    async fn converse(&self, id: u64, connection: &Connection) -> io::Result<()> {
+    async fn converse(
+        &self,
+        id: u64,
+        reader: &mut OwnedReadHalf,
+        connection: &Connection,
+    ) -> io::Result<()> {
         let mut codec = codec();
         let mut buffer = BytesMut::new();
         let hello = tokio::time::timeout(HELLO_TIMEOUT, async {
             loop {
-                connection.turn(&mut buffer).await?;
+                connection.turn(reader, &mut buffer).await?;
                 if let Some(frame) = codec.decode(&mut buffer)? {
                     return io::Result::Ok(frame);
                 }
@@ -339,7 +346,7 @@ impl Front {
                 self.receive(id, connection, frame.freeze())?;
             }
             self.flush();
-            connection.turn(&mut buffer).await?;
+            connection.turn(reader, &mut buffer).await?;
         }
     }
 

@@ -19,7 +19,7 @@ use crate::front::Front;
 use crate::server::{Inbound, Shared};
 use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
-use crate::threads::{JobThread, SyncThread};
+use crate::threads::{JobThreads, SyncThread};
 
 /// How often timers are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -63,7 +63,7 @@ pub(crate) struct Hot {
     pub(crate) store: Store,
     pub(crate) front: Rc<Front>,
     pub(crate) sync: SyncThread,
-    pub(crate) jobs: JobThread,
+    pub(crate) jobs: JobThreads,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) admin: mpsc::Receiver<AdminRequest>,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -115,7 +115,7 @@ impl Hot {
             source,
         };
         let sync = SyncThread::start(store.syncer.clone()).map_err(thread)?;
-        let jobs = JobThread::start().map_err(thread)?;
+        let jobs = JobThreads::start().map_err(thread)?;
         let now = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

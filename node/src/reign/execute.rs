@@ -14,6 +14,9 @@ use crate::front::{Request, is_write};
 use crate::promotion;
 use crate::store::LogHistory;
 
+/// So many events are executed at once: that takes longer than the sync they would wait for.
+const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
+
 impl Primary<'_> {
     /// Whether requests may be executed: what they write can commit, and not too much waits.
     fn can_execute(&self) -> bool {
@@ -27,11 +30,11 @@ impl Primary<'_> {
         self.can_serve() && uncommitted < SEND_WINDOW_BYTES_MAX
     }
 
-    /// Executes what is queued. While a sync runs the next batch gathers, until it is full.
+    /// Executes what is queued. While a sync runs the next batch gathers, as long as it is small.
     pub(super) fn execute_queue(&mut self) -> Result<(), NodeError> {
         while !self.hot.front.queue_is_empty() && self.can_execute() {
             let gather = self.hot.sync.in_flight();
-            if gather && self.hot.front.queued_events() < BATCH_RECORDS_MAX {
+            if gather && self.hot.front.queued_events() < GATHER_EVENTS_MAX {
                 return Ok(());
             }
             self.execute_batch()?;
