@@ -262,10 +262,13 @@ impl Accounts {
         self.balances.at(number)
     }
 
-    /// Loads balances into a near cache, without waiting for them.
+    /// Loads balances of many accounts into a near cache: loads that do not need each other are
+    /// waited for together. Accounts that are not there are passed over.
     #[inline]
-    pub(crate) fn touch(&self, number: AccountNumber) {
-        std::hint::black_box(self.balances.at(number).debits_posted as u64);
+    pub(crate) fn touch(&self, numbers: impl IntoIterator<Item = AccountNumber>) {
+        let there = numbers.into_iter().filter(|n| n.get() < self.count());
+        let first_bytes = there.map(|number| self.balances.at(number).debits_pending as u64);
+        std::hint::black_box(first_bytes.fold(0, u64::wrapping_add));
     }
 
     /// The same to write; copies their page if a snapshot shares it.

@@ -112,10 +112,8 @@ impl Ledger {
             ends.debit = find(event.debit_account_id.get());
             ends.credit = find(event.credit_account_id.get());
         }
-        let all = ends[..events.len()].iter();
-        for found in all.flat_map(|ends| [ends.debit, ends.credit]).flatten() {
-            accounts.touch(found.number);
-        }
+        let found = ends.iter().flat_map(|ends| [ends.debit, ends.credit]);
+        accounts.touch(found.flatten().map(|found| found.number));
         ends
     }
 
