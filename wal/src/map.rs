@@ -59,9 +59,14 @@ impl MappedDevice {
         })
     }
 
-    /// Maps the pages in before the commit path touches them. Failure costs time only.
+    /// Maps the pages that will be written in before the commit path touches them. Failure costs
+    /// time only. What is written already is read where somebody wants it: page by page, as the
+    /// mapping is advised, all of it would take longer than a replay.
     pub(crate) fn populate(&self) {
-        if let Err(error) = self.inner.memory.advise(Advice::PopulateRead) {
+        let memory = &self.inner.memory;
+        let frontier = self.inner.frontier.load(Ordering::Relaxed) as usize;
+        let ahead = memory.len() - frontier;
+        if let Err(error) = memory.advise_range(Advice::PopulateRead, frontier, ahead) {
             tracing::debug!(%error, "a segment could not be populated ahead");
         }
     }

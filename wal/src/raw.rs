@@ -237,9 +237,8 @@ pub(crate) fn check_raw_header(
         .metadata()
         .map_err(LogError::io(path, 0, "read the file's length"))?
         .len();
-    let mut window = Window::new(path, file, bytes);
-    let page = window.get(0, bytes.min(PAGE_BYTES) as usize)?;
-    SegmentHeader::decode(page)
+    let page = first_page(path, file, bytes)?;
+    SegmentHeader::decode(&page)
         .and_then(|header| header.check(&geometry.header(number, SegmentForm::Raw)))
         .map_err(|error| segment_error(path, 0, lsn, error))?;
     if bytes != geometry.raw_file_bytes() {
@@ -248,6 +247,14 @@ pub(crate) fn check_raw_header(
         return Err(LogError::corruption(path, bytes.min(need), lsn, what));
     }
     Ok(())
+}
+
+/// The header page of a file of `file_bytes`; shorter if the file is.
+pub(crate) fn first_page(path: &Path, file: &File, file_bytes: u64) -> Result<Vec<u8>, LogError> {
+    let mut page = vec![0; file_bytes.min(PAGE_BYTES) as usize];
+    file.read_exact_at(&mut page, 0)
+        .map_err(LogError::io(path, 0, "read the file"))?;
+    Ok(page)
 }
 
 pub(crate) fn segment_error(path: &Path, offset: u64, lsn: Lsn, error: SegmentError) -> LogError {

@@ -19,7 +19,7 @@
 //! *uncertain* from then on, durably so before anything is cut.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,6 +92,8 @@ struct Walk<'a> {
     found: Vec<Found>,
     reached: Reached,
     sealed_end: Lsn,
+    /// The raw segment that was walked last: what is read from it is what the disk has.
+    walked: Option<u64>,
 }
 
 /// What stands behind the first bad batch.
@@ -129,6 +131,7 @@ pub(crate) fn recover(dir: &DataDir, devices: &Devices) -> Result<Recovered, Log
         found: Vec::new(),
         reached: Reached::start(control.cluster),
         sealed_end: Lsn::ZERO,
+        walked: None,
     };
     let bad = walk.segments()?;
     let cut = walk.end_at(bad)?;
@@ -193,14 +196,8 @@ impl Walk<'_> {
     }
 
     fn raw(&mut self, number: u64) -> Result<Option<BadBatch>, LogError> {
-        let path = raw_path(&self.log, number);
-        let file = open_file(&path)?;
-        check_raw_header(&path, &file, &self.geometry, number)?;
-        // What a killed process left in the page cache is written, and what a failed sync left
-        // there is dropped: from here on the disk is what is read.
-        file.sync_data()
-            .map_err(LogError::io(&path, 0, "sync the log"))?;
-        forget_cached(&file);
+        let (path, file) = self.from_disk(number)?;
+        self.walked = Some(number);
         let mut window = Window::new(&path, &file, self.geometry.raw_file_bytes());
         let base = self.reached;
         let (reached, bad) = walk(
@@ -215,6 +212,21 @@ impl Walk<'_> {
         }
         self.reached = reached;
         Ok(bad)
+    }
+
+    /// Opens a raw segment so that what is read from it is what the disk has.
+    fn from_disk(&self, number: u64) -> Result<(PathBuf, File), LogError> {
+        let path = raw_path(&self.log, number);
+        let file = open_file(&path)?;
+        if self.walked != Some(number) {
+            check_raw_header(&path, &file, &self.geometry, number)?;
+            // What a killed process left in the page cache is written, and what a failed sync
+            // left there is dropped: from here on the disk is what is read.
+            file.sync_data()
+                .map_err(LogError::io(&path, 0, "sync the log"))?;
+            forget_cached(&file);
+        }
+        Ok((path, file))
     }
 
     /// The history that was marked durable is the one that is here.
@@ -338,12 +350,7 @@ impl Walk<'_> {
                 beyond.end = self.geometry.first_lsn(number + 1);
                 continue;
             }
-            let path = raw_path(&self.log, number);
-            let file = open_file(&path)?;
-            check_raw_header(&path, &file, &self.geometry, number)?;
-            file.sync_data()
-                .map_err(LogError::io(&path, 0, "sync the log"))?;
-            forget_cached(&file);
+            let (path, file) = self.from_disk(number)?;
             let mut window = Window::new(&path, &file, self.geometry.raw_file_bytes());
             let mut lsn = start.max(self.geometry.first_lsn(number));
             while self.geometry.number_of(lsn) == number {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
+use kanjo_format::limits::BATCH_HEADER_BYTES;
 use kanjo_format::segment::{
     BLOCK_ENTRY_BYTES, BlockEntry, SEALED_FOOTER_BYTES, SEGMENT_HEADER_BYTES, SealedFooter,
     SegmentForm, SegmentHeader,
@@ -18,7 +18,7 @@ use kanjo_format::segment::{
 use kanjo_format::{Batch, BatchError, BatchHeader, BatchPlace, Lsn, Tail};
 
 use crate::error::LogError;
-use crate::raw::{Geometry, Reached, Window, sealed_path, segment_error};
+use crate::raw::{Geometry, Reached, first_page, sealed_path, segment_error};
 
 const OPEN_FILES_MAX: usize = 32;
 const OPEN_BLOCKS_MAX: usize = 16;
@@ -63,10 +63,9 @@ impl SealedMeta {
             .metadata()
             .map_err(LogError::io(&path, 0, "read the file's length"))?
             .len();
-        let mut window = Window::new(&path, &file, file_bytes);
         let bad = |offset, error| segment_error(&path, offset, lsn, error);
-        let page = window.get(0, file_bytes.min(PAGE_BYTES) as usize)?;
-        let header = SegmentHeader::decode(page).map_err(|e| bad(0, e))?;
+        let page = first_page(&path, &file, file_bytes)?;
+        let header = SegmentHeader::decode(&page).map_err(|e| bad(0, e))?;
         header
             .check(&geometry.header(number, SegmentForm::Sealed))
             .map_err(|e| bad(0, e))?;
