@@ -86,6 +86,7 @@ impl<T: Clone> Sharded<T> {
         self.shards[shard].entry(hash, eq, hasher)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
     }

@@ -1,16 +1,33 @@
 //! The transfer index: which ids are taken, and where their records stand.
 //!
-//! It answers one question, "what became of this id", with one probe. Today it is one table in
-//! memory, rebuilt by scanning the log; its interface is what sorted runs on disk will answer.
+//! It answers one question, "what became of this id". Clients' ids mostly begin with the time, so
+//! a new one lies above all that were ever seen, and one look into a small table tells that it is
+//! free. It is rebuilt by scanning the log.
+//!
+//! ```text
+//! recent ── full, ids in order ──▶ partitions   by range; the shape of sorted runs on disk
+//!    └───── full, ids in no order ─▶ rest       one growing table, as are stragglers
+//! ```
 
-use hashbrown::hash_table::{self, OccupiedEntry, VacantEntry};
+mod arrivals;
+mod partitions;
+mod rest;
+#[cfg(test)]
+mod tests;
+
 use kanjo_format::limits::{BATCH_RECORDS_MAX, PAGE_BYTES};
 use kanjo_format::result::CreateTransferResult;
 use kanjo_format::{Lsn, TransferId};
 
-use crate::hash::{IdHasher, Sharded};
+use crate::hash::IdHasher;
+use arrivals::{Arrivals, ROWS, Row, SAMPLE_EVERY, Span, VacantArrival, ordered_span};
+use partitions::{Partition, Partitions};
+use rest::{Rest, VacantRest};
 
-const SHARD_BITS: u32 = 10;
+/// Rows that a freeze may send to the rest at once: with more of them the table is poured.
+const OUTSIDE_MAX: usize = ROWS / 16;
+/// Rows that are poured before each probe; with two, all are gone before another table is full.
+const POURED_AT_ONCE: usize = 2;
 const INDEX_BITS: u32 = 13;
 /// Marks an id that failed; the result's number stands below it.
 const FAILED: u64 = 1 << 63;
@@ -80,34 +97,18 @@ impl Entry {
     }
 }
 
-/// 24 bytes: a `u128` would round it up to 32.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    id: [u64; 2],
-    packed: u64,
-}
-
-impl Row {
-    fn new(id: TransferId, entry: Entry) -> Self {
-        Self {
-            id: halves(id),
-            packed: entry.pack(),
-        }
-    }
-
-    fn id(&self) -> u128 {
-        u128::from(self.id[0]) | u128::from(self.id[1]) << 64
-    }
-}
-
-fn halves(id: TransferId) -> [u64; 2] {
-    [id.get() as u64, (id.get() >> 64) as u64]
-}
-
 /// All ids that were posted or burned.
 #[derive(Debug)]
 pub struct TransferIndex {
-    table: Sharded<Row>,
+    /// Takes new ids while they come in order of time.
+    recent: Arrivals,
+    partitions: Partitions,
+    rest: Rest,
+    /// A table of ids that turned out to come in no order, on its way to the rest.
+    pouring: Option<Pouring>,
+    /// While ids come in no order they go to the rest at once; some are noted to see that change.
+    scattered: Option<Samples>,
+    len: usize,
     hasher: IdHasher,
 }
 
@@ -119,36 +120,58 @@ pub(crate) enum Probe<'a> {
 
 /// An id that is not taken, and the place where it would stand.
 pub(crate) struct FreeId<'a> {
-    vacant: VacantEntry<'a, Row>,
     id: TransferId,
+    place: FreePlace<'a>,
+    len: &'a mut usize,
+}
+
+enum FreePlace<'a> {
+    Recent(VacantArrival<'a>),
+    Rest(VacantRest<'a>, &'a mut Samples),
 }
 
 impl FreeId<'_> {
     /// Takes the id.
+    #[inline]
     pub(crate) fn take(self, entry: Entry) {
-        self.vacant.insert(Row::new(self.id, entry));
+        let row = Row::new(self.id, entry);
+        *self.len += 1;
+        match self.place {
+            FreePlace::Recent(place) => place.insert(row),
+            FreePlace::Rest(place, samples) => {
+                place.insert(row);
+                samples.note(self.id.get());
+            }
+        }
     }
 }
 
 impl TransferIndex {
     pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
-            table: Sharded::new(SHARD_BITS),
+            recent: Arrivals::new(),
+            partitions: Partitions::default(),
+            rest: Rest::new(),
+            pouring: None,
+            scattered: None,
+            len: 0,
             hasher,
         }
     }
 
     /// What became of `id`; `None` if nothing was ever recorded of it.
     pub fn find(&self, id: TransferId) -> Option<Entry> {
-        let id_halves = halves(id);
-        self.table
-            .find(self.hasher.hash(id.get()), |row| row.id == id_halves)
-            .map(|row| Entry::unpack(row.packed))
+        let (id, hash) = (id.get(), self.hasher.hash(id.get()));
+        let found = self.recent.find(hash, id);
+        let found = found.or_else(|| self.partitions.find(hash, id));
+        let found = found.or_else(|| self.pouring.as_ref()?.ids.find(hash, id));
+        let found = found.or_else(|| self.rest.find(hash, id));
+        found.map(Row::entry)
     }
 
     /// Ids posted or burned so far.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.len
     }
 
     /// Whether no id was ever taken.
@@ -156,64 +179,163 @@ impl TransferIndex {
         self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn probe(&mut self, id: TransferId) -> Probe<'_> {
-        let hasher = self.hasher;
-        let id_halves = halves(id);
-        let entry = self.table.entry(
-            hasher.hash(id.get()),
-            |row| row.id == id_halves,
-            |row| hasher.hash(row.id()),
-        );
-        match entry {
-            hash_table::Entry::Occupied(taken) => Probe::Taken(unpack_taken(&taken)),
-            hash_table::Entry::Vacant(vacant) => Probe::Free(FreeId { vacant, id }),
+        let sampled = self.scattered.as_ref().is_some_and(Samples::is_full);
+        if self.recent.is_full() || sampled || self.pouring.is_some() {
+            self.tidy();
         }
+        let key = id.get();
+        let hash = self.hasher.hash(key);
+        if let Some(row) = self.partitions.find(hash, key) {
+            return Probe::Taken(row.entry());
+        }
+        if let Some(pouring) = &self.pouring
+            && let Some(row) = pouring.ids.find(hash, key)
+        {
+            return Probe::Taken(row.entry());
+        }
+        let len = &mut self.len;
+        let place = match &mut self.scattered {
+            None => {
+                if let Some(row) = self.rest.find(hash, key) {
+                    return Probe::Taken(row.entry());
+                }
+                match self.recent.entry(&self.hasher, hash, key) {
+                    Ok(row) => return Probe::Taken(row.entry()),
+                    Err(place) => FreePlace::Recent(place),
+                }
+            }
+            Some(samples) => match self.rest.entry(&self.hasher, hash, key) {
+                Ok(row) => return Probe::Taken(row.entry()),
+                Err(place) => FreePlace::Rest(place, samples),
+            },
+        };
+        Probe::Free(FreeId { id, place, len })
     }
 
     /// Points a taken id elsewhere. Panics if it is not taken, which only a bug can cause.
     pub(crate) fn replace(&mut self, id: TransferId, entry: Entry) {
-        let id_halves = halves(id);
-        let row = self
-            .table
-            .find_mut(self.hasher.hash(id.get()), |row| row.id == id_halves);
-        row.expect("a replaced id is taken").packed = entry.pack();
+        let (id, hash) = (id.get(), self.hasher.hash(id.get()));
+        let mut taken = false;
+        // What is being poured stands in two tables for a while.
+        let rows = [
+            self.recent.find_mut(hash, id),
+            self.partitions.find_mut(hash, id),
+            self.pouring.as_mut().and_then(|p| p.ids.find_mut(hash, id)),
+            self.rest.find_mut(hash, id),
+        ];
+        for row in rows.into_iter().flatten() {
+            row.point(entry);
+            taken = true;
+        }
+        assert!(taken, "a replaced id is taken");
+    }
+
+    /// What is to be done between two ids; each time a bounded part of it.
+    #[cold]
+    #[inline(never)]
+    fn tidy(&mut self) {
+        if let Some(pouring) = &mut self.pouring
+            && pouring.pour(&mut self.rest, &self.hasher)
+        {
+            self.pouring = None;
+        }
+        if self.recent.is_full() {
+            self.freeze();
+        }
+        if let Some(samples) = &mut self.scattered
+            && samples.is_full()
+        {
+            match ordered_span(&samples.ids) {
+                None => samples.ids.clear(),
+                Some(_) => {
+                    self.scattered = None;
+                    self.recent = Arrivals::new();
+                }
+            }
+        }
+    }
+
+    /// Puts the full table away whole: as a partition if its ids came in order, and else to be
+    /// poured into the rest row by row.
+    fn freeze(&mut self) {
+        let rows = self.recent.rows();
+        let samples: Vec<u128> = rows.iter().step_by(SAMPLE_EVERY).map(Row::id).collect();
+        let room = ordered_span(&samples).and_then(|span| self.partitions.room(span));
+        let (mut span, mut outside) = (Span::NONE, Vec::new());
+        if let Some(room) = room {
+            for row in rows {
+                match room.holds(row.id()) {
+                    true => span.take(row.id()),
+                    false => outside.push(*row),
+                }
+            }
+        }
+        let is_partition = outside.len() <= OUTSIDE_MAX && self.partitions.fits(span);
+        let ids = std::mem::take(&mut self.recent);
+        if is_partition {
+            for row in outside {
+                self.rest.insert(&self.hasher, row);
+            }
+            self.partitions.insert(Partition { span, ids });
+            self.recent = Arrivals::new();
+        } else {
+            assert!(
+                self.pouring.is_none(),
+                "a table pours faster than one fills"
+            );
+            self.pouring = Some(Pouring { ids, poured: 0 });
+            self.scattered = Some(Samples::new());
+        }
     }
 }
 
-fn unpack_taken(taken: &OccupiedEntry<'_, Row>) -> Entry {
-    Entry::unpack(taken.get().packed)
+/// A table on its way to the rest. Its rows stay findable in it until all are there.
+#[derive(Debug)]
+struct Pouring {
+    ids: Arrivals,
+    poured: usize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Pouring {
+    /// Pours a few rows; whether it was the last ones.
+    fn pour(&mut self, rest: &mut Rest, hasher: &IdHasher) -> bool {
+        let rows = &self.ids.rows()[self.poured..];
+        let some = &rows[..rows.len().min(POURED_AT_ONCE)];
+        for row in some {
+            rest.insert(hasher, *row);
+        }
+        self.poured += some.len();
+        some.len() == rows.len()
+    }
+}
 
-    #[test]
-    fn entries_come_back_as_they_went_in() {
-        let mut index = TransferIndex::new(IdHasher::new(1));
-        let far = RecordAt::new(Lsn::new((1 << 61) - PAGE_BYTES), BATCH_RECORDS_MAX - 1);
-        assert_eq!(far.lsn(), Lsn::new((1 << 61) - PAGE_BYTES));
-        assert_eq!(far.index(), BATCH_RECORDS_MAX - 1);
-        let entries: Vec<Entry> = CreateTransferResult::ALL
-            .iter()
-            .map(|&r| Entry::Failed(r))
-            .chain([
-                Entry::Posted(far),
-                Entry::Posted(RecordAt::new(Lsn::ZERO, 0)),
-            ])
-            .collect();
-        for (n, &entry) in entries.iter().enumerate() {
-            let id = TransferId::new(n as u128 * 0x1_0000_0000_0000_0001 + 1);
-            let Probe::Free(free) = index.probe(id) else {
-                panic!("a new id is free")
-            };
-            free.take(entry);
+/// Some of the ids that went to the rest at once, in order of arrival.
+#[derive(Debug)]
+struct Samples {
+    ids: Vec<u128>,
+    passed: usize,
+}
+
+impl Samples {
+    fn new() -> Self {
+        Self {
+            ids: Vec::with_capacity(ROWS / SAMPLE_EVERY),
+            passed: 0,
         }
-        for (n, &entry) in entries.iter().enumerate() {
-            let id = TransferId::new(n as u128 * 0x1_0000_0000_0000_0001 + 1);
-            assert_eq!(index.find(id), Some(entry));
+    }
+
+    fn is_full(&self) -> bool {
+        self.ids.len() == ROWS / SAMPLE_EVERY
+    }
+
+    #[inline]
+    fn note(&mut self, id: u128) {
+        self.passed += 1;
+        if self.passed == SAMPLE_EVERY {
+            self.passed = 0;
+            self.ids.push(id);
         }
-        assert_eq!(index.len(), entries.len());
-        assert_eq!(index.find(TransferId::new(77 << 64)), None);
     }
 }
