@@ -381,13 +381,15 @@ fn is_no_id(id: u128) -> bool {
 fn fit(books: &Books, row: &TransferRow) -> Result<Posting, RecordError> {
     let (debit, credit) = (row.debit_account(), row.credit_account());
     let find = |number| {
-        let account = books.accounts.get(number);
-        account.ok_or(RecordError::NoAccount(number))
+        let traits = books.accounts.traits(number);
+        traits.ok_or(RecordError::NoAccount(number))
     };
     let (from, to) = (find(debit)?, find(credit)?);
-    if debit == credit || from.ledger != to.ledger {
+    if debit == credit || from.ledger_slot() != to.ledger_slot() {
         return Err(RecordError::Accounts { debit, credit });
     }
+    let accounts = &books.accounts;
+    let (debits, credits) = (accounts.balances(debit), accounts.balances(credit));
     let amount = row.amount.get();
     let grown = |balance: u128, number| {
         let sum = balance.checked_add(amount);
@@ -397,8 +399,9 @@ fn fit(books: &Books, row: &TransferRow) -> Result<Posting, RecordError> {
         debit,
         credit,
         amount,
-        debits_after: grown(from.debits_posted, debit)?,
-        credits_after: grown(to.credits_posted, credit)?,
+        ledger_slot: from.ledger_slot(),
+        debits_after: grown(debits.debits_posted, debit)?,
+        credits_after: grown(credits.credits_posted, credit)?,
     })
 }
 

@@ -4,7 +4,6 @@
 //! debits must equal credits in every ledger.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 use kanjo_format::checkpoint::{
     CheckpointAccountRow, CheckpointError, CheckpointHeader, CheckpointReader, CheckpointWriter,
@@ -17,18 +16,16 @@ use kanjo_format::{
     Tail,
 };
 
-use crate::account::{Account, PAGE_ACCOUNTS, Page};
+use crate::account::{Account, SharedAccounts};
 use crate::ledger::{Indexing, Ledger, TIMESTAMP_MAX};
 use crate::reign::{EpochEntry, ReignState, Unprotected};
 use crate::totals::{AuditError, LedgerTotals, WideAmount};
-
-const _: () = assert!(SECTION_ROWS_MAX.is_multiple_of(PAGE_ACCOUNTS));
 
 /// The ledger as it was at one lsn; it stays so while the ledger goes on.
 #[derive(Debug)]
 pub struct Snapshot {
     header: CheckpointHeader,
-    pages: Vec<Arc<Page>>,
+    accounts: SharedAccounts,
     totals: Vec<LedgerTotals>,
     reign: ReignState,
 }
@@ -81,7 +78,7 @@ impl Ledger {
     /// copy of each page that is written while the snapshot lives. On the primary, memory is ahead
     /// of what is committed: a file of it may be used only once `tail` is committed. Panics while a batch is being
     /// built or if `tail` is not where the ledger is, which only a bug can cause.
-    pub fn snapshot(&self, cluster: ClusterId, tail: Tail) -> Snapshot {
+    pub fn snapshot(&mut self, cluster: ClusterId, tail: Tail) -> Snapshot {
         assert!(self.is_idle(), "a snapshot stands between batches");
         assert!(!self.broken, "a broken ledger is at no lsn");
         assert_eq!(
@@ -104,7 +101,7 @@ impl Ledger {
         };
         Snapshot {
             header,
-            pages: self.books.accounts.share_pages(),
+            accounts: self.books.accounts.share(),
             totals,
             reign,
         }
@@ -145,12 +142,12 @@ impl Ledger {
         for row in section.rows::<CheckpointAccountRow>() {
             let number = AccountNumber::new(self.books.accounts.count());
             let id = row.id.get();
-            let mut account = account_of(row);
-            account.ledger_slot = self.books.totals.slot(account.ledger());
-            let totals = self.books.totals.at_mut(account.ledger_slot);
+            let account = account_of(row);
+            let slot = self.books.totals.slot(account.ledger());
+            let totals = self.books.totals.at_mut(slot);
             totals.debits.add(account.debits_posted);
             totals.credits.add(account.credits_posted);
-            let taken = self.books.take_account(account);
+            let taken = self.books.take_account(&account, slot);
             if taken.is_none() || id == 0 || id == u128::MAX {
                 return Err(RestoreError::Account(number));
             }
@@ -234,13 +231,12 @@ impl Snapshot {
         writer.rows(&epoch_rows(&self.reign))?;
         writer.rows(&self.totals.iter().map(ledger_row).collect::<Vec<_>>())?;
         writer.rows(&unprotected_rows(&self.reign.unprotected))?;
-        let mut left = self.header.accounts as usize;
+        let mut accounts = self.accounts.iter().peekable();
         let mut rows = Vec::with_capacity(SECTION_ROWS_MAX);
-        for pages in self.pages.chunks(SECTION_ROWS_MAX / PAGE_ACCOUNTS) {
+        while accounts.peek().is_some() {
             rows.clear();
-            let accounts = pages.iter().flat_map(|page| page.iter());
-            rows.extend(accounts.take(left).map(account_row));
-            left -= rows.len();
+            let some = accounts.by_ref().take(SECTION_ROWS_MAX);
+            rows.extend(some.map(|account| account_row(&account)));
             writer.rows(&rows)?;
         }
         writer.finish()
@@ -277,7 +273,6 @@ fn account_of(row: &CheckpointAccountRow) -> Account {
         timestamp: row.timestamp.get(),
         ledger: row.ledger.get(),
         user_data_32: row.user_data_32.get(),
-        ledger_slot: 0,
         code: row.code.get(),
         flags: row.flags.get(),
     }

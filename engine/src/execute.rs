@@ -7,17 +7,26 @@
 use kanjo_format::client::{AccountBody, AccountFlags, ResultRun, TransferBody};
 use kanjo_format::record::{AccountRow, FailedRow, TransferRow};
 use kanjo_format::result::{CreateAccountResult, CreateTransferResult};
-use kanjo_format::{AccountId, AccountNumber, Timestamp, TransferId};
+use kanjo_format::{AccountId, Timestamp, TransferId};
 
-use crate::account::{Account, Accounts};
+use crate::account::{Account, Accounts, Found};
 use crate::batch::OpenBatch;
 use crate::index::{Entry, Probe, RecordAt};
-use crate::ledger::{Ledger, Posting};
+use crate::ledger::{Books, Ledger, Posting};
 use crate::lookup::{HistoryError, HistoryReader, PostedTransfer, no_such_account, read_posted};
 
 const LIMIT_FLAGS: u16 =
     AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS;
 const NO_TIME: Timestamp = Timestamp::new(0);
+/// Events whose accounts are looked up together.
+const CHUNK_EVENTS: usize = 32;
+
+/// The accounts of a transfer, as far as they are there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    debit: Option<Found>,
+    credit: Option<Found>,
+}
 
 impl Ledger {
     /// Opens accounts, and pushes how each event ended. Panics if the batch has no room for as
@@ -49,10 +58,13 @@ impl Ledger {
     ) -> Result<(), HistoryError> {
         assert!(events.len() <= open.room(), "more events than room");
         let mut runs = Runs::new(results);
-        for event in events {
-            let (result, timestamp) = self.create_transfer(open, event, history)?;
-            let created = result == CreateTransferResult::Created;
-            runs.push(result.number(), timestamp, created);
+        for events in events.chunks(CHUNK_EVENTS) {
+            let ends = self.resolve(events);
+            for (event, ends) in events.iter().zip(&ends) {
+                let (result, timestamp) = self.create_transfer(open, event, ends, history)?;
+                let created = result == CreateTransferResult::Created;
+                runs.push(result.number(), timestamp, created);
+            }
         }
         Ok(())
     }
@@ -66,8 +78,8 @@ impl Ledger {
             return (refused, NO_TIME);
         }
         let accounts = &self.books.accounts;
-        if let Some(number) = accounts.find(AccountId::new(event.id.get())) {
-            return compare_account(accounts.at(number), event);
+        if let Some(there) = accounts.find(AccountId::new(event.id.get())) {
+            return compare_account(&accounts.at(there.number), event);
         }
         if let Some(refused) = refuse_account_fields(event) {
             return (refused, NO_TIME);
@@ -89,10 +101,27 @@ impl Ledger {
         (CreateAccountResult::Created, timestamp)
     }
 
+    /// Looks up both accounts of some events and touches their balances: none waits for the memory
+    /// of another, as they do when one event is executed after the other. Accounts do not change
+    /// their numbers and none is opened by a transfer, so what is found holds until each is executed.
+    fn resolve(&self, events: &[TransferBody]) -> [Ends; CHUNK_EVENTS] {
+        let accounts = &self.books.accounts;
+        let find = |id: u128| accounts.find(AccountId::new(id));
+        let mut ends = [Ends::default(); CHUNK_EVENTS];
+        for (ends, event) in ends.iter_mut().zip(events) {
+            ends.debit = find(event.debit_account_id.get());
+            ends.credit = find(event.credit_account_id.get());
+        }
+        let found = ends.iter().flat_map(|ends| [ends.debit, ends.credit]);
+        accounts.touch(found.flatten().map(|found| found.number));
+        ends
+    }
+
     fn create_transfer(
         &mut self,
         open: &mut OpenBatch,
         event: &TransferBody,
+        ends: &Ends,
         history: &mut dyn HistoryReader,
     ) -> Result<(CreateTransferResult, Timestamp), HistoryError> {
         if let Some(refused) = refuse_transfer_envelope(event) {
@@ -113,7 +142,7 @@ impl Ledger {
         if let Some(refused) = refuse_transfer_fields(event) {
             return Ok((refused, NO_TIME));
         }
-        match weigh(&books.accounts, event) {
+        match weigh(books, event, ends) {
             Ok(posting) => {
                 let timestamp = open.next_timestamp();
                 let at = RecordAt::new(open.lsn(), open.record_count());
@@ -245,39 +274,40 @@ fn refuse_transfer_fields(event: &TransferBody) -> Option<CreateTransferResult> 
 }
 
 /// Looks at both accounts: what the transfer makes of them, or why it cannot be posted.
-fn weigh(accounts: &Accounts, event: &TransferBody) -> Result<Posting, CreateTransferResult> {
+#[inline]
+fn weigh(
+    books: &Books,
+    event: &TransferBody,
+    ends: &Ends,
+) -> Result<Posting, CreateTransferResult> {
     use CreateTransferResult as R;
-    let find = |id: u128, missing| -> Result<(AccountNumber, &Account), R> {
-        let number = accounts.find(AccountId::new(id)).ok_or(missing)?;
-        Ok((number, accounts.at(number)))
-    };
-    let (debit_number, debit) = find(event.debit_account_id.get(), R::DebitAccountNotFound)?;
-    let (credit_number, credit) = find(event.credit_account_id.get(), R::CreditAccountNotFound)?;
-    if debit.ledger != credit.ledger {
+    let from = ends.debit.ok_or(R::DebitAccountNotFound)?;
+    let to = ends.credit.ok_or(R::CreditAccountNotFound)?;
+    let ledger_slot = from.traits.ledger_slot();
+    if ledger_slot != to.traits.ledger_slot() {
         return Err(R::AccountsMustHaveTheSameLedger);
     }
-    if debit.ledger != event.ledger.get() {
+    if books.totals.at(ledger_slot).ledger.get() != event.ledger.get() {
         return Err(R::TransferMustHaveTheSameLedgerAsAccounts);
     }
+    let debit = books.accounts.balances(from.number);
+    let credit = books.accounts.balances(to.number);
     let amount = event.amount.get();
     let sum = |balance: u128, more: u128, overflow| balance.checked_add(more).ok_or(overflow);
     let debits_after = sum(debit.debits_posted, amount, R::OverflowsDebitsPosted)?;
     let credits_after = sum(credit.credits_posted, amount, R::OverflowsCreditsPosted)?;
     let debits_all = sum(debits_after, debit.debits_pending, R::OverflowsDebits)?;
     let credits_all = sum(credits_after, credit.credits_pending, R::OverflowsCredits)?;
-    if debit.flags & AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS != 0
-        && debits_all > debit.credits_posted
-    {
+    if from.traits.has_limited_debits() && debits_all > debit.credits_posted {
         return Err(R::ExceedsCredits);
     }
-    if credit.flags & AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS != 0
-        && credits_all > credit.debits_posted
-    {
+    if to.traits.has_limited_credits() && credits_all > credit.debits_posted {
         return Err(R::ExceedsDebits);
     }
     Ok(Posting {
-        debit: debit_number,
-        credit: credit_number,
+        debit: from.number,
+        credit: to.number,
+        ledger_slot,
         amount,
         debits_after,
         credits_after,

@@ -7,7 +7,7 @@
 
 use kanjo_format::limits::BATCH_RECORDS_MAX;
 use kanjo_format::record::{AccountRow, RecordKind, ReignRow};
-use kanjo_format::{AccountNumber, BatchHeader, Digest, Epoch, LedgerId, Lsn, Timestamp};
+use kanjo_format::{AccountNumber, BatchHeader, Digest, Epoch, Lsn, Timestamp};
 
 use crate::account::{Account, Accounts};
 use crate::batch::{ClosedBatch, OpenBatch, Rows};
@@ -69,6 +69,7 @@ enum Phase {
 pub(crate) struct Posting {
     pub(crate) debit: AccountNumber,
     pub(crate) credit: AccountNumber,
+    pub(crate) ledger_slot: u32,
     pub(crate) amount: u128,
     pub(crate) debits_after: u128,
     pub(crate) credits_after: u128,
@@ -92,48 +93,40 @@ impl Books {
         row: &AccountRow,
         timestamp: Timestamp,
     ) -> Option<AccountNumber> {
-        let mut account = Account::opened(row, timestamp);
-        account.ledger_slot = self.totals.slot(account.ledger());
-        self.take_account(account)
+        let account = Account::opened(row, timestamp);
+        let slot = self.totals.slot(account.ledger());
+        self.take_account(&account, slot)
     }
 
-    /// Takes in an account whose ledger slot is set.
-    pub(crate) fn take_account(&mut self, account: Account) -> Option<AccountNumber> {
-        let number = self.accounts.push(account)?;
-        self.totals.at_mut(account.ledger_slot).accounts += 1;
-        self.digest.open(number, &account);
+    /// Takes in an account whose ledger has that slot.
+    pub(crate) fn take_account(&mut self, account: &Account, slot: u32) -> Option<AccountNumber> {
+        let number = self.accounts.push(account, slot)?;
+        self.totals.at_mut(slot).accounts += 1;
+        self.digest.open(number, account);
         Some(number)
     }
 
     /// Moves money whose sums were checked.
+    #[inline]
     pub(crate) fn post(&mut self, posting: &Posting) {
-        let amount = posting.amount;
-        let debit = self.accounts.at_mut(posting.debit);
-        let before = debit.debits_posted;
-        debit.debits_posted = posting.debits_after;
-        let (slot, ledger) = (debit.ledger_slot, debit.ledger);
-        let number = posting.debit;
+        let (debit, credit) = (posting.debit, posting.credit);
+        let debits = &mut self.accounts.at_mut(debit).debits_posted;
+        let from = std::mem::replace(debits, posting.debits_after);
         self.digest
-            .change(number, Balance::DebitsPosted, before, posting.debits_after);
+            .change(debit, Balance::DebitsPosted, from, posting.debits_after);
+        let credits = &mut self.accounts.at_mut(credit).credits_posted;
+        let from = std::mem::replace(credits, posting.credits_after);
+        self.digest
+            .change(credit, Balance::CreditsPosted, from, posting.credits_after);
 
-        let credit = self.accounts.at_mut(posting.credit);
-        let before = credit.credits_posted;
-        credit.credits_posted = posting.credits_after;
-        let number = posting.credit;
-        self.digest.change(
-            number,
-            Balance::CreditsPosted,
-            before,
-            posting.credits_after,
-        );
-
-        let totals = self.totals.at_mut(slot);
-        totals.debits.add(amount);
-        totals.credits.add(amount);
+        let totals = self.totals.at_mut(posting.ledger_slot);
+        totals.debits.add(posting.amount);
+        totals.credits.add(posting.amount);
         totals.transfers += 1;
         self.posted += 1;
         if self.reign.is_alone() {
-            self.reign.count_unprotected(LedgerId::new(ledger), amount);
+            let ledger = totals.ledger;
+            self.reign.count_unprotected(ledger, posting.amount);
         }
     }
 }

@@ -169,6 +169,12 @@ impl Totals {
         slot
     }
 
+    #[inline]
+    pub(crate) fn at(&self, slot: u32) -> &LedgerTotals {
+        &self.by_slot[slot as usize]
+    }
+
+    #[inline]
     pub(crate) fn at_mut(&mut self, slot: u32) -> &mut LedgerTotals {
         &mut self.by_slot[slot as usize]
     }
@@ -188,13 +194,13 @@ impl Books {
         let mut digest = AccountsDigest::default();
         let mut summed = Totals::default();
         for (number, account) in self.accounts.iter() {
-            digest.open(number, account);
+            digest.open(number, &account);
             let slot = summed.slot(account.ledger());
             let totals = summed.at_mut(slot);
             totals.debits.add(account.debits_posted);
             totals.credits.add(account.credits_posted);
             totals.accounts += 1;
-            if !keeps_its_limit(account) {
+            if !keeps_its_limit(&account) {
                 return Err(AuditError::Limit(number));
             }
         }

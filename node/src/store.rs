@@ -330,7 +330,7 @@ impl Store {
     }
 
     /// The ledger as it is, for a checkpoint.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
         self.ledger.snapshot(self.applied.cluster, self.applied())
     }
 

@@ -39,7 +39,7 @@ fn furnished() -> Desk {
     desk
 }
 
-fn written(desk: &Desk) -> Vec<u8> {
+fn written(desk: &mut Desk) -> Vec<u8> {
     let mut bytes = Vec::new();
     desk.snapshot().write(&mut bytes).unwrap();
     bytes
@@ -47,7 +47,7 @@ fn written(desk: &Desk) -> Vec<u8> {
 
 #[test]
 fn every_flipped_byte_is_refused() {
-    let bytes = written(&furnished());
+    let bytes = written(&mut furnished());
     assert_eq!(verify(&mut bytes.as_slice()).unwrap().accounts, 4);
     for at in 0..bytes.len() {
         for flip in [1, 0x80] {
@@ -62,7 +62,7 @@ fn every_flipped_byte_is_refused() {
 
 #[test]
 fn every_cut_and_every_addition_is_refused() {
-    let bytes = written(&furnished());
+    let bytes = written(&mut furnished());
     for end in 0..bytes.len() {
         assert!(Ledger::restore(&mut &bytes[..end], 1).is_err());
     }
@@ -118,7 +118,7 @@ fn forged(bytes: &[u8], forge: impl FnOnce(&mut Parts)) -> Result<(), RestoreErr
 
 #[test]
 fn good_checksums_do_not_make_wrong_content_right() {
-    let bytes = written(&furnished());
+    let bytes = written(&mut furnished());
     assert!(forged(&bytes, |_| {}).is_ok());
     let totals = forged(&bytes, |p| p.accounts[0].debits_posted += 1);
     assert!(matches!(totals, Err(RestoreError::Totals(_))), "{totals:?}");
@@ -155,7 +155,7 @@ fn good_checksums_do_not_make_wrong_content_right() {
 fn a_checkpoint_of_another_log_is_found_out_by_its_counts() {
     let mut desk = furnished();
     desk.transfer(transfer(13, 2, 1, 0));
-    let file = written(&desk);
+    let file = written(&mut desk);
     let mut ledger = Ledger::restore(&mut file.as_slice(), 1).unwrap().ledger;
     // Another log of the same lengths: one transfer fewer in the last batch.
     let mut other = furnished();
@@ -176,9 +176,9 @@ fn a_snapshot_copies_only_the_pages_that_are_written_after_it() {
     let count = 3 * PAGE_ACCOUNTS as u128;
     let accounts = (1..=count).map(|id| account(id, 1, 0)).collect();
     desk.run(&Request::Accounts(accounts));
-    let before = desk.ledger.books.accounts.share_pages();
+    let before = desk.ledger.books.accounts.share().balances;
     desk.transfer(transfer(1, 1, 2, 5));
-    let after = desk.ledger.books.accounts.share_pages();
+    let after = desk.ledger.books.accounts.share().balances;
     assert!(!Arc::ptr_eq(&before[0], &after[0]));
     assert!(Arc::ptr_eq(&before[1], &after[1]));
     assert!(Arc::ptr_eq(&before[2], &after[2]));
@@ -195,7 +195,7 @@ fn pages_partly_and_wholly_filled_come_back() {
             let accounts = (1..=count).map(|id| account(id, 1, 0)).collect();
             desk.run(&Request::Accounts(accounts));
         }
-        let file = written(&desk);
+        let file = written(&mut desk);
         let mut ledger = Ledger::restore(&mut file.as_slice(), 5).unwrap().ledger;
         for batch in &desk.log.batches {
             ledger
@@ -211,5 +211,5 @@ fn bytes_of_version_1_stay_as_they_are() {
     let golden = include_bytes!("../../../format/fixtures/checkpoint-v1.ckpt");
     let restored = Ledger::restore(&mut golden.as_slice(), 1).unwrap();
     assert_eq!(restored.ledger.digest(), furnished().ledger.digest());
-    assert!(written(&furnished()) == golden, "the layout changed");
+    assert!(written(&mut furnished()) == golden, "the layout changed");
 }

@@ -165,7 +165,7 @@ impl Desk {
         self.finish(open);
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
         self.ledger.snapshot(CLUSTER, self.tail)
     }
 

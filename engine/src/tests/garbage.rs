@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn nothing_below_a_checkpoint_panics(bytes: Vec<u8>, count: u32, end: u64) {
-        let desk = desk();
+        let mut desk = desk();
         let mut file = Vec::new();
         desk.snapshot().write(&mut file).unwrap();
         let mut ledger = Ledger::restore(&mut file.as_slice(), 1).unwrap().ledger;

@@ -247,6 +247,7 @@ fn pending_balances_count_against_overflow_and_limits() {
             .books
             .accounts
             .find(kanjo_format::AccountId::new(id))
+            .map(|found| found.number)
     };
     let (three, four) = (number(3).unwrap(), number(4).unwrap());
     let (six, seven) = (number(6).unwrap(), number(7).unwrap());

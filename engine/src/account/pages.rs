@@ -1,0 +1,92 @@
+//! A dense array in pages that snapshots share.
+//!
+//! A page belongs either to the ledger alone, which then writes it without asking, or to the
+//! ledger and snapshots. Sharing moves pointers and copies nothing; the first write to a shared
+//! page copies it, or takes it back if the snapshots are gone.
+
+use std::sync::Arc;
+
+use kanjo_format::AccountNumber;
+
+/// Accounts of one page; the unit of copy-on-write.
+pub(crate) const PAGE_ACCOUNTS: usize = 256;
+
+pub(crate) type Page<T> = [T; PAGE_ACCOUNTS];
+
+/// One of the two is there.
+#[derive(Debug)]
+struct Slot<T> {
+    own: Option<Box<Page<T>>>,
+    shared: Option<Arc<Box<Page<T>>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pages<T> {
+    slots: Vec<Slot<T>>,
+}
+
+impl<T: Copy + Default> Pages<T> {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn at(&self, number: AccountNumber) -> &T {
+        let number = number.get() as usize;
+        let slot = &self.slots[number / PAGE_ACCOUNTS];
+        &slot.page()[number % PAGE_ACCOUNTS]
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, number: AccountNumber) -> &mut T {
+        let number = number.get() as usize;
+        let slot = &mut self.slots[number / PAGE_ACCOUNTS];
+        if slot.own.is_none() {
+            slot.take_back();
+        }
+        let own = slot.own.as_mut().expect("just taken back");
+        &mut own[number % PAGE_ACCOUNTS]
+    }
+
+    /// Writes the value of a number, which may be the first one of a new page.
+    pub(super) fn push(&mut self, number: AccountNumber, value: T) {
+        if number.get() as usize / PAGE_ACCOUNTS == self.slots.len() {
+            self.slots.push(Slot {
+                own: Some(Box::new([T::default(); PAGE_ACCOUNTS])),
+                shared: None,
+            });
+        }
+        *self.at_mut(number) = value;
+    }
+
+    /// The pages as they are now.
+    pub(super) fn share(&mut self) -> Vec<Arc<Box<Page<T>>>> {
+        self.slots.iter_mut().map(Slot::share).collect()
+    }
+}
+
+impl<T: Copy> Slot<T> {
+    #[inline]
+    fn page(&self) -> &Page<T> {
+        match (&self.own, &self.shared) {
+            (Some(own), _) => own,
+            (None, Some(shared)) => shared,
+            (None, None) => unreachable!("a page is owned or shared"),
+        }
+    }
+
+    fn share(&mut self) -> Arc<Box<Page<T>>> {
+        if let Some(own) = self.own.take() {
+            self.shared = Some(Arc::new(own));
+        }
+        let shared = self.shared.as_ref().expect("a page is owned or shared");
+        Arc::clone(shared)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_back(&mut self) {
+        let shared = self.shared.take().expect("a page is owned or shared");
+        self.own = Some(Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone()));
+    }
+}
