@@ -26,6 +26,7 @@ mod operator;
 mod promotion;
 mod quarantine;
 mod reign;
+mod replay;
 mod seed_files;
 mod server;
 pub mod status;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kanjo_engine::{
     HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot,
 };
@@ -18,6 +19,7 @@ use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer
 
 use crate::config::{Config, Device};
 use crate::error::NodeError;
+use crate::replay::each_batch;
 
 /// Directory, log and ledger of one node. Lives on the hot thread.
 pub(crate) struct Store {
@@ -140,17 +142,13 @@ impl Store {
         }
         self.ledger = ledger;
         let mut place = start_of_log(&self.dir);
-        for batch in self.reader.scan(place) {
-            if place.lsn >= lsn {
-                break;
-            }
-            let batch = batch?;
-            let end = batch.header.end(self.segment_bytes);
+        each_batch(&self.reader.clone(), place, lsn, |batch, behind| {
             self.ledger
-                .index_only(&batch.header, &batch.payload, end)
+                .index_only(&batch.header, &batch.payload, behind.lsn)
                 .map_err(|error| damaged(error.to_string()))?;
-            place = batch.header.next_place(&batch.payload, self.segment_bytes);
-        }
+            place = behind;
+            Ok::<_, Unusable>(())
+        })?;
         if place.lsn != lsn || place.chain != tail.chain {
             return Err(damaged(format!(
                 "it continues chain {:?} at lsn {lsn}, the log has {:?} at lsn {}",
@@ -195,16 +193,13 @@ impl Store {
         if self.applied.lsn >= through {
             return Ok(replayed);
         }
-        for batch in self.reader.scan(self.applied) {
-            let batch = batch?;
-            if batch.header.end(self.segment_bytes) > through {
-                break;
-            }
+        let from = self.applied;
+        each_batch(&self.reader.clone(), from, through, |batch, behind| {
             replayed.batches += 1;
             replayed.records += u64::from(batch.header.record_count());
             replayed.bytes += batch.header.payload_bytes() as u64;
-            self.apply(&batch)?;
-        }
+            self.apply(batch, behind)
+        })?;
         replayed.time = started.elapsed();
         Ok(replayed)
     }
@@ -217,25 +212,25 @@ impl Store {
         batch.header.check_chain(&self.applied).map_err(|error| {
             NodeError::NeedsOperator(format!("the log at lsn {}: {error}", self.applied.lsn))
         })?;
-        if batch.header.end(self.segment_bytes) > through {
+        let behind = batch.header.next_place(&batch.payload, self.segment_bytes);
+        if behind.lsn > through {
             return Ok(0);
         }
-        self.apply(&batch)?;
+        self.apply(&batch, behind)?;
         Ok(1)
     }
 
     /// Applies one batch that follows what was applied so far.
-    fn apply<P: AsRef<[u8]>>(&mut self, batch: &Batch<P>) -> Result<(), NodeError> {
-        let (header, payload) = (&batch.header, batch.payload.as_ref());
-        let end = header.end(self.segment_bytes);
+    fn apply(&mut self, batch: &Batch<Bytes>, behind: BatchPlace) -> Result<(), NodeError> {
+        let header = &batch.header;
         let was_alone = self.is_alone();
         self.ledger
-            .apply(header, payload, end)
+            .apply(header, &batch.payload, behind.lsn)
             .map_err(|source| NodeError::Apply {
                 lsn: header.lsn(),
                 source,
             })?;
-        self.applied = header.next_place(payload, self.segment_bytes);
+        self.applied = behind;
         self.note_alone(was_alone);
         Ok(())
     }
@@ -283,7 +278,8 @@ impl Store {
         let mut alone = self.is_alone();
         let mut alone_to = self.alone_to;
         let mut before = self.applied();
-        for batch in self.reader.scan(self.applied) {
+        let mut scan = self.reader.scan(self.applied);
+        while let Some(batch) = scan.next() {
             let batch = batch?;
             let was_alone = alone;
             if batch.header.epoch() != before.epoch {
@@ -300,7 +296,7 @@ impl Store {
                     alone = last == Some(Protection::Alone);
                 }
             }
-            let place = batch.header.next_place(&batch.payload, self.segment_bytes);
+            let place = scan.place();
             before = Tail {
                 epoch: place.epoch,
                 lsn: place.lsn,
@@ -394,7 +390,7 @@ fn table_seed() -> u64 {
 /// Finds transfers of the past in the log.
 pub(crate) struct LogHistory {
     reader: LogReader,
-    last: Option<(Lsn, Batch<bytes::Bytes>)>,
+    last: Option<(Lsn, Batch<Bytes>)>,
 }
 
 impl HistoryReader for LogHistory {

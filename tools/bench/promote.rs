@@ -31,7 +31,7 @@ const WRITERS: usize = 3;
 
 /// Measure how fast a stopped replica replays its log when it is promoted
 ///
-/// A pair writes the log in full batches, both nodes stop, the page cache of the auxiliary's
+/// A pair writes the log, in full batches unless told otherwise, both nodes stop, the page cache of the auxiliary's
 /// files is dropped, and its directory is promoted: every checksum and the whole chain are
 /// verified, no checkpoint helps. Chain and totals must be those that the running pair had.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,11 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "N", default_value_t = 2_000_000,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     transfers: u64,
+    /// Transfers in each batch of the log. Below the default one client writes one batch after
+    /// the other, which takes a commit's time each
+    #[arg(long, value_name = "N", default_value_t = REQUEST_EVENTS_MAX as u64,
+        value_parser = clap::value_parser!(u64).range(1..=REQUEST_EVENTS_MAX as u64))]
+    batch: u64,
     /// How often the same log is promoted
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=1_000))]
@@ -60,6 +65,7 @@ struct Outcome {
     benchmark: &'static str,
     machine: Machine,
     transfers: u64,
+    batch: u64,
     accounts: u64,
     seed: u64,
     log: LogFiles,
@@ -122,6 +128,7 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
         benchmark: "promote",
         machine,
         transfers: args.transfers,
+        batch: args.batch,
         accounts: args.accounts,
         seed: args.seed,
         log,
@@ -132,13 +139,13 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
     args.output.write_json("promote.json", &outcome)
 }
 
-/// Fills the logs of a running pair in full batches and stops both nodes.
+/// Fills the logs of a running pair and stops both nodes.
 async fn write_log(args: &PromoteArgs, pair: &mut Pair) -> Result<Status> {
     pair.start_protected().await?;
     let client = pair.connect().await?;
     let workload = Workload::open(&client, args.accounts, args.seed).await?;
     let progress = bar(args.transfers, "writing the log");
-    fill(&client, workload, args.transfers, &progress).await?;
+    fill(&client, workload, args, &progress).await?;
     progress.finish_and_clear();
     let [_, status] = pair.settle().await?;
     drop(client);
@@ -150,13 +157,19 @@ async fn write_log(args: &PromoteArgs, pair: &mut Pair) -> Result<Status> {
 async fn fill(
     client: &Client,
     workload: Workload,
-    transfers: u64,
+    args: &PromoteArgs,
     progress: &ProgressBar,
 ) -> Result<()> {
     let workload = Arc::new(Mutex::new(workload));
-    let left = Arc::new(AtomicU64::new(transfers));
+    let left = Arc::new(AtomicU64::new(args.transfers));
+    let batch = args.batch;
+    // Requests that wait together share a batch: where each is to have one of its own, none waits.
+    let writers_count = match batch == REQUEST_EVENTS_MAX as u64 {
+        true => WRITERS,
+        false => 1,
+    };
     let mut writers = JoinSet::new();
-    for _ in 0..WRITERS {
+    for _ in 0..writers_count {
         let (client, workload) = (client.clone(), workload.clone());
         let (left, progress) = (left.clone(), progress.clone());
         writers.spawn(async move {
@@ -165,7 +178,7 @@ async fn fill(
                 {
                     let mut workload = workload.lock().await;
                     let before = left.load(Ordering::Relaxed);
-                    let count = before.min(REQUEST_EVENTS_MAX as u64);
+                    let count = before.min(batch);
                     left.store(before - count, Ordering::Relaxed);
                     some.extend((0..count).map(|_| workload.next()));
                 }
@@ -312,9 +325,11 @@ impl Outcome {
     fn print(&self) {
         let summary = &self.summary;
         say(format!(
-            "promotion of a stopped replica with {} transfers in {} MB of log ({} sealed segments, \
-             {} raw), no checkpoint, page cache dropped; median (least to most) of {} rounds:",
+            "promotion of a stopped replica with {} transfers in batches of {}, {} MB of log ({} \
+             sealed segments, {} raw), no checkpoint, page cache dropped; median (least to most) of \
+             {} rounds:",
             self.transfers,
+            self.batch,
             self.log.log_bytes / 1_000_000,
             self.log.sealed_segments,
             self.log.raw_segments,

@@ -18,7 +18,7 @@ use crate::error::LogError;
 use crate::raw::{BadBatch, Geometry, Reached, Window, check_raw_header, raw_path, read_checked};
 use crate::reader::SegmentInfo;
 use crate::recovery::list_segments;
-use crate::sealed::{SealedFile, SealedMeta};
+use crate::sealed::{SealedFile, SealedMeta, Unpacker};
 
 /// How often a batch that does not verify is read again: a server may be writing it.
 const REREADS_MAX: u32 = 5;
@@ -148,7 +148,7 @@ impl LogFiles {
         let file = SealedFile::open(Arc::clone(&meta))?;
         let skipped = file.index.partition_point(|entry| entry.first_lsn <= from);
         for entry in file.index.iter().skip(skipped.saturating_sub(1)) {
-            let block = file.block(entry)?;
+            let block = file.block(entry, &mut Unpacker::default())?;
             for (position, &(lsn, _)) in block.starts.iter().enumerate() {
                 if lsn < from {
                     continue;

@@ -24,6 +24,7 @@ mod prepare;
 mod raw;
 mod reader;
 mod recovery;
+mod scan;
 mod seal;
 mod sealed;
 mod sync;
@@ -36,8 +37,9 @@ pub use dir::DataDir;
 pub use error::{DirError, LogError};
 pub use log::Log;
 pub use prepare::{Prepared, Preparer};
-pub use reader::{LogReader, Scan, SegmentInfo};
+pub use reader::{LogReader, SegmentInfo};
 pub use recovery::Recovery;
+pub use scan::Scan;
 pub use seal::{SealInfo, Sealer};
 pub use sync::Syncer;
 pub use verify::{

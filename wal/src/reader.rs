@@ -16,6 +16,7 @@ use kanjo_format::{Batch, BatchError, BatchHeader, BatchPlace, Chain, Lsn, Tail}
 use crate::error::LogError;
 use crate::log::{Entry, Shared};
 use crate::raw::RawSegment;
+use crate::scan::Scan;
 
 /// Reads the log; cloned to whatever thread does so.
 #[derive(Clone, Debug)]
@@ -78,11 +79,7 @@ impl LogReader {
 
     /// All batches from `from` to the tail as it then is, checked with place and chain.
     pub fn scan(&self, from: BatchPlace) -> Scan {
-        Scan {
-            reader: self.clone(),
-            place: from,
-            failed: false,
-        }
+        Scan::new(self.clone(), from)
     }
 
     /// All segments that hold data, in order.
@@ -199,55 +196,8 @@ impl LogReader {
     }
 }
 
-/// Iterates over batches, checking that each continues the one before. Ends at the tail, or
-/// behind the first error; at the tail it may be asked again when more was appended.
-#[derive(Debug)]
-pub struct Scan {
-    reader: LogReader,
-    place: BatchPlace,
-    failed: bool,
-}
-
-impl Scan {
-    /// The place behind the last batch that was given.
-    pub fn place(&self) -> BatchPlace {
-        self.place
-    }
-
-    fn step(&mut self) -> Result<Option<Batch<Bytes>>, LogError> {
-        let Some(batch) = self.reader.read(self.place.lsn)? else {
-            return Ok(None);
-        };
-        let header = &batch.header;
-        let checked = header
-            .check_place(&self.place)
-            .and_then(|()| header.check_chain(&self.place));
-        let geometry = self.reader.shared.geometry;
-        if let Err(error) = checked {
-            let lsn = self.place.lsn;
-            let (path, offset) = self.reader.locate(lsn);
-            return Err(LogError::bad_batch(&path, offset, lsn, error));
-        }
-        self.place = header.next_place(&batch.payload, geometry.segment_bytes);
-        Ok(Some(batch))
-    }
-}
-
-impl Iterator for Scan {
-    type Item = Result<Batch<Bytes>, LogError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let item = self.step().transpose();
-        self.failed = matches!(item, Some(Err(_)));
-        item
-    }
-}
-
 impl LogReader {
-    fn locate(&self, lsn: Lsn) -> (PathBuf, u64) {
+    pub(crate) fn locate(&self, lsn: Lsn) -> (PathBuf, u64) {
         let geometry = &self.shared.geometry;
         match self.shared.entry(geometry.number_of(lsn)) {
             Some(Entry::Raw(segment)) => (segment.path.clone(), geometry.offset_of(lsn)),

@@ -16,6 +16,7 @@ use kanjo_format::segment::{
     SegmentForm, SegmentHeader,
 };
 use kanjo_format::{Batch, BatchError, BatchHeader, BatchPlace, Lsn, Tail};
+use rustix::fs::Advice;
 
 use crate::error::LogError;
 use crate::raw::{Geometry, Reached, first_page, sealed_path, segment_error};
@@ -44,6 +45,19 @@ pub(crate) struct SealedFile {
 pub(crate) struct Block {
     bytes: Bytes,
     pub(crate) starts: Vec<(Lsn, u32)>,
+}
+
+/// What decompressing blocks one after the other uses again.
+#[derive(Default)]
+pub(crate) struct Unpacker {
+    stored: Vec<u8>,
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl std::fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
+    }
 }
 
 impl SealedMeta {
@@ -126,20 +140,47 @@ impl SealedFile {
         Ok(Self { meta, index, file })
     }
 
+    /// Has the disk begin with what is read from here on.
+    pub(crate) fn read_ahead(&self) {
+        if let Err(error) = rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential) {
+            tracing::debug!(%error, "a sealed segment is not read ahead");
+        }
+    }
+
+    /// Which block holds the batch at `lsn`, if one starts there.
+    pub(crate) fn block_of(&self, lsn: Lsn) -> Result<usize, LogError> {
+        let behind = self.index.partition_point(|e| e.first_lsn <= lsn);
+        behind.checked_sub(1).ok_or(LogError::NoBatch { lsn })
+    }
+
     /// Reads and decompresses one block, and finds its batches.
-    pub(crate) fn block(&self, entry: &BlockEntry) -> Result<Block, LogError> {
+    pub(crate) fn block(
+        &self,
+        entry: &BlockEntry,
+        unpacker: &mut Unpacker,
+    ) -> Result<Block, LogError> {
         let (path, footer) = (&self.meta.path, &self.meta.footer);
-        let mut stored = vec![0; entry.stored_bytes as usize];
+        let Unpacker { stored, zstd } = unpacker;
+        stored.resize(entry.stored_bytes as usize, 0);
         self.file
-            .read_exact_at(&mut stored, entry.offset)
+            .read_exact_at(stored, entry.offset)
             .map_err(LogError::io(path, entry.offset, "read a block"))?;
         entry
-            .check_block(footer.cluster, footer.number, &stored)
+            .check_block(footer.cluster, footer.number, stored)
             .map_err(|e| segment_error(path, entry.offset, entry.first_lsn, e))?;
         let corrupt =
             |what: String| LogError::corruption(path, entry.offset, entry.first_lsn, what);
         // The index bounds `raw_bytes`, and nothing is decompressed beyond it.
-        let bytes = zstd::bulk::decompress(&stored, entry.raw_bytes as usize)
+        let zstd = match zstd {
+            Some(zstd) => zstd,
+            None => zstd.insert(zstd::bulk::Decompressor::new().map_err(LogError::io(
+                path,
+                entry.offset,
+                "set up decompression",
+            ))?),
+        };
+        let bytes = zstd
+            .decompress(stored, entry.raw_bytes as usize)
             .map_err(|e| corrupt(format!("the block cannot be decompressed: {e}")))?;
         if bytes.len() != entry.raw_bytes as usize {
             let (found, said) = (bytes.len(), entry.raw_bytes);
@@ -195,8 +236,9 @@ impl SealedFile {
     ) -> Result<Reached, LogError> {
         self.meta.check_continues(&reached.tail)?;
         let (mut batches, mut records, mut raw_bytes) = (0, 0, 0);
+        let mut unpacker = Unpacker::default();
         for entry in &self.index {
-            let block = self.block(entry)?;
+            let block = self.block(entry, &mut unpacker)?;
             for position in 0..block.starts.len() {
                 let batch = self.batch(entry, &block, position)?;
                 let place = reached.place(geometry.cluster);
@@ -270,10 +312,7 @@ impl SealedCache {
     /// The batch at `lsn` of a sealed segment.
     pub(crate) fn read(&self, meta: &Arc<SealedMeta>, lsn: Lsn) -> Result<Batch<Bytes>, LogError> {
         let file = self.file(meta)?;
-        let behind = file.index.partition_point(|e| e.first_lsn <= lsn);
-        let Some(entry) = behind.checked_sub(1).and_then(|at| file.index.get(at)) else {
-            return Err(LogError::NoBatch { lsn });
-        };
+        let entry = &file.index[file.block_of(lsn)?];
         let block = self.block(&file, entry)?;
         match block.starts.binary_search_by_key(&lsn, |(lsn, _)| *lsn) {
             Ok(position) => file.batch(entry, &block, position),
@@ -309,7 +348,7 @@ impl SealedCache {
                 return Ok(block);
             }
         }
-        let block = Arc::new(file.block(entry)?);
+        let block = Arc::new(file.block(entry, &mut Unpacker::default())?);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.blocks.truncate(OPEN_BLOCKS_MAX - 1);
         recent.blocks.push_front((key, Arc::clone(&block)));

@@ -53,6 +53,55 @@ fn a_sealed_segment_gives_back_the_bytes_first_appended() {
 }
 
 #[test]
+fn a_scan_from_any_batch_gives_all_behind_it_and_from_elsewhere_none() {
+    let home = Home::new();
+    let (log, batches) = three(&home);
+    log.sealer().seal(0, 1).unwrap();
+    log.sealer().seal(1, 1).unwrap();
+    let reader = log.reader();
+    for (number, batch) in batches.iter().enumerate() {
+        let header = &batch.header;
+        let place = BatchPlace {
+            cluster: CLUSTER,
+            lsn: header.lsn(),
+            epoch: header.epoch(),
+            chain: header.prev_chain(),
+        };
+        let mut scan = reader.scan(place);
+        let behind: Vec<_> = scan.by_ref().map(Result::unwrap).collect();
+        assert!(behind == batches[number..], "from batch {number}");
+        assert_eq!(scan.place().lsn, log.tail().lsn);
+        let inside = BatchPlace {
+            lsn: place.lsn.advance(4096),
+            ..place
+        };
+        if inside.lsn < header.end(SEGMENT) {
+            let mut scan = reader.scan(inside);
+            assert!(matches!(scan.next(), Some(Err(LogError::NoBatch { .. }))));
+            assert!(scan.next().is_none(), "an error ends a scan");
+        }
+    }
+}
+
+#[test]
+fn a_scan_goes_on_where_a_segment_is_sealed_under_it() {
+    let home = Home::new();
+    let (log, batches) = three(&home);
+    let start = BatchPlace {
+        cluster: CLUSTER,
+        lsn: Lsn::ZERO,
+        epoch: Epoch::NONE,
+        chain: Tail::empty(CLUSTER).chain,
+    };
+    let mut scan = log.reader().scan(start);
+    let mut given = vec![scan.next().unwrap().unwrap()];
+    log.sealer().seal(0, 1).unwrap();
+    log.sealer().seal(1, 1).unwrap();
+    given.extend(scan.map(Result::unwrap));
+    assert!(given == batches);
+}
+
+#[test]
 fn only_full_synced_raw_segments_are_sealed() {
     let home = Home::new();
     let (mut log, _) = three(&home);

@@ -24,7 +24,7 @@ use crate::raw::{
     read_checked, sealed_path,
 };
 use crate::recovery::list_segments;
-use crate::sealed::{SealedFile, SealedMeta};
+use crate::sealed::{SealedFile, SealedMeta, Unpacker};
 
 mod report;
 
@@ -219,7 +219,7 @@ impl Verifier<'_> {
             return;
         };
         for entry in file.index.iter().filter(|e| e.offset != *at) {
-            if let Err(error) = file.block(entry) {
+            if let Err(error) = file.block(entry, &mut Unpacker::default()) {
                 self.log_problem(&error);
             }
         }
