@@ -15,7 +15,7 @@ use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, Tail};
 use serde::Serialize;
 
 use super::rounds::{Figures, Summary};
-use super::workload::Workload;
+use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar, say};
 use crate::floor::Floor;
 use crate::machine::Machine;
@@ -54,13 +54,8 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=1_000))]
     rounds: u64,
-    /// Accounts that the transfers are spread over
-    #[arg(long, value_name = "N", default_value_t = 10_000,
-        value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
-    accounts: u64,
-    /// Seed of accounts and amounts
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    work: WorkArgs,
     /// Draw the distributions here [default: commit.svg in DIR]
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -89,8 +84,8 @@ struct Outcome {
     machine: Machine,
     commits: u64,
     block: u64,
-    accounts: u64,
-    seed: u64,
+    #[serde(flatten)]
+    work: WorkArgs,
     frame_bytes: FrameBytes,
     /// Of all commits together.
     percentiles_us: Vec<Percentile>,
@@ -122,7 +117,7 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
         }
         false => Client::connect(ClientConfig::new(args.connect.clone())).await?,
     };
-    let mut workload = Workload::open(&client, args.accounts, args.seed).await?;
+    let mut workload = Workload::open(&client, &args.work).await?;
     let frames = warm_up(&client, &mut workload, &mut pair).await?;
     let floor = Floor::start(
         workspace.path(),
@@ -145,8 +140,7 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
         machine,
         commits: all.kanjo.len(),
         block: BLOCK,
-        accounts: args.accounts,
-        seed: args.seed,
+        work: args.work,
         frame_bytes: frames,
         percentiles_us: percentiles(&all),
         digests_equal,

@@ -1,8 +1,11 @@
 //! `kanjo bench`: figures, each with its floor or its check in the same run.
 
+mod choice;
 mod commit;
+mod load;
 mod promote;
 mod rounds;
+mod timer;
 mod workload;
 
 use std::io::{IsTerminal, Write};
