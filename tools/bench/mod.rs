@@ -1,11 +1,16 @@
 //! `kanjo bench`: figures, each with its floor or its check in the same run.
 
+mod cases;
 mod choice;
 mod commit;
+mod costs;
+mod frames;
 mod load;
 mod promote;
+mod rig;
 mod rounds;
-mod timer;
+mod sealed;
+mod throughput;
 mod workload;
 
 use std::io::{IsTerminal, Write};
@@ -26,6 +31,7 @@ const FOLDER: &str = "target/kanjo-bench";
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Promote(promote::PromoteArgs),
+    Throughput(throughput::ThroughputArgs),
 }
 
 /// Where results go.
@@ -45,6 +51,7 @@ impl BenchCommand {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
+            Self::Throughput(args) => run_to_end(throughput::run(args))?,
         }
         Ok(Exit::Done)
     }
