@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{done, kanjo, text};
+use crate::{done, kanjo, refused, text};
 
 /// Fields that every result of a load on a pair has, in `median` and in each of `rounds`.
 const FIELDS: [&str; 12] = [
@@ -112,6 +112,57 @@ fn an_open_loop_posts_what_is_due_and_no_more() {
         (300.0..600.0).contains(&rate),
         "{rate} a second, 500 were due"
     );
+}
+
+#[test]
+fn a_link_of_some_length_is_measured_beside_one_without_delay() {
+    let options = ["--seconds", "0.5", "--batch", "100", "--in-flight", "2"];
+    let options = [&options[..], &["--delay-ms", "10"]].concat();
+    let (result, _) = bench("link", &options);
+    let names: Vec<_> = result["cases"].as_array().expect("cases").iter().collect();
+    let names = names
+        .iter()
+        .map(|case| case["name"].as_str().expect("a name"));
+    let names: Vec<_> = names.collect();
+    assert_eq!(
+        names,
+        [
+            "0 ms: 1 × 1",
+            "0 ms: 1 × 100",
+            "10 ms: 1 × 1",
+            "10 ms: 1 × 100"
+        ]
+    );
+    let delayed = &result["delays"][0];
+    assert_eq!(delayed["delay_ms"], 10);
+    let p50 = delayed["median"]["p50_us"].as_f64().expect("p50");
+    assert!(p50 >= 20_000.0, "{p50} µs are less than the round trip");
+    assert!(delayed["median"]["p50_allowed_us"].as_f64().expect("a bar") > 20_000.0);
+}
+
+#[test]
+fn a_disk_that_stands_still_is_seen_and_gone_on_from() {
+    let mut strace = std::process::Command::new("strace");
+    let strace = strace.args(["-f", "--seccomp-bpf", "-qq", "true"]).output();
+    if !strace.is_ok_and(|output| output.status.success()) {
+        let (_, line) = refused(&["bench", "disk"]);
+        assert!(line.contains("strace"), "{line}");
+        return;
+    }
+    let options = ["--seconds", "2", "--batch", "10", "--connections", "2"];
+    let (result, _) = bench("disk", &[&options[..], &["--stop-ms", "400"]].concat());
+    let figure = |case: usize, name: &str| {
+        let figure = &result["cases"][case]["median"][name];
+        figure
+            .as_f64()
+            .unwrap_or_else(|| panic!("{name}: {result}"))
+    };
+    assert!(
+        figure(2, "p50_us") >= 5_000.0,
+        "every sync takes 5 ms longer"
+    );
+    assert!(figure(3, "max_us") >= 400_000.0, "one takes 400 ms longer");
+    assert!(figure(3, "requests_outstanding_max") <= 2.0);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use crate::relay;
+
 /// The thread of a node that prepares, seals and writes checkpoints; all others serve commits.
 const JOBS_THREAD: &str = "kanjo-jobs";
 const HOT_THREAD: &str = "kanjo-hot";
@@ -94,6 +96,11 @@ impl Costs {
     /// Of a node: processor time of its hot thread.
     pub(super) fn hot_cpu_seconds(&self) -> f64 {
         self.thread(HOT_THREAD).cpu_seconds
+    }
+
+    /// Of this process: processor time of the relay between the nodes, if there is one.
+    pub(super) fn relay_cpu_seconds(&self) -> f64 {
+        self.thread(relay::THREAD).cpu_seconds
     }
 
     fn thread(&self, name: &str) -> Thread {

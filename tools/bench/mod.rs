@@ -1,15 +1,17 @@
 //! `kanjo bench`: figures, each with its floor or its check in the same run.
 
-mod cases;
 mod choice;
 mod commit;
 mod costs;
+mod disk;
 mod frames;
+mod link;
 mod load;
 mod promote;
 mod rig;
 mod rounds;
 mod sealed;
+mod series;
 mod throughput;
 mod workload;
 
@@ -32,6 +34,8 @@ pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Promote(promote::PromoteArgs),
     Throughput(throughput::ThroughputArgs),
+    Link(link::LinkArgs),
+    Disk(disk::DiskArgs),
 }
 
 /// Where results go.
@@ -52,6 +56,8 @@ impl BenchCommand {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
             Self::Throughput(args) => run_to_end(throughput::run(args))?,
+            Self::Link(args) => run_to_end(link::run(args))?,
+            Self::Disk(args) => run_to_end(disk::run(args))?,
         }
         Ok(Exit::Done)
     }

@@ -57,6 +57,8 @@ pub(super) struct Length {
     pub(super) measured: Duration,
     /// Counted on until so many segments were sealed, up to four times as long.
     pub(super) sealed_segments: u64,
+    /// Whether the nodes are asked all the time how long their queues are.
+    pub(super) watch_queues: bool,
 }
 
 /// What one round gave.
@@ -75,6 +77,24 @@ pub(super) struct Rig {
     dir: PathBuf,
     workload: Rc<RefCell<Workload>>,
     floors: BTreeMap<usize, (FrameBytes, Floor)>,
+}
+
+/// What was watched while the load ran.
+struct Watched {
+    /// How all were when the measured time began.
+    before: Look,
+    /// And when it ended.
+    after: Look,
+    queues: Option<Queues>,
+}
+
+/// The most of each that was seen.
+#[derive(Default)]
+struct Queues {
+    requests_outstanding: u64,
+    lag_bytes: u64,
+    /// Of both nodes together.
+    rss_bytes: u64,
 }
 
 /// How both nodes and this process are at one time.
@@ -165,22 +185,21 @@ impl Rig {
         };
         let from = self.pair.status(Which::First).await?.tail_lsn;
         let (pair, done) = (&mut self.pair, progress.position());
-        let (looks, measured) = drive(&clients, shape, &self.workload, async |meter| {
+        let (watched, measured) = drive(&clients, shape, &self.workload, async |meter| {
             progress.set_message(case.name.clone());
-            let looks = watch(pair, meter, length, progress).await;
+            let watched = watch(pair, meter, length, progress).await;
             progress.set_position(done + length.bar_units());
-            looks
+            watched
         })
         .await?;
         drop(clients);
         let ended = Instant::now();
         let settled = self.settle().await?;
         let mut figures = Figures::new();
-        figures.extend(nodes_figures(&looks, &measured));
-        figures.extend(
-            self.sealing_figures(from, &settled, &looks[1], ended)
-                .await?,
-        );
+        figures.extend(nodes_figures(&watched, &measured));
+        figures.extend(watched.queues.iter().flat_map(Queues::figures));
+        let sealing = self.sealing_figures(from, &settled, &watched.after, ended);
+        figures.extend(sealing.await?);
         self.run_floor(case.batch, &mut floor)?;
         figures.extend(time_figures(&measured, &floor));
         Ok(Round {
@@ -253,6 +272,16 @@ impl Rig {
 }
 
 impl Length {
+    /// By the clock alone.
+    pub(super) const fn new(warm_up: Duration, measured: Duration) -> Self {
+        Self {
+            warm_up,
+            measured,
+            sealed_segments: 0,
+            watch_queues: false,
+        }
+    }
+
     /// What a round adds to the progress bar.
     pub(super) fn bar_units(&self) -> u64 {
         (self.warm_up + self.measured).as_millis() as u64
@@ -265,7 +294,7 @@ async fn watch(
     meter: &Meter,
     length: Length,
     progress: &ProgressBar,
-) -> Result<[Look; 2]> {
+) -> Result<Watched> {
     let position = progress.position();
     let begun = Instant::now();
     while begun.elapsed() < length.warm_up {
@@ -276,12 +305,16 @@ async fn watch(
     meter.begin();
     let begun = Instant::now();
     let position = progress.position();
+    let mut queues = length.watch_queues.then(Queues::default);
     loop {
         let left = length.measured.saturating_sub(begun.elapsed());
         tokio::time::sleep(LOOK.min(left.max(Duration::from_millis(1)))).await;
         let elapsed = begun.elapsed();
         let units = elapsed.min(length.measured).as_millis() as u64;
         progress.set_position(position + units);
+        if let Some(queues) = &mut queues {
+            queues.look(pair, &before).await?;
+        }
         if elapsed < length.measured {
             continue;
         }
@@ -289,8 +322,32 @@ async fn watch(
         let sealed = |look: &Look| look.nodes[0].0.sealed_segments;
         let enough = sealed(&after) - sealed(&before) >= length.sealed_segments;
         if enough || elapsed > length.measured * LENGTHS_MAX {
-            return Ok([before, after]);
+            return Ok(Watched {
+                before,
+                after,
+                queues,
+            });
         }
+    }
+}
+
+impl Queues {
+    /// Asks the primary alone: the auxiliary may stand still.
+    async fn look(&mut self, pair: &mut Pair, nodes: &Look) -> Result<()> {
+        let status = pair.status(Which::First).await?;
+        let rss = |place: usize| Costs::of(nodes.nodes[place].0.pid).map(|costs| costs.rss_bytes);
+        self.requests_outstanding = self.requests_outstanding.max(status.requests_outstanding);
+        self.lag_bytes = self.lag_bytes.max(status.peer.lag_bytes);
+        self.rss_bytes = self.rss_bytes.max(rss(0)? + rss(1)?);
+        Ok(())
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::from([
+            ("requests_outstanding_max", self.requests_outstanding as f64),
+            ("lag_bytes_max", self.lag_bytes as f64),
+            ("rss_bytes_max", self.rss_bytes as f64),
+        ])
     }
 }
 
@@ -330,10 +387,13 @@ fn time_figures(measured: &Measured, floor: &Histogram<u64>) -> Figures {
 }
 
 /// What the nodes and this process used between two looks.
-fn nodes_figures([before, after]: &[Look; 2], measured: &Measured) -> Figures {
+fn nodes_figures(watched: &Watched, measured: &Measured) -> Figures {
+    let Watched { before, after, .. } = watched;
     let used = |place: usize| after.nodes[place].1.since(&before.nodes[place].1);
     let (primary, auxiliary) = (used(0), used(1));
     let own = after.own.since(&before.own);
+    let relay = own.relay_cpu_seconds();
+    let client = own.cpu_seconds - relay;
     let micros = |seconds: f64| seconds * 1e6 / measured.transfers.max(1) as f64;
     let share = |seconds: f64| seconds / measured.seconds;
     let (then, now) = (&before.nodes[0].0, &after.nodes[0].0);
@@ -345,7 +405,7 @@ fn nodes_figures([before, after]: &[Look; 2], measured: &Measured) -> Figures {
         costs.commit_written_bytes() as f64 / appended.max(1) as f64
     };
     let sealed = now.sealed_segments - then.sealed_segments;
-    let all_cpu = primary.cpu_seconds + auxiliary.cpu_seconds + own.cpu_seconds;
+    let all_cpu = primary.cpu_seconds + auxiliary.cpu_seconds + client;
     Figures::from([
         (
             "wire_bytes_per_transfer",
@@ -376,13 +436,14 @@ fn nodes_figures([before, after]: &[Look; 2], measured: &Measured) -> Figures {
         ("primary_own_memory_bytes", primary.own_bytes as f64),
         ("auxiliary_own_memory_bytes", auxiliary.own_bytes as f64),
         ("cpu_us_per_transfer", micros(all_cpu)),
-        ("client_cpu_us_per_transfer", micros(own.cpu_seconds)),
+        ("client_cpu_us_per_transfer", micros(client)),
         ("primary_cpu_us_per_transfer", micros(primary.cpu_seconds)),
         (
             "auxiliary_cpu_us_per_transfer",
             micros(auxiliary.cpu_seconds),
         ),
-        ("client_busy", share(own.cpu_seconds)),
+        ("client_busy", share(client)),
+        ("relay_busy", share(relay)),
         ("primary_busy", share(primary.cpu_seconds)),
         ("auxiliary_busy", share(auxiliary.cpu_seconds)),
         ("primary_hot_busy", share(primary.hot_cpu_seconds())),

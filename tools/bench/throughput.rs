@@ -4,22 +4,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hdrhistogram::Histogram;
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX, SEGMENT_BYTES_DEFAULT};
 use serde::Serialize;
 
-use super::cases::{CaseResult, Results};
-use super::load::{SLICE, histogram};
 use super::rig::{Case, Length, Rig, Round};
-use super::rounds::repeat_strays;
+use super::series::{CaseResult, Results, Series, draw, measure};
 use super::workload::WorkArgs;
-use super::{OutputArgs, bar, say};
+use super::{OutputArgs, say};
 use crate::commands::parse_segment_size;
-use crate::floor::FrameBytes;
 use crate::machine::Machine;
 use crate::output::table;
 use crate::pair::Workspace;
-use crate::plot::{Captions, Distribution, Line, write_latencies, write_lines};
 use crate::quantities::show_count;
 
 /// A measurement of throughput that is shorter, or that saw fewer segments sealed, says so.
@@ -100,14 +95,6 @@ struct Outcome {
     results: Results,
 }
 
-/// Everything that the rounds of one case gave.
-struct Series {
-    case: Case,
-    frame_bytes: FrameBytes,
-    rounds: Vec<Round>,
-    aside: Vec<Round>,
-}
-
 /// Measures, prints, writes JSON and SVGs.
 pub(super) async fn run(args: ThroughputArgs) -> Result<()> {
     let workspace = Workspace::claim(&args.output.data(), false)?;
@@ -116,23 +103,21 @@ pub(super) async fn run(args: ThroughputArgs) -> Result<()> {
     let length = args.length();
     let mut all = Vec::new();
     for case in args.cases() {
-        let frame_bytes = rig.prepare_floor(case.batch).await?;
-        let (rounds, aside) = (Vec::new(), Vec::new());
-        all.push(Series {
-            case,
-            frame_bytes,
-            rounds,
-            aside,
-        });
+        all.push(Series::prepare(&mut rig, case, length).await?);
     }
-    measure(&mut rig, &mut all, length, args.rounds).await?;
+    measure(&mut rig, &mut all, args.rounds, async |_, _| Ok(())).await?;
     drop(rig);
     let full = |round: &Round| {
         let at = |name| round.figures.get(name).copied().unwrap_or_default();
         at("seconds") >= FULL_SECONDS && at("sealed_segments") >= FULL_SEGMENTS as f64
     };
     let full_length = all.iter().flat_map(|series| &series.rounds).all(full);
-    draw(&args.output, &all)?;
+    draw(
+        &args.output,
+        "throughput",
+        "connections × transfers a request",
+        &all,
+    )?;
     let outcome = Outcome {
         benchmark: "throughput",
         machine,
@@ -141,31 +126,10 @@ pub(super) async fn run(args: ThroughputArgs) -> Result<()> {
         seconds: args.seconds,
         full_length,
         digests_equal: true,
-        results: Results::of(all.into_iter().map(Series::result).collect()),
+        results: Results::of(all),
     };
     outcome.print();
     args.output.write_json("throughput.json", &outcome)
-}
-
-/// All rounds of all kinds of load, in turn, so that what the machine does meets all.
-async fn measure(rig: &mut Rig, all: &mut [Series], length: Length, rounds: u64) -> Result<()> {
-    let progress = bar(rounds * all.len() as u64 * length.bar_units(), "ms of load");
-    for _ in 0..rounds {
-        for series in &mut *all {
-            let round = rig.round(&series.case, length, &progress).await?;
-            series.rounds.push(round);
-        }
-    }
-    for series in all {
-        let floor = |round: &Round| round.figures["floor_p50_us"];
-        let again = async || {
-            progress.inc_length(length.bar_units());
-            rig.round(&series.case, length, &progress).await
-        };
-        series.aside = repeat_strays(&mut series.rounds, floor, again).await?;
-    }
-    progress.finish_and_clear();
-    Ok(())
 }
 
 impl ThroughputArgs {
@@ -175,11 +139,9 @@ impl ThroughputArgs {
             true => FULL_SEGMENTS,
             false => 0,
         };
-        Length {
-            warm_up: WARM_UP_MAX.min(measured / 5),
-            measured,
-            sealed_segments: self.sealed_segments.unwrap_or(sealed),
-        }
+        let mut length = Length::new(WARM_UP_MAX.min(measured / 5), measured);
+        length.sealed_segments = self.sealed_segments.unwrap_or(sealed);
+        length
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -203,65 +165,6 @@ impl ThroughputArgs {
     }
 }
 
-impl Series {
-    fn result(self) -> CaseResult {
-        let figures = |rounds: Vec<Round>| rounds.into_iter().map(|round| round.figures).collect();
-        CaseResult::of(
-            self.case,
-            self.frame_bytes,
-            figures(self.rounds),
-            figures(self.aside),
-        )
-    }
-
-    fn latencies(&self) -> Result<Histogram<u64>> {
-        let mut all = histogram()?;
-        for round in &self.rounds {
-            all.add(&round.latencies)?;
-        }
-        Ok(all)
-    }
-
-    /// Throughput over the measured time, one round behind the other.
-    fn line(&self) -> Line {
-        let slices = self.rounds.iter().flat_map(|round| &round.slices);
-        let seconds = SLICE.as_secs_f64();
-        let point =
-            |(place, transfers): (usize, u64)| (place as f64 * seconds, transfers as f64 / seconds);
-        Line {
-            name: self.case.name.clone(),
-            points: slices
-                .map(|slice| slice.transfers)
-                .enumerate()
-                .map(point)
-                .collect(),
-        }
-    }
-}
-
-fn draw(output: &OutputArgs, all: &[Series]) -> Result<()> {
-    let latencies = all.iter().map(Series::latencies);
-    let latencies: Vec<Histogram<u64>> = latencies.collect::<Result<_>>()?;
-    let curves = all.iter().zip(&latencies).map(|(series, latencies)| {
-        let name = &series.case.name;
-        Distribution { name, latencies }
-    });
-    let svg = output.file(None, "throughput.svg")?;
-    let title = "Requests, connections × transfers";
-    write_latencies(&svg, title, &curves.collect::<Vec<_>>())?;
-    say(format!("written: {}", svg.display()));
-    let svg = output.file(None, "throughput-time.svg")?;
-    let captions = Captions {
-        title: "Throughput, connections × transfers a request",
-        across: "seconds of load, all rounds one behind the other",
-        up: "transfers a second",
-    };
-    let lines: Vec<Line> = all.iter().map(Series::line).collect();
-    write_lines(&svg, captions, &lines)?;
-    say(format!("written: {}", svg.display()));
-    Ok(())
-}
-
 impl Outcome {
     fn print(&self) {
         let cases = &self.results.cases;
@@ -282,7 +185,7 @@ impl Outcome {
                 "shorter than 30 s and 3 sealed segments a round: not a measurement of lasting throughput",
             );
         }
-        let aside: usize = cases.iter().map(|case| case.rounds_put_aside.len()).sum();
+        let aside = self.results.put_aside();
         if aside > 0 {
             say(format!(
                 "{aside} rounds were repeated: the machine was not as in the others"
@@ -376,7 +279,7 @@ fn cost_table(cases: &[CaseResult]) -> comfy_table::Table {
 }
 
 /// For clap: a `usize` within bounds.
-fn within(
+pub(super) fn within(
     bounds: std::ops::RangeInclusive<usize>,
 ) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {

@@ -84,6 +84,25 @@ impl Pair {
         })
     }
 
+    /// Changes a node's configuration for its next start.
+    pub(crate) fn reconfigure(
+        &mut self,
+        which: Which,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<()> {
+        self.node_mut(which).reconfigure(change)
+    }
+
+    /// A node's configuration.
+    pub(crate) fn config(&self, which: Which) -> &Config {
+        self.node(which).config()
+    }
+
+    /// The next start of a node is under this program with these arguments; under none if empty.
+    pub(crate) fn run_under(&mut self, which: Which, program: Vec<OsString>) {
+        self.node_mut(which).run_under(program);
+    }
+
     fn node(&self, which: Which) -> &NodeProcess {
         match which {
             Which::First => &self.first,
@@ -120,7 +139,11 @@ impl Pair {
     /// SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        self.node_mut(which).terminate()?;
+        let node = match self.node(which).is_under() {
+            true => Some(self.status(which).await?.pid),
+            false => None,
+        };
+        self.node_mut(which).terminate(node)?;
         while !self.node_mut(which).has_ended()? {
             if Instant::now() > until {
                 bail!("{} does not stop", self.node(which).name());
