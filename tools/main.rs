@@ -14,6 +14,8 @@ mod pair;
 mod plot;
 mod quantities;
 mod random;
+mod relay;
+mod timer;
 mod times;
 mod transfer_csv;
 

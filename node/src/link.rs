@@ -1,8 +1,14 @@
 //! One connection to the other node: whole frames in, whole frames out, nothing blocks.
 
+use std::cell::Cell;
 use std::io;
+<<<<<<< HEAD
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+=======
+use std::rc::Rc;
+use std::task::{Context, Poll};
+>>>>>>> bench
 
 use bytes::BytesMut;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
@@ -18,6 +24,31 @@ const TURN_BYTES: usize = 1 << 20;
 /// Bytes that the other machine's TCP does not acknowledge for this long end the connection.
 const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
 
+/// Bytes of all connections to the other node, in each direction, as TCP carries them.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    sent: Cell<u64>,
+    received: Cell<u64>,
+}
+
+impl Traffic {
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    pub(crate) const fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+    }
+}
+
 /// A framed, non-blocking connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -26,12 +57,16 @@ pub(crate) struct Link {
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
+<<<<<<< HEAD
     /// Why nothing more can be read.
     ended: Option<io::Error>,
+=======
+    traffic: Rc<Traffic>,
+>>>>>>> bench
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, traffic: Rc<Traffic>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS_MAX)?;
@@ -41,7 +76,11 @@ impl Link {
             input: BytesMut::new(),
             output: Vec::new(),
             written: 0,
+<<<<<<< HEAD
             ended: None,
+=======
+            traffic,
+>>>>>>> bench
         })
     }
 
@@ -93,9 +132,28 @@ impl Link {
     /// The next whole frame that was read, without its length. `None` when there is no more; an
     /// error once the connection has ended.
     pub(crate) fn next_frame(&mut self) -> io::Result<Option<BytesMut>> {
+<<<<<<< HEAD
         match self.codec.decode(&mut self.input)? {
             Some(frame) => Ok(Some(frame)),
             None => self.ended.take().map_or(Ok(None), Err),
+=======
+        loop {
+            if let Some(frame) = self.codec.decode(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            self.input.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "closed by the peer",
+                    ));
+                }
+                Ok(bytes) => self.traffic.note_received(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+>>>>>>> bench
         }
     }
 
@@ -117,7 +175,10 @@ impl Link {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.has_output() {
             match self.stream.try_write(&self.output[self.written..]) {
-                Ok(written) => self.written += written,
+                Ok(written) => {
+                    self.traffic.note_sent(written);
+                    self.written += written;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

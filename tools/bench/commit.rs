@@ -8,16 +8,15 @@ use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use kanjo_client::{Client, ClientConfig};
-use kanjo_format::client::{FRAME_HEADER_BYTES, LENGTH_BYTES, ResultRun, TransferBody};
 use kanjo_format::limits::SEGMENT_BYTES_DEFAULT;
-use kanjo_format::replication::{BATCH_FRAME_OVERHEAD_BYTES, Body, Frame};
-use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, Tail};
+use kanjo_format::replication::BATCH_FRAME_OVERHEAD_BYTES;
 use serde::Serialize;
 
+use super::frames;
 use super::rounds::{Figures, Summary};
-use super::workload::Workload;
+use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar, say};
-use crate::floor::Floor;
+use crate::floor::{Floor, FrameBytes};
 use crate::machine::Machine;
 use crate::pair::{Pair, Which, Workspace};
 use crate::plot::{Distribution, write_latencies};
@@ -54,13 +53,8 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=1_000))]
     rounds: u64,
-    /// Accounts that the transfers are spread over
-    #[arg(long, value_name = "N", default_value_t = 10_000,
-        value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
-    accounts: u64,
-    /// Seed of accounts and amounts
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    work: WorkArgs,
     /// Draw the distributions here [default: commit.svg in DIR]
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -74,23 +68,14 @@ struct Latencies {
     floor: Histogram<u64>,
 }
 
-/// Whole frames of one commit.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct FrameBytes {
-    request: usize,
-    ship: usize,
-    ack: usize,
-    reply: usize,
-}
-
 #[derive(Serialize)]
 struct Outcome {
     benchmark: &'static str,
     machine: Machine,
     commits: u64,
     block: u64,
-    accounts: u64,
-    seed: u64,
+    #[serde(flatten)]
+    work: WorkArgs,
     frame_bytes: FrameBytes,
     /// Of all commits together.
     percentiles_us: Vec<Percentile>,
@@ -122,15 +107,9 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
         }
         false => Client::connect(ClientConfig::new(args.connect.clone())).await?,
     };
-    let mut workload = Workload::open(&client, args.accounts, args.seed).await?;
+    let mut workload = Workload::open(&client, &args.work).await?;
     let frames = warm_up(&client, &mut workload, &mut pair).await?;
-    let floor = Floor::start(
-        workspace.path(),
-        frames.request,
-        frames.ship,
-        frames.ack,
-        frames.reply,
-    )?;
+    let floor = Floor::start(workspace.path(), frames)?;
     let (all, rounds) = measure(&args, &client, &mut workload, floor).await?;
     let digests_equal = match &mut pair {
         Some(pair) => {
@@ -145,8 +124,7 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
         machine,
         commits: all.kanjo.len(),
         block: BLOCK,
-        accounts: args.accounts,
-        seed: args.seed,
+        work: args.work,
         frame_bytes: frames,
         percentiles_us: percentiles(&all),
         digests_equal,
@@ -187,22 +165,9 @@ async fn warm_up(
         (Some(before), Some(after)) => (after - before).div_ceil(BLOCK) as usize,
         _ => guess,
     };
-    let ack = Frame {
-        epoch: Epoch::NONE,
-        body: Body::Ack {
-            tail: Tail::empty(ClusterId::default()),
-            node: NodeId::default(),
-            incarnation: Incarnation::default(),
-        },
-    };
-    let mut ack_bytes = Vec::new();
-    ack.encode(&mut ack_bytes);
-    Ok(FrameBytes {
-        request: LENGTH_BYTES + FRAME_HEADER_BYTES + size_of::<TransferBody>(),
-        ship,
-        ack: ack_bytes.len(),
-        reply: LENGTH_BYTES + FRAME_HEADER_BYTES + size_of::<ResultRun>(),
-    })
+    // Both are less than a page.
+    let write = ship;
+    Ok(frames::of_request(1, write, ship))
 }
 
 /// Alternates blocks; gives all latencies and each round's figures.

@@ -1,8 +1,18 @@
 //! `kanjo bench`: figures, each with its floor or its check in the same run.
 
+mod choice;
 mod commit;
+mod costs;
+mod disk;
+mod frames;
+mod link;
+mod load;
 mod promote;
+mod rig;
 mod rounds;
+mod sealed;
+mod series;
+mod throughput;
 mod workload;
 
 use std::io::{IsTerminal, Write};
@@ -23,6 +33,9 @@ const FOLDER: &str = "target/kanjo-bench";
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Promote(promote::PromoteArgs),
+    Throughput(throughput::ThroughputArgs),
+    Link(link::LinkArgs),
+    Disk(disk::DiskArgs),
 }
 
 /// Where results go.
@@ -42,6 +55,9 @@ impl BenchCommand {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
+            Self::Throughput(args) => run_to_end(throughput::run(args))?,
+            Self::Link(args) => run_to_end(link::run(args))?,
+            Self::Disk(args) => run_to_end(disk::run(args))?,
         }
         Ok(Exit::Done)
     }

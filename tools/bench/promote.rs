@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::rounds::{Figures, Summary};
-use super::workload::Workload;
+use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar, say};
 use crate::machine::Machine;
 use crate::pair::{Pair, Which, Workspace};
@@ -49,13 +49,8 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=1_000))]
     rounds: u64,
-    /// Accounts that the transfers are spread over
-    #[arg(long, value_name = "N", default_value_t = 10_000,
-        value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
-    accounts: u64,
-    /// Seed of accounts and amounts
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    work: WorkArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -66,8 +61,8 @@ struct Outcome {
     machine: Machine,
     transfers: u64,
     batch: u64,
-    accounts: u64,
-    seed: u64,
+    #[serde(flatten)]
+    work: WorkArgs,
     log: LogFiles,
     tail_chain: String,
     #[serde(flatten)]
@@ -129,8 +124,7 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
         machine,
         transfers: args.transfers,
         batch: args.batch,
-        accounts: args.accounts,
-        seed: args.seed,
+        work: args.work,
         log,
         tail_chain: status.tail_chain,
         summary: Summary::of(rounds),
@@ -143,7 +137,7 @@ pub(super) async fn run(args: PromoteArgs) -> Result<()> {
 async fn write_log(args: &PromoteArgs, pair: &mut Pair) -> Result<Status> {
     pair.start_protected().await?;
     let client = pair.connect().await?;
-    let workload = Workload::open(&client, args.accounts, args.seed).await?;
+    let workload = Workload::open(&client, &args.work).await?;
     let progress = bar(args.transfers, "writing the log");
     fill(&client, workload, args, &progress).await?;
     progress.finish_and_clear();

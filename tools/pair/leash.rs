@@ -16,6 +16,9 @@ pub(crate) struct LeashArgs {
     /// Process id of the process that holds the leash
     #[arg(long)]
     pub(super) parent: i32,
+    /// A word of a program to run the command under; the program is on a leash too
+    #[arg(long, allow_hyphen_values = true)]
+    under: Vec<OsString>,
     /// Arguments of the kanjo command to run
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -36,9 +39,19 @@ impl LeashArgs {
         if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(self.parent) {
             bail!("process {} has ended", self.parent);
         }
-        let error = Command::new(super::this_binary()?)
+        let kanjo = super::this_binary()?;
+        let Some((program, words)) = self.under.split_first() else {
+            let error = Command::new(kanjo).args(self.command).exec();
+            return Err(error).context("running kanjo");
+        };
+        // The program keeps this process's number and becomes the parent of the command.
+        let own = std::process::id().to_string();
+        let error = Command::new(program)
+            .args(words)
+            .arg(kanjo)
+            .args(["leash", "--parent", &own, "--"])
             .args(self.command)
             .exec();
-        Err(error).context("running kanjo")
+        Err(error).with_context(|| format!("running {}", program.display()))
     }
 }

@@ -56,6 +56,7 @@ impl Which {
 pub(crate) struct Pair {
     first: NodeProcess,
     second: NodeProcess,
+    segment_bytes: u64,
 }
 
 impl Pair {
@@ -79,7 +80,27 @@ impl Pair {
         Ok(Self {
             first: make(Which::First)?,
             second: make(Which::Second)?,
+            segment_bytes,
         })
+    }
+
+    /// Changes a node's configuration for its next start.
+    pub(crate) fn reconfigure(
+        &mut self,
+        which: Which,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<()> {
+        self.node_mut(which).reconfigure(change)
+    }
+
+    /// A node's configuration.
+    pub(crate) fn config(&self, which: Which) -> &Config {
+        self.node(which).config()
+    }
+
+    /// The next start of a node is under this program with these arguments; under none if empty.
+    pub(crate) fn run_under(&mut self, which: Which, program: Vec<OsString>) {
+        self.node_mut(which).run_under(program);
     }
 
     fn node(&self, which: Which) -> &NodeProcess {
@@ -118,7 +139,11 @@ impl Pair {
     /// SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        self.node_mut(which).terminate()?;
+        let node = match self.node(which).is_under() {
+            true => Some(self.status(which).await?.pid),
+            false => None,
+        };
+        self.node_mut(which).terminate(node)?;
         while !self.node_mut(which).has_ended()? {
             if Instant::now() > until {
                 bail!("{} does not stop", self.node(which).name());
@@ -220,10 +245,24 @@ impl Pair {
 
     /// Connects to whichever node is primary.
     pub(crate) async fn connect(&self) -> Result<Client> {
+        self.connect_with(|_| {}).await
+    }
+
+    /// The same for a client that is told something else than the defaults.
+    pub(crate) async fn connect_with(
+        &self,
+        tune: impl FnOnce(&mut ClientConfig),
+    ) -> Result<Client> {
         let mut config = ClientConfig::new([&self.first, &self.second].map(NodeProcess::client));
         config.connect_deadline = PATIENCE;
         config.backoff_max = Duration::from_millis(20);
+        tune(&mut config);
         Client::connect(config).await.context("connecting")
+    }
+
+    /// Size of a segment of its logs.
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// A node's data directory.

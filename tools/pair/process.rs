@@ -1,5 +1,6 @@
 //! One `kanjo start` process: its configuration file, its log file, its life.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,22 +19,45 @@ pub(super) struct NodeProcess {
     config: Config,
     config_path: PathBuf,
     log_path: PathBuf,
+    /// Program and arguments that the node runs under.
+    under: Vec<OsString>,
     child: Option<Child>,
 }
 
 impl NodeProcess {
     /// Writes the configuration; starts nothing.
     pub(super) fn new(name: &str, folder: &Path, config: Config) -> Result<Self> {
-        let config_path = folder.join(format!("{name}.toml"));
-        std::fs::write(&config_path, config.to_toml())
-            .with_context(|| format!("writing {}", config_path.display()))?;
-        Ok(Self {
+        let node = Self {
             name: name.to_owned(),
             config,
-            config_path,
+            config_path: folder.join(format!("{name}.toml")),
             log_path: folder.join(format!("{name}.log")),
+            under: Vec::new(),
             child: None,
-        })
+        };
+        node.write_config()?;
+        Ok(node)
+    }
+
+    fn write_config(&self) -> Result<()> {
+        std::fs::write(&self.config_path, self.config.to_toml())
+            .with_context(|| format!("writing {}", self.config_path.display()))
+    }
+
+    /// Changes the configuration for the next start.
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) -> Result<()> {
+        change(&mut self.config);
+        self.write_config()
+    }
+
+    /// The next start is under this program with these arguments; under none if empty.
+    pub(super) fn run_under(&mut self, program: Vec<OsString>) {
+        self.under = program;
+    }
+
+    /// Whether another program stands between this process and the node.
+    pub(super) fn is_under(&self) -> bool {
+        !self.under.is_empty()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -57,7 +81,13 @@ impl NodeProcess {
         let log = self.open_log()?;
         let parent = std::process::id().to_string();
         let child = Command::new(super::this_binary()?)
-            .args(["leash", "--parent", &parent, "--", "start", "--config"])
+            .args(["leash", "--parent", &parent])
+            .args(
+                self.under
+                    .iter()
+                    .flat_map(|word| ["--under".as_ref(), word.as_os_str()]),
+            )
+            .args(["--", "start", "--config"])
             .arg(&self.config_path)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -100,11 +130,13 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// SIGTERM only.
-    pub(super) fn terminate(&self) -> Result<()> {
-        match &self.child {
-            Some(child) => Ok(kill_process(Pid::from_child(child), Signal::TERM)?),
-            None => bail!("{} does not run", self.name),
+    /// SIGTERM only: to the process that was started, or to the node under it, of that number.
+    pub(super) fn terminate(&self, node: Option<u32>) -> Result<()> {
+        let node = node.and_then(|node| Pid::from_raw(node as i32));
+        match (&self.child, node) {
+            (Some(_), Some(node)) => Ok(kill_process(node, Signal::TERM)?),
+            (Some(child), None) => Ok(kill_process(Pid::from_child(child), Signal::TERM)?),
+            (None, _) => bail!("{} does not run", self.name),
         }
     }
 

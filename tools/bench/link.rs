@@ -1,0 +1,243 @@
+//! `kanjo bench link`: what a long way between the two nodes costs.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX, SEGMENT_BYTES_DEFAULT};
+use serde::Serialize;
+
+use super::rig::{Case, Length, Rig};
+use super::rounds::{Figures, Summary};
+use super::series::{Results, Series, draw, measure};
+use super::throughput::{parse_seconds, within};
+use super::workload::WorkArgs;
+use super::{OutputArgs, say};
+use crate::commands::parse_segment_size;
+use crate::machine::Machine;
+use crate::output::table;
+use crate::pair::{Pair, Which, Workspace};
+use crate::relay::Relay;
+
+/// Of throughput without delay: what a delayed link keeps at the least.
+const THROUGHPUT_BAR: f64 = 0.9;
+/// A single commit takes the round trip and so many times the floor at the most.
+const FLOOR_BAR: f64 = 1.25;
+const WARM_UP_MAX: Duration = Duration::from_secs(2);
+/// One client's rounds are this much shorter than those of full load.
+const ONE_CLIENT_SHARE: f64 = 0.2;
+
+/// Measure throughput and latency over a link of some length
+///
+/// A relay in this process stands between primary and auxiliary and holds every byte for the
+/// delay, in each direction, without limit of bandwidth and without loss. Full load and one
+/// client with one transfer a request are measured without delay and with each delay in turn,
+/// always through the relay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinkArgs {
+    /// Delays each way
+    #[arg(long, value_name = "MS,…", value_delimiter = ',', default_value = "5,20",
+        value_parser = clap::value_parser!(u64).range(1..=2_000))]
+    delay_ms: Vec<u64>,
+    /// Seconds of each round of full load; one client's are a fifth of it
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = parse_seconds)]
+    seconds: f64,
+    /// Rounds of each kind of load with each delay
+    #[arg(long, value_name = "R", default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    rounds: u64,
+    /// Transfers of one request at full load
+    #[arg(long, value_name = "B", default_value_t = REQUEST_EVENTS_MAX,
+        value_parser = within(1..=REQUEST_EVENTS_MAX))]
+    batch: usize,
+    /// Requests outstanding on the one connection at full load
+    #[arg(long, value_name = "D", default_value_t = 16,
+        value_parser = within(1..=CONNECTION_REQUESTS_MAX))]
+    in_flight: usize,
+    /// Size of the log's segments
+    #[arg(long, value_name = "SIZE", default_value_t = SEGMENT_BYTES_DEFAULT,
+        value_parser = parse_segment_size)]
+    segment_size: u64,
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    benchmark: &'static str,
+    machine: Machine,
+    #[serde(flatten)]
+    work: WorkArgs,
+    segment_bytes: u64,
+    seconds: f64,
+    digests_equal: bool,
+    delays: Vec<Delayed>,
+    #[serde(flatten)]
+    results: Results,
+}
+
+/// What one delay costs, round by round beside the load without delay.
+#[derive(Serialize)]
+struct Delayed {
+    delay_ms: u64,
+    /// `throughput_ratio`: of that without delay in the same round. `p50_allowed_us`: round trip
+    /// and 1.25 times the floor. `p50_of_allowed`: one client's p50 as a share of that.
+    #[serde(flatten)]
+    summary: Summary,
+    throughput_kept: bool,
+    p50_kept: bool,
+}
+
+/// Measures, prints, writes JSON and SVGs.
+pub(super) async fn run(args: LinkArgs) -> Result<()> {
+    let workspace = Workspace::claim(&args.output.data(), false)?;
+    let machine = Machine::describe(workspace.path())?;
+    let mut pair = Pair::format(workspace.path(), args.segment_size, |_| {})?;
+    let relay = Relay::start(&pair.config(Which::First).peer_replication)?;
+    let address = relay.address().to_owned();
+    pair.reconfigure(Which::First, |config| config.peer_replication = address)?;
+    let mut rig = Rig::on(pair, workspace.path(), &args.work).await?;
+    let mut delays = vec![0];
+    delays.extend(&args.delay_ms);
+    let mut all = Vec::new();
+    for delay in &delays {
+        for (case, length) in args.cases(*delay) {
+            all.push(Series::prepare(&mut rig, case, length).await?);
+        }
+    }
+    measure(&mut rig, &mut all, args.rounds, async |_, place| {
+        relay.set_delay(Duration::from_millis(delays[place / 2]));
+        Ok(())
+    })
+    .await?;
+    drop(rig);
+    let title = "link with delay, connections × transfers a request";
+    draw(&args.output, "link", title, &all)?;
+    let (none, delayed) = all.split_at(2);
+    let outcome = Outcome {
+        benchmark: "link",
+        machine,
+        work: args.work,
+        segment_bytes: args.segment_size,
+        seconds: args.seconds,
+        digests_equal: true,
+        delays: std::iter::zip(&args.delay_ms, delayed.chunks(2))
+            .map(|(delay_ms, some)| Delayed::of(*delay_ms, none, some))
+            .collect(),
+        results: Results::of(all),
+    };
+    outcome.print();
+    args.output.write_json("link.json", &outcome)
+}
+
+impl LinkArgs {
+    /// One client and full load, in this order.
+    fn cases(&self, delay_ms: u64) -> [(Case, Length); 2] {
+        let case = |connections: usize, batch: usize, in_flight: usize| Case {
+            name: format!("{delay_ms} ms: {connections} × {batch}"),
+            connections,
+            batch,
+            in_flight,
+            rate: None,
+        };
+        let length = |seconds: f64| {
+            let measured = Duration::from_secs_f64(seconds);
+            Length::new(WARM_UP_MAX.min(measured / 5), measured)
+        };
+        [
+            (case(1, 1, 1), length(self.seconds * ONE_CLIENT_SHARE)),
+            (case(1, self.batch, self.in_flight), length(self.seconds)),
+        ]
+    }
+}
+
+impl Delayed {
+    /// Both of one client and full load.
+    fn of(delay_ms: u64, none: &[Series], delayed: &[Series]) -> Self {
+        let rounds = none[1].rounds.iter().zip(&delayed[0].rounds);
+        let rounds = rounds.zip(&delayed[1].rounds);
+        let round_trip_us = 2_000.0 * delay_ms as f64;
+        let figures = rounds.map(|((full_none, one), full)| {
+            let throughput = full.figures["transfers_per_s"];
+            let allowed = round_trip_us + FLOOR_BAR * one.figures["floor_p50_us"];
+            Figures::from([
+                ("transfers_per_s", throughput),
+                (
+                    "throughput_ratio",
+                    throughput / full_none.figures["transfers_per_s"],
+                ),
+                ("p50_us", one.figures["p50_us"]),
+                ("p50_allowed_us", allowed),
+                ("p50_of_allowed", one.figures["p50_us"] / allowed),
+                ("p99_us", one.figures["p99_us"]),
+            ])
+        });
+        let summary = Summary::of(figures.collect());
+        Self {
+            delay_ms,
+            throughput_kept: summary.median["throughput_ratio"] >= THROUGHPUT_BAR,
+            p50_kept: summary.median["p50_of_allowed"] <= 1.0,
+            summary,
+        }
+    }
+}
+
+impl Outcome {
+    fn print(&self) {
+        let header = [
+            "load",
+            "transfers/s",
+            "p50 µs",
+            "p99 µs",
+            "floor p50 µs",
+            "busy: client, primary, auxiliary, relay",
+        ];
+        let mut loads = table(&header, &[1, 2, 3, 4, 5]);
+        for case in &self.results.cases {
+            let range = |name, decimals| case.summary.range(name, decimals);
+            let at = |name| case.summary.median[name];
+            loads.add_row([
+                case.case.name.clone(),
+                range("transfers_per_s", 0),
+                range("p50_us", 0),
+                range("p99_us", 0),
+                range("floor_p50_us", 0),
+                format!(
+                    "{:.2}, {:.2}, {:.2}, {:.2}",
+                    at("client_busy"),
+                    at("primary_busy"),
+                    at("auxiliary_busy"),
+                    at("relay_busy")
+                ),
+            ]);
+        }
+        say(loads);
+        let header = [
+            "delay each way",
+            "of throughput without",
+            "p50 µs",
+            "allowed µs",
+            "share",
+        ];
+        let mut bars = table(&header, &[1, 2, 3, 4]);
+        for delayed in &self.delays {
+            let range = |name, decimals| delayed.summary.range(name, decimals);
+            bars.add_row([
+                format!("{} ms", delayed.delay_ms),
+                range("throughput_ratio", 2),
+                range("p50_us", 0),
+                range("p50_allowed_us", 0),
+                range("p50_of_allowed", 2),
+            ]);
+        }
+        say(bars);
+        say(format!(
+            "allowed: round trip and {FLOOR_BAR} × the floor without a link; median (least to most) of \
+             {} rounds in turn; digests equal after each",
+            self.delays
+                .first()
+                .map_or(0, |delayed| delayed.summary.rounds.len())
+        ));
+    }
+}
