@@ -2,6 +2,7 @@
 
 mod choice;
 mod commit;
+mod compare;
 mod load;
 mod promote;
 mod rounds;
@@ -12,6 +13,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -25,6 +27,7 @@ const FOLDER: &str = "target/kanjo-bench";
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
+    Compare(compare::CompareArgs),
     Promote(promote::PromoteArgs),
 }
 
@@ -44,6 +47,7 @@ impl BenchCommand {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
+            Self::Compare(args) => run_to_end(compare::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
         }
         Ok(Exit::Done)
@@ -78,6 +82,19 @@ impl OutputArgs {
 /// Prints; whoever reads it may stop reading, and the results are still written.
 fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Microseconds of a distribution of nanoseconds.
+fn micros(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1e3
+}
+
+/// A time to measure for, as a number of seconds.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.1 to 86400".to_owned()),
+    }
 }
 
 /// A bar on a terminal.

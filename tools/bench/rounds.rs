@@ -8,7 +8,7 @@ use serde::Serialize;
 pub(super) type Figures = BTreeMap<&'static str, f64>;
 
 /// What every JSON result holds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Summary {
     /// Of each figure the median over the rounds.
     pub(super) median: Figures,

@@ -24,14 +24,15 @@ use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions, ask};
 use kanjo_node::status::{Promotion, Status};
 
 use addresses::Addresses;
-pub(crate) use leash::LeashArgs;
+pub(crate) use addresses::free_addresses;
+pub(crate) use leash::{Death, LeashArgs, leashed};
 use process::NodeProcess;
 pub(crate) use workspace::Workspace;
 
 /// How long anything may take that is only waited for. Far beyond what a slow disk needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that tells nobody when it changes.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Names one of the two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,12 @@ impl Pair {
         config.connect_deadline = PATIENCE;
         config.backoff_max = Duration::from_millis(20);
         Client::connect(config).await.context("connecting")
+    }
+
+    /// Process ids of the nodes that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let nodes = [&self.first, &self.second];
+        nodes.into_iter().filter_map(NodeProcess::pid).collect()
     }
 
     /// A node's data directory.
