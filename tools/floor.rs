@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hdrhistogram::Histogram;
 use kanjo_format::limits::PAGE_BYTES;
 use rustix::fs::{FallocateFlags, OFlags};
+use serde::Serialize;
 
 /// Bytes of each of the two files. Commits go round and round in it: after the zero-fill every
 /// block is a written one, so the second round costs what the first did.
@@ -32,6 +33,21 @@ const FILE_BYTES: u64 = 32 << 20;
 const FILL_BYTES: usize = 1 << 20;
 /// Every frame starts with the number of its commit.
 const NUMBER_BYTES: usize = 8;
+
+/// Bytes of one commit: whole frames on the wire, and what is written to each disk.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct FrameBytes {
+    /// From the client.
+    pub(crate) request: usize,
+    /// Into each log; whole pages are written.
+    pub(crate) write: usize,
+    /// To the replica.
+    pub(crate) ship: usize,
+    /// Back.
+    pub(crate) ack: usize,
+    /// To the client.
+    pub(crate) reply: usize,
+}
 
 /// A running primary and replica, with the client's connection to the primary.
 pub(crate) struct Floor {
@@ -57,25 +73,17 @@ impl Drop for Files {
 }
 
 impl Floor {
-    /// Prepares two files in `dir` and starts both threads. The sizes are those of whole frames
-    /// on the wire; what is written is `ship_bytes` or `request_bytes`, whichever is more,
-    /// rounded up to pages, since a log keeps what a client sent and not its compressed form.
-    pub(crate) fn start(
-        dir: &Path,
-        request_bytes: usize,
-        ship_bytes: usize,
-        ack_bytes: usize,
-        reply_bytes: usize,
-    ) -> Result<Self> {
-        let sizes = [request_bytes, ship_bytes, ack_bytes, reply_bytes];
-        for bytes in sizes {
+    /// Prepares two files in `dir` and starts both threads.
+    pub(crate) fn start(dir: &Path, sizes: FrameBytes) -> Result<Self> {
+        let frames = [sizes.request, sizes.ship, sizes.ack, sizes.reply];
+        for bytes in frames.into_iter().chain([sizes.write]) {
             let fits = (NUMBER_BYTES..=FILL_BYTES).contains(&bytes);
             ensure!(
                 fits,
                 "a frame of {bytes} bytes cannot be measured: 8 to {FILL_BYTES} can"
             );
         }
-        let write_bytes = (request_bytes.max(ship_bytes) as u64).next_multiple_of(PAGE_BYTES);
+        let write_bytes = (sizes.write as u64).next_multiple_of(PAGE_BYTES);
         let files = Files(["floor-primary", "floor-replica"].map(|name| dir.join(name)));
         let [primary_file, replica_file] = &files.0;
         let replica_disk = Disk::prepare(replica_file, write_bytes)?;
@@ -83,7 +91,7 @@ impl Floor {
 
         let (to_replica, from_primary) = connected_pair()?;
         let replica = start_thread("floor-replica", move || {
-            replicate(from_primary, replica_disk, ship_bytes, ack_bytes)
+            replicate(from_primary, replica_disk, sizes)
         })?;
         let (connection, from_client) = connected_pair()?;
         let primary = start_thread("floor-primary", move || {
@@ -92,8 +100,8 @@ impl Floor {
         })?;
         Ok(Self {
             connection,
-            request: noise(request_bytes),
-            reply: vec![0; reply_bytes],
+            request: noise(sizes.request),
+            reply: vec![0; sizes.reply],
             commits: 0,
             primary,
             replica,
@@ -152,12 +160,12 @@ fn serve(
     mut client: TcpStream,
     mut replica: TcpStream,
     mut disk: Disk,
-    [request_bytes, ship_bytes, ack_bytes, reply_bytes]: [usize; 4],
+    sizes: FrameBytes,
 ) -> Result<()> {
-    let mut request = vec![0; request_bytes];
-    let mut ship = noise(ship_bytes);
-    let mut ack = vec![0; ack_bytes];
-    let mut reply = noise(reply_bytes);
+    let mut request = vec![0; sizes.request];
+    let mut ship = noise(sizes.ship);
+    let mut ack = vec![0; sizes.ack];
+    let mut reply = noise(sizes.reply);
     while read_frame(&mut client, &mut request)? {
         let commit = &request[..NUMBER_BYTES];
         ship[..NUMBER_BYTES].copy_from_slice(commit);
@@ -175,14 +183,9 @@ fn serve(
     Ok(())
 }
 
-fn replicate(
-    mut primary: TcpStream,
-    mut disk: Disk,
-    ship_bytes: usize,
-    ack_bytes: usize,
-) -> Result<()> {
-    let mut ship = vec![0; ship_bytes];
-    let mut ack = noise(ack_bytes);
+fn replicate(mut primary: TcpStream, mut disk: Disk, sizes: FrameBytes) -> Result<()> {
+    let mut ship = vec![0; sizes.ship];
+    let mut ack = noise(sizes.ack);
     while read_frame(&mut primary, &mut ship)? {
         disk.commit(&ship)?;
         ack[..NUMBER_BYTES].copy_from_slice(&ship[..NUMBER_BYTES]);
@@ -312,10 +315,18 @@ fn number(frame: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    const SIZES: FrameBytes = FrameBytes {
+        request: 164,
+        write: 200,
+        ship: 120,
+        ack: 96,
+        reply: 52,
+    };
+
     #[test]
     fn every_commit_of_a_block_is_measured_and_nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let mut floor = Floor::start(dir.path(), 164, 120, 96, 52).unwrap();
+        let mut floor = Floor::start(dir.path(), SIZES).unwrap();
         let mut latencies = Histogram::new(3).unwrap();
         floor.run_block(20, &mut latencies).unwrap();
         floor.run_block(5, &mut latencies).unwrap();
@@ -333,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let Err(error) = Floor::start(Path::new("/nonexistent/floor"), 64, 64, 64, 64) else {
+        let Err(error) = Floor::start(Path::new("/nonexistent/floor"), SIZES) else {
             panic!("started in no directory");
         };
         assert!(

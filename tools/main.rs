@@ -16,6 +16,7 @@ mod postgres;
 mod processes;
 mod quantities;
 mod random;
+mod timer;
 mod times;
 mod transfer_csv;
 

@@ -1,8 +1,10 @@
-//! Latency distributions as one SVG: what share of commits was answered within which time.
+//! Latency distributions as one SVG: what share of requests was answered within which time.
 //!
 //! Both axes are logarithmic and drawn by hand: across, the percentiles, each decade of
 //! distance from 100 % as wide as the next, so that the tail is as readable as the middle; up,
 //! the latency.
+
+mod lines;
 
 use std::path::Path;
 
@@ -11,6 +13,8 @@ use hdrhistogram::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+pub(crate) use lines::{Captions, Line, write_lines};
 
 const SIZE: (u32, u32) = (960, 600);
 const LEFT: i32 = 80;
@@ -130,7 +134,7 @@ impl Frame {
         line((LEFT, bottom), (right, bottom), INK)?;
         line((LEFT, TOP), (LEFT, bottom), INK)?;
         let middle = (LEFT + right) / 2;
-        let caption = "share of commits answered within that time".to_owned();
+        let caption = "share of requests answered within that time".to_owned();
         write_label(
             area,
             caption,
@@ -172,7 +176,7 @@ fn draw_legend(
     let at = |quantile| latency_text(curve.latencies.value_at_quantile(quantile) as f64);
     let (name, count) = (curve.name, curve.latencies.len());
     let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
-    let text = format!("{name}: p50 {p50}, p99 {p99}, p99.9 {p999} ({count} commits)");
+    let text = format!("{name}: p50 {p50}, p99 {p99}, p99.9 {p999} ({count} requests)");
     write_label(area, text, (x + 32, y), HPos::Left, VPos::Center)
 }
 

@@ -2,15 +2,17 @@
 //! growing pause, with a second connection for heartbeats that no sync on the peer delays.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use kanjo_format::replication::REPLICATION_LENGTH_BYTES;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::link::Link;
+use crate::link::{Link, Traffic};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
@@ -41,6 +43,7 @@ pub(crate) struct Dialer {
     state: State,
     pause: Duration,
     heartbeat: Option<Heartbeat>,
+    traffic: Rc<Traffic>,
 }
 
 struct Heartbeat {
@@ -50,12 +53,13 @@ struct Heartbeat {
 }
 
 impl Dialer {
-    pub(crate) const fn new(address: String) -> Self {
+    pub(crate) const fn new(address: String, traffic: Rc<Traffic>) -> Self {
         Self {
             address,
             state: State::Idle,
             pause: FIRST_PAUSE,
             heartbeat: None,
+            traffic,
         }
     }
 
@@ -129,7 +133,8 @@ impl Dialer {
                     let outcome = task
                         .await
                         .unwrap_or_else(|error| Err(io::Error::other(error)));
-                    return match outcome.and_then(Link::new) {
+                    let traffic = self.traffic.clone();
+                    return match outcome.and_then(|stream| Link::new(stream, traffic)) {
                         Ok(link) => {
                             self.state = State::Connected(link);
                             DialEvent::Connected
@@ -156,7 +161,10 @@ impl Dialer {
     /// Sends a ping on the heartbeat connection, which is made with `hello` if there is none.
     pub(crate) fn ping(&mut self, hello: impl FnOnce() -> Vec<u8>, ping: Vec<u8>) {
         if self.heartbeat.as_ref().is_none_or(|h| h.task.is_finished()) {
-            self.heartbeat = Some(Heartbeat::start(self.address.clone(), hello()));
+            self.heartbeat = {
+                let (address, traffic) = (self.address.clone(), self.traffic.clone());
+                Some(Heartbeat::start(address, hello(), traffic))
+            };
         }
         if let Some(heartbeat) = &self.heartbeat {
             // A full queue means that earlier pings are unanswered; one more says nothing new.
@@ -166,11 +174,11 @@ impl Dialer {
 }
 
 impl Heartbeat {
-    fn start(address: String, hello: Vec<u8>) -> Self {
+    fn start(address: String, hello: Vec<u8>, traffic: Rc<Traffic>) -> Self {
         let (pings, asked) = mpsc::channel(4);
         let (tell, pongs) = mpsc::channel(4);
         let task = tokio::task::spawn_local(async move {
-            if let Err(error) = beat(&address, &hello, asked, tell).await {
+            if let Err(error) = beat(&address, &hello, asked, tell, &traffic).await {
                 tracing::debug!(%address, %error, "heartbeat connection ended");
             }
         });
@@ -189,6 +197,7 @@ async fn beat(
     hello: &[u8],
     mut pings: mpsc::Receiver<Vec<u8>>,
     pongs: mpsc::Sender<Vec<u8>>,
+    traffic: &Traffic,
 ) -> io::Result<()> {
     use tokio::io::AsyncWriteExt;
     let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
@@ -197,9 +206,12 @@ async fn beat(
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     stream.write_all(hello).await?;
+    traffic.note_sent(hello.len());
     while let Some(ping) = pings.recv().await {
         stream.write_all(&ping).await?;
+        traffic.note_sent(ping.len());
         let pong = crate::server::read_frame(&mut stream).await?;
+        traffic.note_received(REPLICATION_LENGTH_BYTES + pong.len());
         if pongs.send(pong).await.is_err() {
             break;
         }

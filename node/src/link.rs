@@ -1,6 +1,8 @@
 //! One connection to the other node: whole frames in, whole frames out, nothing blocks.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -15,6 +17,31 @@ const READ_BYTES: usize = 64 << 10;
 /// Bytes that the other machine's TCP does not acknowledge for this long end the connection.
 const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
 
+/// Bytes of all connections to the other node, in each direction, as TCP carries them.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    sent: Cell<u64>,
+    received: Cell<u64>,
+}
+
+impl Traffic {
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    pub(crate) const fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+    }
+}
+
 /// A framed, non-blocking connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -23,10 +50,11 @@ pub(crate) struct Link {
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
+    traffic: Rc<Traffic>,
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, traffic: Rc<Traffic>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS_MAX)?;
@@ -36,6 +64,7 @@ impl Link {
             input: BytesMut::new(),
             output: Vec::new(),
             written: 0,
+            traffic,
         })
     }
 
@@ -80,7 +109,7 @@ impl Link {
                         "closed by the peer",
                     ));
                 }
-                Ok(_) => {}
+                Ok(bytes) => self.traffic.note_received(bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -105,7 +134,10 @@ impl Link {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.has_output() {
             match self.stream.try_write(&self.output[self.written..]) {
-                Ok(written) => self.written += written,
+                Ok(written) => {
+                    self.traffic.note_sent(written);
+                    self.written += written;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

@@ -111,7 +111,7 @@ impl Node {
             applied: hot.store.applied().lsn,
             log,
         });
-        let dialer = Dialer::new(hot.config.peer_replication.clone());
+        let dialer = Dialer::new(hot.config.peer_replication.clone(), hot.traffic.clone());
         let following = Following::new(confirmed, hot.config.peer_client.clone());
         let mut node = Self {
             hot,
@@ -263,7 +263,8 @@ impl Node {
     }
 
     fn on_inbound(&mut self, inbound: Inbound) -> Result<(), NodeError> {
-        let link = tokio::net::TcpStream::from_std(inbound.stream).and_then(Link::new);
+        let link = tokio::net::TcpStream::from_std(inbound.stream)
+            .and_then(|stream| Link::new(stream, self.hot.traffic.clone()));
         let Ok(link) = link else { return Ok(()) };
         if self.sessions.len() >= SESSIONS_MAX {
             // The oldest gives way: the present writer dials again if it was its own.

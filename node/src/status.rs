@@ -61,6 +61,10 @@ pub struct Status {
     pub payload_bytes: u64,
     /// Bytes of batches that this process sent to its peer.
     pub shipped_bytes: u64,
+    /// Bytes that this process sent to its peer in all.
+    pub sent_bytes: u64,
+    /// Bytes that this process received from its peer in all.
+    pub received_bytes: u64,
     /// Client connections open.
     pub connections: u64,
     /// Requests not yet answered.
@@ -71,6 +75,12 @@ pub struct Status {
     pub checkpoint_lsn: u64,
     /// Segments that were recompressed.
     pub sealed_segments: u64,
+    /// Bytes of the files that they became.
+    pub sealed_bytes: u64,
+    /// Bytes of the segments that this process prepared: zeros, written before any batch.
+    pub prepared_bytes: u64,
+    /// Bytes of the checkpoints that this process wrote.
+    pub checkpoint_bytes: u64,
 }
 
 /// What a node knows of the other one.

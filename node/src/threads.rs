@@ -111,8 +111,8 @@ pub(crate) enum JobDone {
     Prepared(Result<Prepared, LogError>),
     /// A segment is sealed.
     Sealed(u64, Result<SealInfo, LogError>),
-    /// A checkpoint is on disk.
-    Checkpointed(Lsn, Result<(), DirError>),
+    /// A checkpoint of so many bytes is on disk.
+    Checkpointed(Lsn, Result<u64, DirError>),
     /// A mark is on disk.
     Marked(Result<(), DirError>),
 }
@@ -180,12 +180,14 @@ fn perform(job: Job) -> JobDone {
     }
 }
 
-fn checkpoint(snapshot: &Snapshot, lsn: Lsn, dir: &DataDir) -> Result<(), DirError> {
-    dir.write_checkpoint(lsn, |out| snapshot.write(out))?;
+fn checkpoint(snapshot: &Snapshot, lsn: Lsn, dir: &DataDir) -> Result<u64, DirError> {
+    let path = dir.write_checkpoint(lsn, |out| snapshot.write(out))?;
+    // Only told of: a checkpoint whose size cannot be asked for is one all the same.
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     for (older, _) in dir.checkpoints()? {
         if older < lsn {
             dir.remove_checkpoint(older)?;
         }
     }
-    Ok(())
+    Ok(bytes)
 }

@@ -1,5 +1,6 @@
 //! The command line as scripts meet it: words, exit codes, one line on a failure.
 
+mod bench;
 mod directories;
 mod help;
 mod node;

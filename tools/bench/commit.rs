@@ -8,16 +8,15 @@ use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use kanjo_client::{Client, ClientConfig};
-use kanjo_format::client::{FRAME_HEADER_BYTES, LENGTH_BYTES, ResultRun, TransferBody};
 use kanjo_format::limits::SEGMENT_BYTES_DEFAULT;
-use kanjo_format::replication::{BATCH_FRAME_OVERHEAD_BYTES, Body, Frame};
-use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, Tail};
+use kanjo_format::replication::BATCH_FRAME_OVERHEAD_BYTES;
 use serde::Serialize;
 
+use super::frames;
 use super::rounds::{Figures, Summary};
 use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar, say};
-use crate::floor::Floor;
+use crate::floor::{Floor, FrameBytes};
 use crate::machine::Machine;
 use crate::pair::{Pair, Which, Workspace};
 use crate::plot::{Distribution, write_latencies};
@@ -69,15 +68,6 @@ struct Latencies {
     floor: Histogram<u64>,
 }
 
-/// Whole frames of one commit.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct FrameBytes {
-    request: usize,
-    ship: usize,
-    ack: usize,
-    reply: usize,
-}
-
 #[derive(Serialize)]
 struct Outcome {
     benchmark: &'static str,
@@ -119,13 +109,7 @@ pub(super) async fn run(args: CommitArgs) -> Result<()> {
     };
     let mut workload = Workload::open(&client, &args.work).await?;
     let frames = warm_up(&client, &mut workload, &mut pair).await?;
-    let floor = Floor::start(
-        workspace.path(),
-        frames.request,
-        frames.ship,
-        frames.ack,
-        frames.reply,
-    )?;
+    let floor = Floor::start(workspace.path(), frames)?;
     let (all, rounds) = measure(&args, &client, &mut workload, floor).await?;
     let digests_equal = match &mut pair {
         Some(pair) => {
@@ -181,22 +165,9 @@ async fn warm_up(
         (Some(before), Some(after)) => (after - before).div_ceil(BLOCK) as usize,
         _ => guess,
     };
-    let ack = Frame {
-        epoch: Epoch::NONE,
-        body: Body::Ack {
-            tail: Tail::empty(ClusterId::default()),
-            node: NodeId::default(),
-            incarnation: Incarnation::default(),
-        },
-    };
-    let mut ack_bytes = Vec::new();
-    ack.encode(&mut ack_bytes);
-    Ok(FrameBytes {
-        request: LENGTH_BYTES + FRAME_HEADER_BYTES + size_of::<TransferBody>(),
-        ship,
-        ack: ack_bytes.len(),
-        reply: LENGTH_BYTES + FRAME_HEADER_BYTES + size_of::<ResultRun>(),
-    })
+    // Both are less than a page.
+    let write = ship;
+    Ok(frames::of_request(1, write, ship))
 }
 
 /// Alternates blocks; gives all latencies and each round's figures.

@@ -18,8 +18,8 @@ use kanjo_client::{Client, TransferBody};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::timer::Timer;
 use super::workload::Workload;
+use crate::timer::Timer;
 
 /// Length of one slice of the measured time.
 pub(super) const SLICE: Duration = Duration::from_millis(100);

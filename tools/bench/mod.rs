@@ -1,12 +1,17 @@
 //! `kanjo bench`: figures, each with its floor or its check in the same run.
 
+mod cases;
 mod choice;
 mod commit;
 mod compare;
+mod costs;
+mod frames;
 mod load;
 mod promote;
+mod rig;
 mod rounds;
-mod timer;
+mod sealed;
+mod throughput;
 mod workload;
 
 use std::io::{IsTerminal, Write};
@@ -29,6 +34,7 @@ pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Compare(compare::CompareArgs),
     Promote(promote::PromoteArgs),
+    Throughput(throughput::ThroughputArgs),
 }
 
 /// Where results go.
@@ -49,6 +55,7 @@ impl BenchCommand {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Compare(args) => run_to_end(compare::run(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
+            Self::Throughput(args) => run_to_end(throughput::run(args))?,
         }
         Ok(Exit::Done)
     }

@@ -2,7 +2,40 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use serde::Serialize;
+
+/// A round whose floor is further from the median of all than this share is repeated.
+const STRAY: f64 = 0.25;
+/// At most so often.
+const REPEATS_MAX: usize = 2;
+
+/// Repeats the rounds in which the machine was not as it was in the others: the floor strays from
+/// the median. Gives the rounds that were put aside for it; one that strays every time stays.
+pub(super) async fn repeat_strays<R>(
+    rounds: &mut [R],
+    floor: impl Fn(&R) -> f64,
+    mut again: impl AsyncFnMut() -> Result<R>,
+) -> Result<Vec<R>> {
+    let mut floors: Vec<f64> = rounds.iter().map(&floor).collect();
+    floors.sort_by(f64::total_cmp);
+    let median = median(&floors);
+    let strays = |round: &R| (floor(round) / median - 1.0).abs() > STRAY;
+    let mut aside = Vec::new();
+    for round in rounds {
+        for _ in 0..REPEATS_MAX {
+            if strays(round) {
+                aside.push(std::mem::replace(round, again().await?));
+            }
+        }
+    }
+    Ok(aside)
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let (low, high) = ((sorted.len() - 1) / 2, sorted.len() / 2);
+    f64::midpoint(sorted[low], sorted[high])
+}
 
 /// Figures of one round by name.
 pub(super) type Figures = BTreeMap<&'static str, f64>;
@@ -36,10 +69,7 @@ impl Summary {
             by_name.iter().map(of).collect()
         };
         Self {
-            median: pick(|sorted| {
-                let (low, high) = ((sorted.len() - 1) / 2, sorted.len() / 2);
-                f64::midpoint(sorted[low], sorted[high])
-            }),
+            median: pick(median),
             min: pick(|sorted| sorted[0]),
             max: pick(|sorted| sorted[sorted.len() - 1]),
             rounds,
@@ -61,6 +91,17 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn rounds_of_another_machine_are_repeated_at_most_twice_and_kept() {
+        let mut rounds = [100.0, 110.0, 200.0, 90.0, 40.0];
+        let mut more = [101.0, 300.0, 301.0].into_iter();
+        let again = async || Ok(more.next().expect("three repeats at most"));
+        let aside = repeat_strays(&mut rounds, |round| *round, again).await;
+        assert_eq!(rounds, [100.0, 110.0, 101.0, 90.0, 301.0]);
+        assert_eq!(aside.unwrap(), [200.0, 40.0, 300.0]);
+        assert_eq!(more.next(), None);
+    }
 
     #[test]
     fn the_median_lies_in_the_middle_of_any_number_of_rounds() {

@@ -177,7 +177,8 @@ pub(super) fn parse_cluster(text: &str) -> Result<ClusterId, String> {
     }
 }
 
-fn parse_segment_size(text: &str) -> Result<u64, String> {
+/// A size that a segment may have, for instance `64MiB`.
+pub(crate) fn parse_segment_size(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text)?;
     let (least, most) = (show_size(SEGMENT_BYTES_MIN), show_size(SEGMENT_BYTES_MAX));
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {

@@ -57,6 +57,7 @@ impl Which {
 pub(crate) struct Pair {
     first: NodeProcess,
     second: NodeProcess,
+    segment_bytes: u64,
 }
 
 impl Pair {
@@ -80,6 +81,7 @@ impl Pair {
         Ok(Self {
             first: make(Which::First)?,
             second: make(Which::Second)?,
+            segment_bytes,
         })
     }
 
@@ -221,9 +223,18 @@ impl Pair {
 
     /// Connects to whichever node is primary.
     pub(crate) async fn connect(&self) -> Result<Client> {
+        self.connect_with(|_| {}).await
+    }
+
+    /// The same for a client that is told something else than the defaults.
+    pub(crate) async fn connect_with(
+        &self,
+        tune: impl FnOnce(&mut ClientConfig),
+    ) -> Result<Client> {
         let mut config = ClientConfig::new([&self.first, &self.second].map(NodeProcess::client));
         config.connect_deadline = PATIENCE;
         config.backoff_max = Duration::from_millis(20);
+        tune(&mut config);
         Client::connect(config).await.context("connecting")
     }
 
@@ -231,6 +242,11 @@ impl Pair {
     pub(crate) fn pids(&self) -> Vec<u32> {
         let nodes = [&self.first, &self.second];
         nodes.into_iter().filter_map(NodeProcess::pid).collect()
+    }
+
+    /// Size of a segment of its logs.
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// A node's data directory.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
+use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::segment::SegmentForm;
 use kanjo_format::{Lsn, Tail};
 use kanjo_wal::LogError;
@@ -168,7 +169,10 @@ impl Hot {
             JobDone::Prepared(outcome) => {
                 self.preparing = false;
                 match outcome {
-                    Ok(prepared) => self.store.log.add_prepared(prepared),
+                    Ok(prepared) => {
+                        self.counters.prepared_bytes += PAGE_BYTES + self.store.segment_bytes();
+                        self.store.log.add_prepared(prepared);
+                    }
                     Err(error) => {
                         self.disk_refused = Some(Instant::now());
                         tracing::warn!(%error, "cannot prepare the next segment");
@@ -178,7 +182,10 @@ impl Hot {
             JobDone::Sealed(number, outcome) => {
                 self.sealing = false;
                 match outcome {
-                    Ok(_) => self.counters.sealed_segments += 1,
+                    Ok(info) => {
+                        self.counters.sealed_segments += 1;
+                        self.counters.sealed_bytes += info.sealed_bytes;
+                    }
                     Err(error @ LogError::Io { .. }) => {
                         self.disk_refused = Some(Instant::now());
                         tracing::warn!(number, %error, "cannot seal a segment");
@@ -189,7 +196,10 @@ impl Hot {
             JobDone::Checkpointed(lsn, outcome) => {
                 self.checkpointing = false;
                 match outcome {
-                    Ok(()) => tracing::debug!(%lsn, "checkpoint written"),
+                    Ok(bytes) => {
+                        self.counters.checkpoint_bytes += bytes;
+                        tracing::debug!(%lsn, bytes, "checkpoint written");
+                    }
                     Err(error) => tracing::warn!(%lsn, %error, "cannot write a checkpoint"),
                 }
             }

@@ -16,6 +16,7 @@ use crate::admin::{Answer, Command, Condition};
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::front::Front;
+use crate::link::Traffic;
 use crate::server::{Inbound, Shared};
 use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
@@ -37,6 +38,9 @@ pub(crate) struct Counters {
     pub(crate) payload_bytes: u64,
     pub(crate) shipped_bytes: u64,
     pub(crate) sealed_segments: u64,
+    pub(crate) sealed_bytes: u64,
+    pub(crate) prepared_bytes: u64,
+    pub(crate) checkpoint_bytes: u64,
 }
 
 /// Where the node stands, as far as a role knows and the status shows.
@@ -69,6 +73,7 @@ pub(crate) struct Hot {
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Counters,
+    pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
     pub(crate) tick: tokio::time::Interval,
     started: Instant,
@@ -147,6 +152,7 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
+            traffic: Rc::default(),
             disk_low,
             tick,
             started: now,
@@ -282,11 +288,16 @@ impl Hot {
             appended_bytes: self.counters.appended_bytes,
             payload_bytes: self.counters.payload_bytes,
             shipped_bytes: self.counters.shipped_bytes,
+            sent_bytes: self.traffic.sent(),
+            received_bytes: self.traffic.received(),
             connections: self.front.connection_count(),
             requests_outstanding: self.front.outstanding(),
             free_disk_bytes: self.free_disk_bytes,
             checkpoint_lsn: self.last_checkpoint.get(),
             sealed_segments: self.counters.sealed_segments,
+            sealed_bytes: self.counters.sealed_bytes,
+            prepared_bytes: self.counters.prepared_bytes,
+            checkpoint_bytes: self.counters.checkpoint_bytes,
         }
     }
 

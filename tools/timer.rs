@@ -11,11 +11,11 @@ use rustix::time::{
 use tokio::net::unix::pipe::Receiver;
 
 /// One waits on it at a time.
-pub(super) struct Timer(Receiver);
+pub(crate) struct Timer(Receiver);
 
 impl Timer {
     /// Needs a runtime.
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("making a timer")?;
         // To a reader it is a pipe into which the kernel writes eight bytes when it expires.
@@ -23,7 +23,7 @@ impl Timer {
     }
 
     /// Returns at that time or, if it has passed, at once.
-    pub(super) async fn wait_until(&self, time: Instant) -> Result<()> {
+    pub(crate) async fn wait_until(&self, time: Instant) -> Result<()> {
         let left = time.saturating_duration_since(Instant::now());
         if left.is_zero() {
             // Others may have work even so.

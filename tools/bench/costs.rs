@@ -1,0 +1,157 @@
+//! What a process costs: processor time, memory and writes, as the kernel counts them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+/// The thread of a node that prepares, seals and writes checkpoints; all others serve commits.
+const JOBS_THREAD: &str = "kanjo-jobs";
+const HOT_THREAD: &str = "kanjo-hot";
+
+/// What a process has used since it began, or between two looks at it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Costs {
+    /// Processor time of all threads.
+    pub(super) cpu_seconds: f64,
+    /// Resident memory now, pages of mapped files included.
+    pub(super) rss_bytes: u64,
+    /// Of this, memory of its own.
+    pub(super) own_bytes: u64,
+    threads: BTreeMap<String, Thread>,
+}
+
+/// All threads of one name together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Thread {
+    cpu_seconds: f64,
+    /// Bytes of pages that it made dirty or wrote past the page cache: what reaches the disk.
+    written_bytes: u64,
+}
+
+impl Costs {
+    /// Looks at a process that runs.
+    pub(super) fn of(pid: u32) -> Result<Self> {
+        let folder = format!("/proc/{pid}");
+        let status = read(&format!("{folder}/status"))?;
+        let kilobytes = |name: &str| field(&status, name).unwrap_or(0) << 10;
+        let mut costs = Self {
+            cpu_seconds: cpu_seconds(&read(&format!("{folder}/stat"))?),
+            rss_bytes: kilobytes("VmRSS:"),
+            own_bytes: kilobytes("RssAnon:"),
+            threads: BTreeMap::new(),
+        };
+        for entry in std::fs::read_dir(format!("{folder}/task"))? {
+            let folder = entry?.path();
+            let part = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+            // A thread may end while one looks; it then counts no more.
+            let thread = costs
+                .threads
+                .entry(part("comm").trim().to_owned())
+                .or_default();
+            let nanos = part("schedstat");
+            let nanos = nanos.split_ascii_whitespace().next();
+            let nanos = nanos.and_then(|nanos| nanos.parse::<u64>().ok());
+            thread.cpu_seconds += nanos.unwrap_or(0) as f64 / 1e9;
+            thread.written_bytes += field(&part("io"), "write_bytes:").unwrap_or(0);
+        }
+        Ok(costs)
+    }
+
+    /// Of this process.
+    pub(super) fn own() -> Result<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// What was used since an earlier look; memory is as it is now.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let thread = |(name, now): (&String, &Thread)| {
+            let then = before.threads.get(name).copied().unwrap_or_default();
+            let thread = Thread {
+                cpu_seconds: now.cpu_seconds - then.cpu_seconds,
+                written_bytes: now.written_bytes.saturating_sub(then.written_bytes),
+            };
+            (name.clone(), thread)
+        };
+        Self {
+            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
+            rss_bytes: self.rss_bytes,
+            own_bytes: self.own_bytes,
+            threads: self.threads.iter().map(thread).collect(),
+        }
+    }
+
+    /// Of a node: written for commits, by all threads but the one that works beside them.
+    pub(super) fn commit_written_bytes(&self) -> u64 {
+        let others = self.threads.iter().filter(|(name, _)| *name != JOBS_THREAD);
+        others.map(|(_, thread)| thread.written_bytes).sum()
+    }
+
+    /// Of a node: written beside the commits.
+    pub(super) fn beside_written_bytes(&self) -> u64 {
+        self.thread(JOBS_THREAD).written_bytes
+    }
+
+    /// Of a node: processor time of its hot thread.
+    pub(super) fn hot_cpu_seconds(&self) -> f64 {
+        self.thread(HOT_THREAD).cpu_seconds
+    }
+
+    fn thread(&self, name: &str) -> Thread {
+        self.threads.get(name).copied().unwrap_or_default()
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
+}
+
+/// The number behind a name at the start of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Of the text of `/proc/PID/stat`.
+fn cpu_seconds(stat: &str) -> f64 {
+    // The name in parentheses may hold anything; after it come the state and numbers.
+    let numbers = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = numbers.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|number| number.parse::<u64>().ok()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_behind_their_names() {
+        let status = "Name:\tVmRSS:\nVmRSS:\t    1024 kB\nRssAnon:\t 7 kB\n";
+        assert_eq!(field(status, "VmRSS:"), Some(1024));
+        assert_eq!(field(status, "RssFile:"), None);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4 1 0 0 0 250 50 0 0 20 0";
+        let seconds = 300.0 / rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(cpu_seconds(stat), seconds);
+    }
+
+    #[test]
+    fn work_of_this_process_is_seen() {
+        let before = Costs::own().unwrap();
+        assert!(before.rss_bytes >= before.own_bytes && before.own_bytes > 0);
+        let thread = std::thread::Builder::new().name(HOT_THREAD.into());
+        let (told, tell) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let body = move || {
+            let sum = (0..3_000_000_u64).fold(0, |sum, one| std::hint::black_box(sum ^ one));
+            told.send(sum).unwrap();
+            // It lives until it was looked at.
+            let _ = ended.recv();
+        };
+        let thread = thread.spawn(body).unwrap();
+        tell.recv().unwrap();
+        let used = Costs::own().unwrap().since(&before);
+        assert!(used.hot_cpu_seconds() > 0.0);
+        drop(end);
+        thread.join().unwrap();
+    }
+}
