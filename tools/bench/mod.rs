@@ -6,10 +6,13 @@ mod commit;
 mod compare;
 mod costs;
 mod frames;
+mod grown;
+mod growth;
 mod load;
 mod promote;
 mod rig;
 mod rounds;
+mod running;
 mod sealed;
 mod throughput;
 mod workload;
@@ -33,6 +36,8 @@ const FOLDER: &str = "target/kanjo-bench";
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Compare(compare::CompareArgs),
+    Growth(growth::GrowthArgs),
+    History(growth::HistoryArgs),
     Promote(promote::PromoteArgs),
     Throughput(throughput::ThroughputArgs),
 }
@@ -54,6 +59,8 @@ impl BenchCommand {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Compare(args) => run_to_end(compare::run(args))?,
+            Self::Growth(args) => run_to_end(growth::run(args))?,
+            Self::History(args) => run_to_end(growth::run_history(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
             Self::Throughput(args) => run_to_end(throughput::run(args))?,
         }
@@ -94,14 +101,6 @@ fn say(text: impl std::fmt::Display) {
 /// Microseconds of a distribution of nanoseconds.
 fn micros(latencies: &Histogram<u64>, quantile: f64) -> f64 {
     latencies.value_at_quantile(quantile) as f64 / 1e3
-}
-
-/// A time to measure for, as a number of seconds.
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number of seconds from 0.1 to 86400".to_owned()),
-    }
 }
 
 /// A bar on a terminal.

@@ -44,6 +44,14 @@ pub(crate) enum Which {
 }
 
 impl Which {
+    /// The one that this is not.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
     /// 1 or 2.
     pub(crate) const fn number(self) -> u32 {
         match self {
@@ -58,6 +66,7 @@ pub(crate) struct Pair {
     first: NodeProcess,
     second: NodeProcess,
     segment_bytes: u64,
+    patience: Duration,
 }
 
 impl Pair {
@@ -82,7 +91,13 @@ impl Pair {
             first: make(Which::First)?,
             second: make(Which::Second)?,
             segment_bytes,
+            patience: PATIENCE,
         })
+    }
+
+    /// Changes how long is waited for anything: a node with a long log is busy when it starts.
+    pub(crate) const fn wait_at_most(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn node(&self, which: Which) -> &NodeProcess {
@@ -120,7 +135,7 @@ impl Pair {
 
     /// SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         self.node_mut(which).terminate()?;
         while !self.node_mut(which).has_ended()? {
             if Instant::now() > until {
@@ -133,11 +148,12 @@ impl Pair {
 
     /// Asks a node's admin port; waits for the port while the process lives.
     pub(crate) async fn ask(&mut self, which: Which, command: Command) -> Result<Answer> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let address = self.node(which).config().admin_listen.clone();
+        let patience = self.patience;
         loop {
             let (to, what) = (address.clone(), command.clone());
-            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, PATIENCE));
+            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, patience));
             let error = match asked.await.context("asking the admin port")? {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -164,7 +180,7 @@ impl Pair {
 
     /// Waits until a condition holds; that it never does is an error.
     pub(crate) async fn expect(&mut self, which: Which, condition: Condition) -> Result<Status> {
-        let timeout_ms = PATIENCE.as_millis() as u64 / 2;
+        let timeout_ms = self.patience.as_millis() as u64 / 2;
         let command = Command::Await {
             condition,
             timeout_ms,
@@ -203,7 +219,7 @@ impl Pair {
     /// Waits until both nodes stand at one lsn with everything committed and applied; gives how
     /// both are then, whether or not they are equal.
     pub(crate) async fn settle(&mut self) -> Result<[Status; 2]> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         loop {
             let first = self.expect(Which::First, Condition::Idle).await?;
             let second = self.expect(Which::Second, Condition::Idle).await?;

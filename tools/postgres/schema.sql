@@ -25,42 +25,31 @@ CREATE TABLE transfers (
     CHECK (debit_account_id <> credit_account_id)
 );
 
-CREATE FUNCTION debit(account uuid, in_ledger integer, sum bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE accounts SET debits_posted = debits_posted + sum
-        WHERE id = account AND ledger = in_ledger
-        AND (NOT debits_must_not_exceed_credits OR debits_posted + sum <= credits_posted);
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the debit account is missing, of another ledger, or overdrawn';
-    END IF;
-END $$;
-
-CREATE FUNCTION credit(account uuid, in_ledger integer, sum bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE accounts SET credits_posted = credits_posted + sum
-        WHERE id = account AND ledger = in_ledger
-        AND (NOT credits_must_not_exceed_debits OR credits_posted + sum <= debits_posted);
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the credit account is missing, of another ledger, or overdrawn';
-    END IF;
-END $$;
-
 -- Posts one transfer. An id that is taken, or a rule that forbids it, is an error that leaves
 -- nothing behind. An update takes its row's lock: always the lower id first, so that no two
--- transfers wait for each other.
+-- transfers wait for each other in a circle.
 CREATE FUNCTION post(
-    transfer uuid, debit_account uuid, credit_account uuid, amount bigint, ledger integer, code smallint
+    transfer uuid, debit_account uuid, credit_account uuid, sum bigint, in_ledger integer, code smallint
 ) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    credit_first CONSTANT boolean := credit_account < debit_account;
 BEGIN
     INSERT INTO transfers (id, debit_account_id, credit_account_id, amount, ledger, code)
-        VALUES (transfer, debit_account, credit_account, amount, ledger, code);
-    IF debit_account < credit_account THEN
-        PERFORM debit(debit_account, ledger, amount);
-        PERFORM credit(credit_account, ledger, amount);
-    ELSE
-        PERFORM credit(credit_account, ledger, amount);
-        PERFORM debit(debit_account, ledger, amount);
-    END IF;
+        VALUES (transfer, debit_account, credit_account, sum, in_ledger, post.code);
+    FOR turn IN 1..2 LOOP
+        IF credit_first = (turn = 1) THEN
+            UPDATE accounts SET credits_posted = credits_posted + sum
+                WHERE id = credit_account AND ledger = in_ledger
+                AND (NOT credits_must_not_exceed_debits OR credits_posted + sum <= debits_posted);
+        ELSE
+            UPDATE accounts SET debits_posted = debits_posted + sum
+                WHERE id = debit_account AND ledger = in_ledger
+                AND (NOT debits_must_not_exceed_credits OR debits_posted + sum <= credits_posted);
+        END IF;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'an account is missing, of another ledger, or overdrawn';
+        END IF;
+    END LOOP;
     RETURN 'created';
 END $$;
 

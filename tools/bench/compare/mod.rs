@@ -46,7 +46,7 @@ pub(crate) struct CompareArgs {
         value_parser = clap::value_parser!(u16).range(1..=300))]
     batch_connections: u16,
     /// Measured time of one case on one side in one round; a fifth of it is for warming up before
-    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = super::parse_seconds)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = super::throughput::parse_seconds)]
     seconds: f64,
     /// How often everything is measured
     #[arg(long, value_name = "N", default_value_t = 3,

@@ -203,7 +203,7 @@ impl Outcome {
 const BYTES: [&str; 3] = [
     "disk: written to the primary's log; Kanjo: batches with their padding, before sealing; PostgreSQL: \
      WAL (differences of pg_current_wal_lsn), before tables and indexes",
-    "wire: from the primary to the other node; Kanjo: batches as they were shipped; PostgreSQL: WAL that was \
-     sent (sent_lsn); without acks and headers of the protocols",
+    "wire: between the two nodes; Kanjo: all bytes that TCP carried, in both directions; PostgreSQL: WAL that \
+     was sent (sent_lsn) and nothing else",
     "memory: resident, both nodes together; pages that processes share count once",
 ];

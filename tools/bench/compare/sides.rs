@@ -35,7 +35,7 @@ pub(super) struct Counters {
     pub(super) transfers: u64,
     /// Written to the primary's log.
     pub(super) log_bytes: u64,
-    /// Of batches or log, from the primary to the other node.
+    /// Between the two nodes; of PostgreSQL only the log that was sent.
     pub(super) wire_bytes: u64,
 }
 
@@ -158,7 +158,7 @@ impl Contender {
                 Ok(Counters {
                     transfers: side.posted.get().transfers,
                     log_bytes: status.appended_bytes,
-                    wire_bytes: status.shipped_bytes,
+                    wire_bytes: status.sent_bytes + status.received_bytes,
                 })
             }
             Self::Postgres(side) => {
