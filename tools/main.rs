@@ -12,6 +12,8 @@ mod machine;
 mod output;
 mod pair;
 mod plot;
+mod postgres;
+mod processes;
 mod quantities;
 mod random;
 mod relay;

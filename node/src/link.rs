@@ -2,13 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
-<<<<<<< HEAD
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-=======
 use std::rc::Rc;
-use std::task::{Context, Poll};
->>>>>>> bench
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
@@ -57,12 +53,9 @@ pub(crate) struct Link {
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
-<<<<<<< HEAD
     /// Why nothing more can be read.
     ended: Option<io::Error>,
-=======
     traffic: Rc<Traffic>,
->>>>>>> bench
 }
 
 impl Link {
@@ -76,11 +69,8 @@ impl Link {
             input: BytesMut::new(),
             output: Vec::new(),
             written: 0,
-<<<<<<< HEAD
             ended: None,
-=======
             traffic,
->>>>>>> bench
         })
     }
 
@@ -110,8 +100,14 @@ impl Link {
                     self.ended = Some(io::Error::new(why.0, why.1));
                 }
                 // Less than there was room for: the socket is empty, no need to ask again.
-                Ok(bytes) if bytes < room => break,
-                Ok(bytes) => turn += bytes,
+                Ok(bytes) if bytes < room => {
+                    self.traffic.note_received(bytes);
+                    break;
+                }
+                Ok(bytes) => {
+                    self.traffic.note_received(bytes);
+                    turn += bytes;
+                }
                 Err(error) => self.ended = Some(error),
             }
             if turn >= TURN_BYTES {
@@ -132,28 +128,9 @@ impl Link {
     /// The next whole frame that was read, without its length. `None` when there is no more; an
     /// error once the connection has ended.
     pub(crate) fn next_frame(&mut self) -> io::Result<Option<BytesMut>> {
-<<<<<<< HEAD
         match self.codec.decode(&mut self.input)? {
             Some(frame) => Ok(Some(frame)),
             None => self.ended.take().map_or(Ok(None), Err),
-=======
-        loop {
-            if let Some(frame) = self.codec.decode(&mut self.input)? {
-                return Ok(Some(frame));
-            }
-            self.input.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "closed by the peer",
-                    ));
-                }
-                Ok(bytes) => self.traffic.note_received(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
-            }
->>>>>>> bench
         }
     }
 

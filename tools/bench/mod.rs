@@ -2,14 +2,18 @@
 
 mod choice;
 mod commit;
+mod compare;
 mod costs;
 mod disk;
 mod frames;
+mod grown;
+mod growth;
 mod link;
 mod load;
 mod promote;
 mod rig;
 mod rounds;
+mod running;
 mod sealed;
 mod series;
 mod throughput;
@@ -19,6 +23,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -32,6 +37,9 @@ const FOLDER: &str = "target/kanjo-bench";
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
+    Compare(compare::CompareArgs),
+    Growth(growth::GrowthArgs),
+    History(growth::HistoryArgs),
     Promote(promote::PromoteArgs),
     Throughput(throughput::ThroughputArgs),
     Link(link::LinkArgs),
@@ -54,6 +62,9 @@ impl BenchCommand {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
+            Self::Compare(args) => run_to_end(compare::run(args))?,
+            Self::Growth(args) => run_to_end(growth::run(args))?,
+            Self::History(args) => run_to_end(growth::run_history(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,
             Self::Throughput(args) => run_to_end(throughput::run(args))?,
             Self::Link(args) => run_to_end(link::run(args))?,
@@ -91,6 +102,11 @@ impl OutputArgs {
 /// Prints; whoever reads it may stop reading, and the results are still written.
 fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Microseconds of a distribution of nanoseconds.
+fn micros(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1e3
 }
 
 /// A bar on a terminal.

@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::rounds::{Figures, Summary};
+use super::running;
 use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar, say};
 use crate::machine::Machine;
@@ -49,6 +50,11 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=1_000))]
     rounds: u64,
+    /// Promote a running, caught-up auxiliary instead, with so many accounts: from the command to
+    /// the first answered commit after the primary was killed
+    #[arg(long, value_name = "ACCOUNTS", num_args = 0..=1, default_missing_value = "1000000",
+        conflicts_with = "accounts", value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
+    running: Option<u64>,
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
@@ -81,6 +87,13 @@ struct LogFiles {
 
 /// Measures, prints and writes JSON.
 pub(super) async fn run(args: PromoteArgs) -> Result<()> {
+    if let Some(accounts) = args.running {
+        let work = WorkArgs {
+            accounts,
+            ..args.work
+        };
+        return running::run(work, args.transfers, args.rounds, &args.output).await;
+    }
     let workspace = Workspace::claim(&args.output.data(), false)?;
     let machine = Machine::describe(workspace.path())?;
     let tune = |config: &mut kanjo_node::Config| config.checkpoint_every_bytes = NO_CHECKPOINT;

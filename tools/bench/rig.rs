@@ -75,7 +75,7 @@ pub(super) struct Round {
 pub(super) struct Rig {
     pub(super) pair: Pair,
     dir: PathBuf,
-    workload: Rc<RefCell<Workload>>,
+    pub(super) workload: Rc<RefCell<Workload>>,
     floors: BTreeMap<usize, (FrameBytes, Floor)>,
 }
 
@@ -209,7 +209,8 @@ impl Rig {
         })
     }
 
-    async fn connect(&self) -> Result<Client> {
+    /// A client of its own, patient with each request.
+    pub(super) async fn connect(&self) -> Result<Client> {
         let tune = |config: &mut kanjo_client::ClientConfig| config.deadline = PATIENCE;
         self.pair.connect_with(tune).await
     }
@@ -221,7 +222,7 @@ impl Rig {
 
     /// Waits until nothing is under way; both nodes must then have the same accounts. Gives how
     /// the primary is.
-    async fn settle(&mut self) -> Result<Status> {
+    pub(super) async fn settle(&mut self) -> Result<Status> {
         let [first, second] = self.pair.settle().await?;
         ensure!(
             first.digest == second.digest && first.transfers == second.transfers,

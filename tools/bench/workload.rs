@@ -35,12 +35,24 @@ pub(super) struct WorkArgs {
     pub(super) seed: u64,
 }
 
+/// How the ids of transfers follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IdOrder {
+    /// Milliseconds of the clock, then chance: as `new_transfer_id` draws them
+    #[default]
+    Time,
+    /// Chance alone
+    Random,
+}
+
 /// Draws transfers between accounts of its own.
 pub(super) struct Workload {
     /// The first account's id; a cluster that others use too has none of these.
     base: u128,
     choice: Choice,
     random: Random,
+    ids: IdOrder,
 }
 
 impl Workload {
@@ -51,7 +63,13 @@ impl Workload {
             base: new_transfer_id().get(),
             choice: Choice::new(args.accounts, args.zipf, &mut random),
             random,
+            ids: IdOrder::default(),
         }
+    }
+
+    /// Changes how the ids of the next transfers follow each other.
+    pub(super) const fn order_ids(&mut self, ids: IdOrder) {
+        self.ids = ids;
     }
 
     /// The same, with the accounts opened, without limits.
@@ -97,7 +115,11 @@ impl Workload {
         let random = &mut self.random;
         // 48 bits of milliseconds, 80 of chance, as `new_transfer_id` has them, without asking
         // the system for each.
-        let high = now_ms << 16 | random.next() >> 48;
+        let high = match self.ids {
+            IdOrder::Time => now_ms << 16 | random.next() >> 48,
+            // Never all ones.
+            IdOrder::Random => random.next() >> 1,
+        };
         let id = u128::from(high) << 64 | u128::from(random.next());
         let debit = self.choice.draw(random);
         let credit = (0..DRAWS_MAX)

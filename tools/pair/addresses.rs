@@ -1,6 +1,6 @@
 //! Ports of one pair.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -16,18 +16,9 @@ pub(super) struct Addresses {
 impl Addresses {
     /// Finds free ports by binding port 0.
     pub(super) fn draw() -> Result<Self> {
-        let host = own_loopback();
-        let mut held = Vec::new();
-        let mut port = || -> Result<String> {
-            let listener = TcpListener::bind((host, 0)).context("finding a free port")?;
-            let address = listener.local_addr()?.to_string();
-            // All are held until all are drawn, so that they differ.
-            held.push(listener);
-            Ok(address)
-        };
-        let mut node = || Ok::<_, anyhow::Error>([port()?, port()?, port()?]);
+        let [a, b, c, d, e, f] = free_addresses()?.map(|address| address.to_string());
         Ok(Self {
-            nodes: [node()?, node()?],
+            nodes: [[a, b, c], [d, e, f]],
         })
     }
 
@@ -44,6 +35,20 @@ impl Addresses {
         config.peer_client = Some(peer_client.clone());
         config
     }
+}
+
+/// Addresses on loopback that nobody listens on, all different.
+pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
+    let host = own_loopback();
+    let mut addresses = [SocketAddr::from((host, 0)); COUNT];
+    let mut held = Vec::new();
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address).context("finding a free port")?;
+        *address = listener.local_addr()?;
+        // All are held until all are drawn, so that they differ.
+        held.push(listener);
+    }
+    Ok(addresses)
 }
 
 /// A loopback address of this process's own, 127.b.c.d. The kernel takes ports of outgoing

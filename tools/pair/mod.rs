@@ -24,14 +24,15 @@ use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions, ask};
 use kanjo_node::status::{Promotion, Status};
 
 use addresses::Addresses;
-pub(crate) use leash::LeashArgs;
+pub(crate) use addresses::free_addresses;
+pub(crate) use leash::{Death, LeashArgs, leashed};
 use process::NodeProcess;
 pub(crate) use workspace::Workspace;
 
 /// How long anything may take that is only waited for. Far beyond what a slow disk needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that tells nobody when it changes.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Names one of the two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,14 @@ pub(crate) enum Which {
 }
 
 impl Which {
+    /// The one that this is not.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
     /// 1 or 2.
     pub(crate) const fn number(self) -> u32 {
         match self {
@@ -57,6 +66,7 @@ pub(crate) struct Pair {
     first: NodeProcess,
     second: NodeProcess,
     segment_bytes: u64,
+    patience: Duration,
 }
 
 impl Pair {
@@ -81,6 +91,7 @@ impl Pair {
             first: make(Which::First)?,
             second: make(Which::Second)?,
             segment_bytes,
+            patience: PATIENCE,
         })
     }
 
@@ -101,6 +112,11 @@ impl Pair {
     /// The next start of a node is under this program with these arguments; under none if empty.
     pub(crate) fn run_under(&mut self, which: Which, program: Vec<OsString>) {
         self.node_mut(which).run_under(program);
+    }
+
+    /// Changes how long is waited for anything: a node with a long log is busy when it starts.
+    pub(crate) const fn wait_at_most(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn node(&self, which: Which) -> &NodeProcess {
@@ -138,7 +154,7 @@ impl Pair {
 
     /// SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let node = match self.node(which).is_under() {
             true => Some(self.status(which).await?.pid),
             false => None,
@@ -155,11 +171,12 @@ impl Pair {
 
     /// Asks a node's admin port; waits for the port while the process lives.
     pub(crate) async fn ask(&mut self, which: Which, command: Command) -> Result<Answer> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let address = self.node(which).config().admin_listen.clone();
+        let patience = self.patience;
         loop {
             let (to, what) = (address.clone(), command.clone());
-            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, PATIENCE));
+            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, patience));
             let error = match asked.await.context("asking the admin port")? {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -186,7 +203,7 @@ impl Pair {
 
     /// Waits until a condition holds; that it never does is an error.
     pub(crate) async fn expect(&mut self, which: Which, condition: Condition) -> Result<Status> {
-        let timeout_ms = PATIENCE.as_millis() as u64 / 2;
+        let timeout_ms = self.patience.as_millis() as u64 / 2;
         let command = Command::Await {
             condition,
             timeout_ms,
@@ -225,7 +242,7 @@ impl Pair {
     /// Waits until both nodes stand at one lsn with everything committed and applied; gives how
     /// both are then, whether or not they are equal.
     pub(crate) async fn settle(&mut self) -> Result<[Status; 2]> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         loop {
             let first = self.expect(Which::First, Condition::Idle).await?;
             let second = self.expect(Which::Second, Condition::Idle).await?;
@@ -258,6 +275,12 @@ impl Pair {
         config.backoff_max = Duration::from_millis(20);
         tune(&mut config);
         Client::connect(config).await.context("connecting")
+    }
+
+    /// Process ids of the nodes that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let nodes = [&self.first, &self.second];
+        nodes.into_iter().filter_map(NodeProcess::pid).collect()
     }
 
     /// Size of a segment of its logs.

@@ -108,6 +108,11 @@ impl NodeProcess {
         opened.with_context(|| format!("opening {}", self.log_path.display()))
     }
 
+    /// Process id, while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Whether there is no such process (any more).
     pub(super) fn has_ended(&mut self) -> Result<bool> {
         let Some(child) = &mut self.child else {
