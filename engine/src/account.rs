@@ -10,22 +10,22 @@
 //! checkpoint is written beside the hot path. Accounts are never removed or renumbered.
 
 mod pages;
+mod table;
 
 use std::sync::Arc;
 
-use hashbrown::hash_table::Entry;
 use kanjo_format::client::{AccountBody, AccountFlags};
 use kanjo_format::limits::ACCOUNTS_MAX;
 use kanjo_format::record::AccountRow;
 use kanjo_format::{AccountId, AccountNumber, LedgerId, Timestamp};
 
-use crate::hash::{IdHasher, Sharded};
+use crate::hash::IdHasher;
 #[cfg(test)]
 pub(crate) use pages::PAGE_ACCOUNTS;
 pub(crate) use pages::Page;
 use pages::Pages;
+use table::{NumberTable, Place};
 
-const SHARD_BITS: u32 = 6;
 /// Most accounts that are looked up together.
 pub(crate) const FIND_MAX: usize = 64;
 
@@ -212,31 +212,13 @@ impl Account {
     }
 }
 
-/// An account's number, and enough of its id's hash to tell it apart and to grow the table without
-/// reading accounts.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    number: u32,
-    hash: u32,
-}
-
-impl Slot {
-    fn number(self) -> AccountNumber {
-        AccountNumber::new(self.number)
-    }
-}
-
-fn table_hash(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// All accounts.
 #[derive(Debug)]
 pub(crate) struct Accounts {
     cores: Pages<Core>,
     profiles: Pages<Profile>,
     count: u32,
-    index: Sharded<Slot>,
+    index: NumberTable,
     hasher: IdHasher,
 }
 
@@ -246,7 +228,7 @@ impl Accounts {
             cores: Pages::new(),
             profiles: Pages::new(),
             count: 0,
-            index: Sharded::new(SHARD_BITS),
+            index: NumberTable::new(),
             hasher,
         }
     }
@@ -301,21 +283,23 @@ impl Accounts {
 
     pub(crate) fn find(&self, id: AccountId) -> Option<AccountNumber> {
         let hash = self.hasher.hash(id.get()) as u32;
-        self.index
-            .find(table_hash(hash), |slot| {
-                slot.hash == hash && self.cores.at(slot.number()).id == id.get()
-            })
-            .map(|slot| slot.number())
+        let is = |number| self.cores.at(number).id == id.get();
+        self.index.find(self.index.place(hash), is)
     }
 
-    /// Looks up to [`FIND_MAX`] accounts up and loads their cores into a near cache: first by hash
-    /// alone, then all cores are loaded, then their ids compared, so that none waits for the memory
-    /// of another.
+    /// Looks up to [`FIND_MAX`] accounts up and loads their cores into a near cache: first all
+    /// buckets of the index are loaded, then all cores of the right hash, then their ids compared, so
+    /// that none waits for the memory of another.
     pub(crate) fn find_many(&self, ids: &[AccountId], found: &mut [Option<AccountNumber>]) {
-        for (found, id) in found.iter_mut().zip(ids) {
-            let hash = self.hasher.hash(id.get()) as u32;
-            let slot = self.index.find(table_hash(hash), |slot| slot.hash == hash);
-            *found = slot.map(|slot| slot.number());
+        let mut places = [Place::default(); FIND_MAX];
+        let places = &mut places[..ids.len()];
+        for (place, id) in places.iter_mut().zip(ids) {
+            *place = self.index.place(self.hasher.hash(id.get()) as u32);
+        }
+        let some_bytes = places.iter().map(|place| self.index.touch(*place));
+        std::hint::black_box(some_bytes.fold(0, u64::wrapping_add));
+        for (found, place) in found.iter_mut().zip(places) {
+            *found = self.index.find(*place, |_| true);
         }
         self.touch(found.iter().flatten().copied());
         for (found, id) in found.iter_mut().zip(ids) {
@@ -342,19 +326,13 @@ impl Accounts {
             (self.count as usize) < ACCOUNTS_MAX,
             "all account numbers are given out"
         );
-        let (cores, hash) = (&self.cores, self.hasher.hash(account.id) as u32);
-        let entry = self.index.entry(
-            table_hash(hash),
-            |slot| slot.hash == hash && cores.at(slot.number()).id == account.id,
-            |slot| table_hash(slot.hash),
-        );
-        let Entry::Vacant(vacant) = entry else {
+        if self.find(AccountId::new(account.id)).is_some() {
             return None;
-        };
-        let number = self.count;
-        vacant.insert(Slot { number, hash });
+        }
+        let number = AccountNumber::new(self.count);
+        let hash = self.hasher.hash(account.id) as u32;
+        self.index.insert(hash, number);
         self.count += 1;
-        let number = AccountNumber::new(number);
         let traits = Traits::new(ledger_slot, account);
         self.cores.push(number, account.core(traits));
         self.profiles.push(number, account.profile());
