@@ -1,32 +1,33 @@
 //! The accounts: dense arrays by number and a hash index from id to number.
 //!
 //! ```text
-//! index     id → number, traits        all that a transfer asks of an account but its balances
-//! traits    ledger slot, limits        the same by number, for replay
-//! balances  one cache line each        what transfers change, in pages
-//! profiles  one cache line each        what stays, in pages
+//! index     hash of the id → number    8 bytes each, so that it stays in a near cache
+//! cores     one cache line each        all that a transfer needs of an account, in pages
+//! profiles  what else there is         read by people and checkpoints, in pages
 //! ```
 //!
 //! Pages are shared with snapshots and copied when first written after one, so that a
 //! checkpoint is written beside the hot path. Accounts are never removed or renumbered.
 
 mod pages;
+mod table;
 
 use std::sync::Arc;
 
-use hashbrown::hash_table::Entry;
 use kanjo_format::client::{AccountBody, AccountFlags};
 use kanjo_format::limits::ACCOUNTS_MAX;
 use kanjo_format::record::AccountRow;
 use kanjo_format::{AccountId, AccountNumber, LedgerId, Timestamp};
 
-use crate::hash::{IdHasher, Sharded};
+use crate::hash::IdHasher;
 #[cfg(test)]
 pub(crate) use pages::PAGE_ACCOUNTS;
 pub(crate) use pages::Page;
 use pages::Pages;
+use table::{NumberTable, Place};
 
-const SHARD_BITS: u32 = 6;
+/// Most accounts that are looked up together.
+pub(crate) const FIND_MAX: usize = 64;
 
 /// One account as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,21 +46,20 @@ pub(crate) struct Account {
     pub(crate) flags: u16,
 }
 
-/// What transfers change of an account: one cache line.
+/// All that a posted transfer needs of an account: one cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
-pub(crate) struct Balances {
-    pub(crate) debits_pending: u128,
+pub(crate) struct Core {
     pub(crate) debits_posted: u128,
-    pub(crate) credits_pending: u128,
     pub(crate) credits_posted: u128,
+    id: u128,
+    pub(crate) traits: Traits,
 }
 
-/// What stays of an account as it was opened: one cache line.
+/// What else there is of an account.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
 pub(crate) struct Profile {
-    id: u128,
+    pending: Pending,
     user_data_128: u128,
     user_data_64: u64,
     timestamp: u64,
@@ -69,36 +69,46 @@ pub(crate) struct Profile {
     flags: u16,
 }
 
-const _: () = assert!(size_of::<Balances>() == 64);
-const _: () = assert!(size_of::<Profile>() == 64);
+/// What is reserved of an account's balances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) debits: u128,
+    pub(crate) credits: u128,
+}
 
-/// Place of an account's ledger among the totals, and whether its balances have limits. Derived,
-/// never stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+const _: () = assert!(size_of::<Core>() == 64);
+const _: () = assert!(size_of::<Profile>() == 80);
+
+/// Place of an account's ledger among the totals, whether its balances have limits, and whether
+/// anything is pending. Derived, never stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traits(u32);
 
 impl Traits {
     const DEBITS_LIMITED: u32 = 1;
     const CREDITS_LIMITED: u32 = 2;
-    const SLOT_SHIFT: u32 = 2;
+    const PENDING: u32 = 4;
+    const SLOT_SHIFT: u32 = 3;
 
-    fn new(slot: u32, flags: u16) -> Self {
+    fn new(slot: u32, account: &Account) -> Self {
         assert!(
             slot < 1 << (32 - Self::SLOT_SHIFT),
             "all places for ledgers are given out"
         );
-        let bit = |flag, bit| if flags & flag != 0 { bit } else { 0 };
-        Self(
-            slot << Self::SLOT_SHIFT
-                | bit(
-                    AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
-                    Self::DEBITS_LIMITED,
-                )
-                | bit(
-                    AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
-                    Self::CREDITS_LIMITED,
-                ),
-        )
+        let limit = |flag, bit| if account.flags & flag != 0 { bit } else { 0 };
+        let mut traits = Self(slot << Self::SLOT_SHIFT);
+        traits.0 |= limit(
+            AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+            Self::DEBITS_LIMITED,
+        );
+        traits.0 |= limit(
+            AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
+            Self::CREDITS_LIMITED,
+        );
+        if account.pending() != Pending::default() {
+            traits.0 |= Self::PENDING;
+        }
+        traits
     }
 
     pub(crate) fn ledger_slot(self) -> u32 {
@@ -136,18 +146,25 @@ impl Account {
         LedgerId::new(self.ledger)
     }
 
-    fn balances(&self) -> Balances {
-        Balances {
-            debits_pending: self.debits_pending,
+    fn pending(&self) -> Pending {
+        Pending {
+            debits: self.debits_pending,
+            credits: self.credits_pending,
+        }
+    }
+
+    fn core(&self, traits: Traits) -> Core {
+        Core {
             debits_posted: self.debits_posted,
-            credits_pending: self.credits_pending,
             credits_posted: self.credits_posted,
+            id: self.id,
+            traits,
         }
     }
 
     fn profile(&self) -> Profile {
         Profile {
-            id: self.id,
+            pending: self.pending(),
             user_data_128: self.user_data_128,
             user_data_64: self.user_data_64,
             timestamp: self.timestamp,
@@ -158,13 +175,13 @@ impl Account {
         }
     }
 
-    fn joined(balances: &Balances, profile: &Profile) -> Self {
+    fn joined(core: &Core, profile: &Profile) -> Self {
         Self {
-            debits_pending: balances.debits_pending,
-            debits_posted: balances.debits_posted,
-            credits_pending: balances.credits_pending,
-            credits_posted: balances.credits_posted,
-            id: profile.id,
+            debits_pending: profile.pending.debits,
+            debits_posted: core.debits_posted,
+            credits_pending: profile.pending.credits,
+            credits_posted: core.credits_posted,
+            id: core.id,
             user_data_128: profile.user_data_128,
             user_data_64: profile.user_data_64,
             timestamp: profile.timestamp,
@@ -195,120 +212,129 @@ impl Account {
     }
 }
 
-/// What the index knows of an account: 24 bytes, so that a match needs no other line.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    id: [u64; 2],
-    found: Found,
-}
-
-const _: () = assert!(size_of::<Slot>() == 24);
-
-fn halves(id: u128) -> [u64; 2] {
-    [id as u64, (id >> 64) as u64]
-}
-
-/// An account that was found by its id.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    pub(crate) number: AccountNumber,
-    pub(crate) traits: Traits,
-}
-
 /// All accounts.
 #[derive(Debug)]
 pub(crate) struct Accounts {
-    balances: Pages<Balances>,
+    cores: Pages<Core>,
     profiles: Pages<Profile>,
-    traits: Vec<Traits>,
-    index: Sharded<Slot>,
+    count: u32,
+    index: NumberTable,
     hasher: IdHasher,
 }
 
 impl Accounts {
     pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
-            balances: Pages::new(),
+            cores: Pages::new(),
             profiles: Pages::new(),
-            traits: Vec::new(),
-            index: Sharded::new(SHARD_BITS),
+            count: 0,
+            index: NumberTable::new(),
             hasher,
         }
     }
 
     pub(crate) fn count(&self) -> u32 {
-        self.traits.len() as u32
+        self.count
     }
 
     /// The account of that number; `None` for one that was not given out.
     pub(crate) fn get(&self, number: AccountNumber) -> Option<Account> {
-        (number.get() < self.count()).then(|| self.at(number))
+        (number.get() < self.count).then(|| self.at(number))
     }
 
     /// The account of a number that is known to be given out.
     pub(crate) fn at(&self, number: AccountNumber) -> Account {
-        Account::joined(self.balances.at(number), self.profiles.at(number))
+        Account::joined(self.cores.at(number), self.profiles.at(number))
     }
 
-    /// Traits of that account; `None` for a number that was not given out.
+    /// The core of that account; `None` for a number that was not given out.
     #[inline]
-    pub(crate) fn traits(&self, number: AccountNumber) -> Option<Traits> {
-        self.traits.get(number.get() as usize).copied()
+    pub(crate) fn core(&self, number: AccountNumber) -> Option<&Core> {
+        (number.get() < self.count).then(|| self.cores.at(number))
     }
 
-    /// Balances of an account whose number is known to be given out.
+    /// The core of a number that is known to be given out.
     #[inline]
-    pub(crate) fn balances(&self, number: AccountNumber) -> &Balances {
-        self.balances.at(number)
+    pub(crate) fn core_at(&self, number: AccountNumber) -> &Core {
+        self.cores.at(number)
     }
 
-    /// Loads balances of many accounts into a near cache: loads that do not need each other are
-    /// waited for together. Accounts that are not there are passed over.
+    /// The same to write; copies its page if a snapshot shares it.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, number: AccountNumber) -> &mut Core {
+        self.cores.at_mut(number)
+    }
+
+    /// What is pending of the account that has this core.
+    #[inline]
+    pub(crate) fn pending(&self, number: AccountNumber, core: &Core) -> Pending {
+        match core.traits.0 & Traits::PENDING {
+            0 => Pending::default(),
+            _ => self.profiles.at(number).pending,
+        }
+    }
+
+    /// Sets what is pending, as nothing that is executed does yet.
+    #[cfg(test)]
+    pub(crate) fn set_pending(&mut self, number: AccountNumber, pending: Pending) {
+        self.profiles.at_mut(number).pending = pending;
+        self.cores.at_mut(number).traits.0 |= Traits::PENDING;
+    }
+
+    pub(crate) fn find(&self, id: AccountId) -> Option<AccountNumber> {
+        let hash = self.hasher.hash(id.get()) as u32;
+        let is = |number| self.cores.at(number).id == id.get();
+        self.index.find(self.index.place(hash), is)
+    }
+
+    /// Looks up to [`FIND_MAX`] accounts up and loads their cores into a near cache: first all
+    /// buckets of the index are loaded, then all cores of the right hash, then their ids compared, so
+    /// that none waits for the memory of another.
+    pub(crate) fn find_many(&self, ids: &[AccountId], found: &mut [Option<AccountNumber>]) {
+        let mut places = [Place::default(); FIND_MAX];
+        let places = &mut places[..ids.len()];
+        for (place, id) in places.iter_mut().zip(ids) {
+            *place = self.index.place(self.hasher.hash(id.get()) as u32);
+        }
+        let some_bytes = places.iter().map(|place| self.index.touch(*place));
+        std::hint::black_box(some_bytes.fold(0, u64::wrapping_add));
+        for (found, place) in found.iter_mut().zip(places) {
+            *found = self.index.find(*place, |_| true);
+        }
+        self.touch(found.iter().flatten().copied());
+        for (found, id) in found.iter_mut().zip(ids) {
+            let is_other = |number: AccountNumber| self.cores.at(number).id != id.get();
+            if found.is_some_and(is_other) {
+                *found = self.find(*id);
+            }
+        }
+    }
+
+    /// Loads cores of accounts into a near cache: loads that do not need each other are waited for
+    /// together. Accounts that are not there are passed over.
     #[inline]
     pub(crate) fn touch(&self, numbers: impl IntoIterator<Item = AccountNumber>) {
-        let there = numbers.into_iter().filter(|n| n.get() < self.count());
-        let first_bytes = there.map(|number| self.balances.at(number).debits_pending as u64);
-        std::hint::black_box(first_bytes.fold(0, u64::wrapping_add));
+        let there = numbers.into_iter().filter(|n| n.get() < self.count);
+        let some_bytes = there.map(|number| u64::from(self.cores.at(number).traits.0));
+        std::hint::black_box(some_bytes.fold(0, u64::wrapping_add));
     }
 
-    /// The same to write; copies their page if a snapshot shares it.
-    #[inline]
-    pub(crate) fn at_mut(&mut self, number: AccountNumber) -> &mut Balances {
-        self.balances.at_mut(number)
-    }
-
-    #[inline]
-    pub(crate) fn find(&self, id: AccountId) -> Option<Found> {
-        let id_halves = halves(id.get());
-        self.index
-            .find(self.hasher.hash(id.get()), |slot| slot.id == id_halves)
-            .map(|slot| slot.found)
-    }
-
-    /// Gives the account the next number; `None` if its id has one already. `slot` is the place of
-    /// its ledger among the totals.
-    pub(crate) fn push(&mut self, account: &Account, slot: u32) -> Option<AccountNumber> {
+    /// Gives the account the next number; `None` if its id has one already. `ledger_slot` is the
+    /// place of its ledger among the totals.
+    pub(crate) fn push(&mut self, account: &Account, ledger_slot: u32) -> Option<AccountNumber> {
         assert!(
-            self.traits.len() < ACCOUNTS_MAX,
+            (self.count as usize) < ACCOUNTS_MAX,
             "all account numbers are given out"
         );
-        let (hasher, id_halves) = (self.hasher, halves(account.id));
-        let entry = self.index.entry(
-            hasher.hash(account.id),
-            |slot| slot.id == id_halves,
-            |slot| hasher.hash(u128::from(slot.id[0]) | u128::from(slot.id[1]) << 64),
-        );
-        let Entry::Vacant(vacant) = entry else {
+        if self.find(AccountId::new(account.id)).is_some() {
             return None;
-        };
-        let number = AccountNumber::new(self.traits.len() as u32);
-        let traits = Traits::new(slot, account.flags);
-        vacant.insert(Slot {
-            id: id_halves,
-            found: Found { number, traits },
-        });
-        self.traits.push(traits);
-        self.balances.push(number, account.balances());
+        }
+        let number = AccountNumber::new(self.count);
+        let hash = self.hasher.hash(account.id) as u32;
+        self.index.insert(hash, number);
+        self.count += 1;
+        let traits = Traits::new(ledger_slot, account);
+        self.cores.push(number, account.core(traits));
         self.profiles.push(number, account.profile());
         Some(number)
     }
@@ -316,15 +342,15 @@ impl Accounts {
     /// The accounts as they are now, shared until written.
     pub(crate) fn share(&mut self) -> SharedAccounts {
         SharedAccounts {
-            balances: self.balances.share(),
+            cores: self.cores.share(),
             profiles: self.profiles.share(),
-            count: self.traits.len(),
+            count: self.count as usize,
         }
     }
 
     /// All accounts by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (AccountNumber, Account)> {
-        (0..self.count()).map(|n| {
+        (0..self.count).map(|n| {
             let number = AccountNumber::new(n);
             (number, self.at(number))
         })
@@ -334,7 +360,7 @@ impl Accounts {
 /// All accounts as they were at one moment.
 #[derive(Debug)]
 pub(crate) struct SharedAccounts {
-    pub(crate) balances: Vec<Arc<Box<Page<Balances>>>>,
+    pub(crate) cores: Vec<Arc<Box<Page<Core>>>>,
     profiles: Vec<Arc<Box<Page<Profile>>>>,
     count: usize,
 }
@@ -342,11 +368,9 @@ pub(crate) struct SharedAccounts {
 impl SharedAccounts {
     /// In order of number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Account> {
-        let balances = self.balances.iter().flat_map(|page| page.iter());
+        let cores = self.cores.iter().flat_map(|page| page.iter());
         let profiles = self.profiles.iter().flat_map(|page| page.iter());
-        balances
-            .zip(profiles)
-            .take(self.count)
-            .map(|(balances, profile)| Account::joined(balances, profile))
+        let all = cores.zip(profiles).take(self.count);
+        all.map(|(core, profile)| Account::joined(core, profile))
     }
 }

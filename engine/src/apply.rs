@@ -14,6 +14,9 @@ use crate::index::{Entry, Probe, RecordAt};
 use crate::ledger::{Books, Ledger, Posting, TIMESTAMP_MAX};
 use crate::reign::ReignError;
 
+/// Transfers whose balances are loaded together.
+const CHUNK_ROWS: usize = 32;
+
 /// A batch does not fit the ledger. The ledger may hold part of it and refuses every batch from
 /// then on: drop it, and build it again from a good checkpoint and log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -265,11 +268,18 @@ impl Ledger {
             }
             RecordKind::TransferPosted => {
                 group.read_rows(&mut rows.transfers);
-                each(first, &rows.transfers, |index, row| {
-                    let posting = fit(&self.books, row)?;
-                    self.take_id(row.id(), Entry::Posted(RecordAt::new(lsn, index)))?;
-                    self.books.post(&posting);
-                    Ok(())
+                let mut chunks = rows.transfers.chunks(CHUNK_ROWS).enumerate();
+                chunks.try_for_each(|(chunk, rows)| {
+                    let numbers = rows
+                        .iter()
+                        .flat_map(|row| [row.debit_account(), row.credit_account()]);
+                    self.books.accounts.touch(numbers);
+                    each(first + chunk * CHUNK_ROWS, rows, |index, row| {
+                        let posting = fit(&self.books, row)?;
+                        self.take_id(row.id(), Entry::Posted(RecordAt::new(lsn, index)))?;
+                        self.books.post(&posting);
+                        Ok(())
+                    })
                 })
             }
             RecordKind::TransferFailed => {
@@ -381,15 +391,13 @@ fn is_no_id(id: u128) -> bool {
 fn fit(books: &Books, row: &TransferRow) -> Result<Posting, RecordError> {
     let (debit, credit) = (row.debit_account(), row.credit_account());
     let find = |number| {
-        let traits = books.accounts.traits(number);
-        traits.ok_or(RecordError::NoAccount(number))
+        let core = books.accounts.core(number);
+        core.ok_or(RecordError::NoAccount(number))
     };
     let (from, to) = (find(debit)?, find(credit)?);
-    if debit == credit || from.ledger_slot() != to.ledger_slot() {
+    if debit == credit || from.traits.ledger_slot() != to.traits.ledger_slot() {
         return Err(RecordError::Accounts { debit, credit });
     }
-    let accounts = &books.accounts;
-    let (debits, credits) = (accounts.balances(debit), accounts.balances(credit));
     let amount = row.amount.get();
     let grown = |balance: u128, number| {
         let sum = balance.checked_add(amount);
@@ -399,9 +407,9 @@ fn fit(books: &Books, row: &TransferRow) -> Result<Posting, RecordError> {
         debit,
         credit,
         amount,
-        ledger_slot: from.ledger_slot(),
-        debits_after: grown(debits.debits_posted, debit)?,
-        credits_after: grown(credits.credits_posted, credit)?,
+        ledger_slot: from.traits.ledger_slot(),
+        debits_after: grown(from.debits_posted, debit)?,
+        credits_after: grown(to.credits_posted, credit)?,
     })
 }
 

@@ -7,9 +7,9 @@
 use kanjo_format::client::{AccountBody, AccountFlags, ResultRun, TransferBody};
 use kanjo_format::record::{AccountRow, FailedRow, TransferRow};
 use kanjo_format::result::{CreateAccountResult, CreateTransferResult};
-use kanjo_format::{AccountId, Timestamp, TransferId};
+use kanjo_format::{AccountId, AccountNumber, Timestamp, TransferId};
 
-use crate::account::{Account, Accounts, Found};
+use crate::account::{Account, Accounts, FIND_MAX};
 use crate::batch::OpenBatch;
 use crate::index::{Entry, Probe, RecordAt};
 use crate::ledger::{Books, Ledger, Posting};
@@ -19,13 +19,13 @@ const LIMIT_FLAGS: u16 =
     AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS;
 const NO_TIME: Timestamp = Timestamp::new(0);
 /// Events whose accounts are looked up together.
-const CHUNK_EVENTS: usize = 32;
+const CHUNK_EVENTS: usize = FIND_MAX / 2;
 
 /// The accounts of a transfer, as far as they are there.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ends {
-    debit: Option<Found>,
-    credit: Option<Found>,
+    debit: Option<AccountNumber>,
+    credit: Option<AccountNumber>,
 }
 
 impl Ledger {
@@ -78,8 +78,8 @@ impl Ledger {
             return (refused, NO_TIME);
         }
         let accounts = &self.books.accounts;
-        if let Some(there) = accounts.find(AccountId::new(event.id.get())) {
-            return compare_account(&accounts.at(there.number), event);
+        if let Some(number) = accounts.find(AccountId::new(event.id.get())) {
+            return compare_account(&accounts.at(number), event);
         }
         if let Some(refused) = refuse_account_fields(event) {
             return (refused, NO_TIME);
@@ -101,20 +101,23 @@ impl Ledger {
         (CreateAccountResult::Created, timestamp)
     }
 
-    /// Looks up both accounts of some events and touches their balances: none waits for the memory
-    /// of another, as they do when one event is executed after the other. Accounts do not change
-    /// their numbers and none is opened by a transfer, so what is found holds until each is executed.
+    /// Looks up both accounts of some events together. A transfer opens no account and changes no
+    /// number, so what is found holds until each event is executed.
     fn resolve(&self, events: &[TransferBody]) -> [Ends; CHUNK_EVENTS] {
-        let accounts = &self.books.accounts;
-        let find = |id: u128| accounts.find(AccountId::new(id));
-        let mut ends = [Ends::default(); CHUNK_EVENTS];
-        for (ends, event) in ends.iter_mut().zip(events) {
-            ends.debit = find(event.debit_account_id.get());
-            ends.credit = find(event.credit_account_id.get());
+        let mut ids = [AccountId::new(0); FIND_MAX];
+        for (ids, event) in ids.as_chunks_mut().0.iter_mut().zip(events) {
+            *ids = [event.debit_account_id, event.credit_account_id]
+                .map(|id| AccountId::new(id.get()));
         }
-        let found = ends.iter().flat_map(|ends| [ends.debit, ends.credit]);
-        accounts.touch(found.flatten().map(|found| found.number));
-        ends
+        let mut found = [None; FIND_MAX];
+        let wanted = 2 * events.len();
+        self.books
+            .accounts
+            .find_many(&ids[..wanted], &mut found[..wanted]);
+        std::array::from_fn(|n| Ends {
+            debit: found[2 * n],
+            credit: found[2 * n + 1],
+        })
     }
 
     fn create_transfer(
@@ -281,32 +284,34 @@ fn weigh(
     ends: &Ends,
 ) -> Result<Posting, CreateTransferResult> {
     use CreateTransferResult as R;
+    let accounts = &books.accounts;
     let from = ends.debit.ok_or(R::DebitAccountNotFound)?;
     let to = ends.credit.ok_or(R::CreditAccountNotFound)?;
-    let ledger_slot = from.traits.ledger_slot();
-    if ledger_slot != to.traits.ledger_slot() {
+    let (debit, credit) = (accounts.core_at(from), accounts.core_at(to));
+    let ledger_slot = debit.traits.ledger_slot();
+    if ledger_slot != credit.traits.ledger_slot() {
         return Err(R::AccountsMustHaveTheSameLedger);
     }
     if books.totals.at(ledger_slot).ledger.get() != event.ledger.get() {
         return Err(R::TransferMustHaveTheSameLedgerAsAccounts);
     }
-    let debit = books.accounts.balances(from.number);
-    let credit = books.accounts.balances(to.number);
     let amount = event.amount.get();
     let sum = |balance: u128, more: u128, overflow| balance.checked_add(more).ok_or(overflow);
     let debits_after = sum(debit.debits_posted, amount, R::OverflowsDebitsPosted)?;
     let credits_after = sum(credit.credits_posted, amount, R::OverflowsCreditsPosted)?;
-    let debits_all = sum(debits_after, debit.debits_pending, R::OverflowsDebits)?;
-    let credits_all = sum(credits_after, credit.credits_pending, R::OverflowsCredits)?;
-    if from.traits.has_limited_debits() && debits_all > debit.credits_posted {
+    let pending = accounts.pending(from, debit).debits;
+    let debits_all = sum(debits_after, pending, R::OverflowsDebits)?;
+    let pending = accounts.pending(to, credit).credits;
+    let credits_all = sum(credits_after, pending, R::OverflowsCredits)?;
+    if debit.traits.has_limited_debits() && debits_all > debit.credits_posted {
         return Err(R::ExceedsCredits);
     }
-    if to.traits.has_limited_credits() && credits_all > credit.debits_posted {
+    if credit.traits.has_limited_credits() && credits_all > credit.debits_posted {
         return Err(R::ExceedsDebits);
     }
     Ok(Posting {
-        debit: from.number,
-        credit: to.number,
+        debit: from,
+        credit: to,
         ledger_slot,
         amount,
         debits_after,

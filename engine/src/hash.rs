@@ -41,6 +41,17 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// With `u` the hash's middle bits as a fraction, shard `u + u(1-u)/3` of all: its density
+/// runs from 3/4 to 3/2. The top seven bits are left to tell entries of a bucket apart, and
+/// the low ones to choose the bucket.
+#[inline]
+pub(crate) fn shard_of(hash: u64, shards: usize) -> usize {
+    const ONE: u64 = 1 << 25;
+    let u = hash >> 32 & (ONE - 1);
+    let bent = u + u * (ONE - u) / 3 / ONE;
+    (bent * shards as u64 / ONE) as usize
+}
+
 /// A hash table in shards of unequal share: the largest takes twice what the smallest takes, so
 /// that they do not all grow at once, but one by one over a whole doubling.
 #[derive(Clone, Debug)]
@@ -57,14 +68,8 @@ impl<T: Clone> Sharded<T> {
         }
     }
 
-    /// With `u` the hash's middle bits as a fraction, shard `u + u(1-u)/3` of all: its density
-    /// runs from 3/4 to 3/2. The top seven bits are left to tell entries of a bucket apart, and
-    /// the low ones to choose the bucket.
     fn shard(&self, hash: u64) -> usize {
-        const ONE: u64 = 1 << 25;
-        let u = hash >> 32 & (ONE - 1);
-        let bent = u + u * (ONE - u) / 3 / ONE;
-        (bent * self.shards.len() as u64 / ONE) as usize
+        shard_of(hash, self.shards.len())
     }
 
     pub(crate) fn find(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&T> {

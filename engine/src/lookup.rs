@@ -45,7 +45,7 @@ impl Ledger {
         out.extend(
             ids.into_iter()
                 .filter_map(|id| accounts.find(id))
-                .map(|found| accounts.at(found.number).body()),
+                .map(|number| accounts.at(number).body()),
         );
     }
 

@@ -18,6 +18,7 @@ mod cut;
 mod device;
 mod dir;
 mod error;
+mod judge;
 mod log;
 mod map;
 mod prepare;

@@ -33,6 +33,7 @@ use crate::cut::{CutReport, cut_files};
 use crate::device::Devices;
 use crate::dir::{names, remove_temporary, sync_dir};
 use crate::error::LogError;
+use crate::judge::{SECTOR_BYTES, Verdict, judge};
 use crate::log::Entry;
 use crate::prepare::Prepared;
 use crate::raw::{
@@ -40,8 +41,6 @@ use crate::raw::{
     open_file, parse_name, raw_path, walk,
 };
 use crate::sealed::SealedMeta;
-
-const SECTOR_BYTES: usize = 512;
 
 /// What opening a log found.
 #[derive(Clone, Debug)]
@@ -103,14 +102,6 @@ struct Beyond {
     end: Lsn,
     /// Highest confirmed lsn in headers that verify there.
     confirmed: Lsn,
-}
-
-/// What a bad batch means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    End,
-    Torn,
-    Corrupt,
 }
 
 pub(crate) fn recover(dir: &DataDir, devices: &Devices) -> Result<Recovered, LogError> {
@@ -196,7 +187,7 @@ impl Walk<'_> {
     }
 
     fn raw(&mut self, number: u64) -> Result<Option<BadBatch>, LogError> {
-        let (path, file) = self.from_disk(number)?;
+        let (path, file) = self.open_uncached(number)?;
         self.walked = Some(number);
         let mut window = Window::new(&path, &file, self.geometry.raw_file_bytes());
         let base = self.reached;
@@ -215,7 +206,7 @@ impl Walk<'_> {
     }
 
     /// Opens a raw segment so that what is read from it is what the disk has.
-    fn from_disk(&self, number: u64) -> Result<(PathBuf, File), LogError> {
+    fn open_uncached(&self, number: u64) -> Result<(PathBuf, File), LogError> {
         let path = raw_path(&self.log, number);
         let file = open_file(&path)?;
         if self.walked != Some(number) {
@@ -350,7 +341,7 @@ impl Walk<'_> {
                 beyond.end = self.geometry.first_lsn(number + 1);
                 continue;
             }
-            let (path, file) = self.from_disk(number)?;
+            let (path, file) = self.open_uncached(number)?;
             let mut window = Window::new(&path, &file, self.geometry.raw_file_bytes());
             let mut lsn = start.max(self.geometry.first_lsn(number));
             while self.geometry.number_of(lsn) == number {
@@ -467,71 +458,4 @@ pub(crate) fn open_raw(
         device,
         base,
     })
-}
-
-/// Judges a bad batch above every mark. `extent` is its header's sector or, where the header
-/// verifies and the payload does not, all that the header promises.
-fn judge(error: &BatchError, extent: &[u8], data_behind: bool) -> Verdict {
-    let mut sectors = extent.chunks(SECTOR_BYTES);
-    match error {
-        BatchError::Absent if !all_zero(extent) => Verdict::Corrupt,
-        BatchError::Absent if data_behind => Verdict::Torn,
-        BatchError::Absent => Verdict::End,
-        BatchError::PayloadChecksum { .. } if sectors.any(all_zero) => Verdict::Torn,
-        _ => Verdict::Corrupt,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_missing_sectors_make_a_torn_tail() {
-        let payload = BatchError::PayloadChecksum {
-            found: 1,
-            computed: 2,
-        };
-        let header = BatchError::HeaderChecksum {
-            found: 1,
-            computed: 2,
-        };
-        let length = BatchError::Length {
-            field: "payload_bytes",
-            value: u64::MAX,
-            max: 1,
-        };
-        let place = BatchError::Place {
-            found: Lsn::new(4096),
-            expected: Lsn::ZERO,
-        };
-        let full = vec![1u8; 2000];
-        let mut torn = full.clone();
-        torn[512..1024].fill(0);
-        let mut nearly = full.clone();
-        nearly[513..1024].fill(0);
-        let mut end = full.clone();
-        end[1536..].fill(0);
-        let zeros = vec![0u8; 512];
-        let mut rest = zeros.clone();
-        rest[200] = 1;
-        let table: [(&BatchError, &[u8], bool, Verdict); 13] = [
-            (&BatchError::Absent, &zeros, false, Verdict::End),
-            (&BatchError::Absent, &zeros, true, Verdict::Torn),
-            (&BatchError::Absent, &rest, true, Verdict::Corrupt),
-            (&BatchError::Absent, &rest, false, Verdict::Corrupt),
-            (&payload, &full, false, Verdict::Corrupt),
-            (&payload, &full, true, Verdict::Corrupt),
-            (&payload, &torn, false, Verdict::Torn),
-            (&payload, &torn, true, Verdict::Torn),
-            (&payload, &nearly, true, Verdict::Corrupt),
-            (&payload, &end, false, Verdict::Torn),
-            (&header, &full[..512], true, Verdict::Corrupt),
-            (&length, &full[..512], true, Verdict::Corrupt),
-            (&place, &full[..512], true, Verdict::Corrupt),
-        ];
-        for (row, (error, extent, behind, verdict)) in table.into_iter().enumerate() {
-            assert_eq!(judge(error, extent, behind), verdict, "row {row}");
-        }
-    }
 }

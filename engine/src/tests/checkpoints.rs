@@ -176,9 +176,9 @@ fn a_snapshot_copies_only_the_pages_that_are_written_after_it() {
     let count = 3 * PAGE_ACCOUNTS as u128;
     let accounts = (1..=count).map(|id| account(id, 1, 0)).collect();
     desk.run(&Request::Accounts(accounts));
-    let before = desk.ledger.books.accounts.share().balances;
+    let before = desk.ledger.books.accounts.share().cores;
     desk.transfer(transfer(1, 1, 2, 5));
-    let after = desk.ledger.books.accounts.share().balances;
+    let after = desk.ledger.books.accounts.share().cores;
     assert!(!Arc::ptr_eq(&before[0], &after[0]));
     assert!(Arc::ptr_eq(&before[1], &after[1]));
     assert!(Arc::ptr_eq(&before[2], &after[2]));

@@ -3,6 +3,8 @@
 use kanjo_format::client::{AccountBody, AccountFlags, TransferBody};
 use kanjo_format::result::{CreateAccountResult as A, CreateTransferResult as T};
 
+use crate::account::Pending;
+
 use super::desk::{Desk, account, lookup_account, transfer};
 
 const MAX: u128 = u128::MAX;
@@ -247,13 +249,13 @@ fn pending_balances_count_against_overflow_and_limits() {
             .books
             .accounts
             .find(kanjo_format::AccountId::new(id))
-            .map(|found| found.number)
     };
     let (three, four) = (number(3).unwrap(), number(4).unwrap());
     let (six, seven) = (number(6).unwrap(), number(7).unwrap());
     let accounts = &mut desk.ledger.books.accounts;
-    accounts.at_mut(six).debits_pending = MAX - 10;
-    accounts.at_mut(seven).credits_pending = MAX - 10;
+    let pending = |debits, credits| Pending { debits, credits };
+    accounts.set_pending(six, pending(MAX - 10, 0));
+    accounts.set_pending(seven, pending(0, MAX - 10));
     let mut id = 200;
     let mut post = |desk: &mut Desk, debit, credit, amount| {
         id += 1;
@@ -264,9 +266,10 @@ fn pending_balances_count_against_overflow_and_limits() {
     assert_eq!(post(&mut desk, 4, 7, 1), T::OverflowsCredits);
     assert_eq!(post(&mut desk, 2, 3, 100), T::Created);
     assert_eq!(post(&mut desk, 4, 2, 0), T::Created);
-    desk.ledger.books.accounts.at_mut(three).debits_pending = 60;
-    desk.ledger.books.accounts.at_mut(four).credits_pending = 60;
-    desk.ledger.books.accounts.at_mut(four).debits_posted = 100;
+    let accounts = &mut desk.ledger.books.accounts;
+    accounts.set_pending(three, pending(60, 0));
+    accounts.set_pending(four, pending(0, 60));
+    accounts.at_mut(four).debits_posted = 100;
     assert_eq!(post(&mut desk, 3, 5, 40), T::AccountsMustHaveTheSameLedger);
     assert_eq!(post(&mut desk, 3, 4, 41), T::ExceedsCredits);
     assert_eq!(post(&mut desk, 3, 4, 40), T::Created);
