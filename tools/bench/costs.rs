@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use crate::relay;
 
-/// The thread of a node that prepares, seals and writes checkpoints; all others serve commits.
-const JOBS_THREAD: &str = "kanjo-jobs";
+/// The threads of a node that prepare, mark, seal and write checkpoints; all others serve commits.
+const BESIDE_THREADS: [&str; 2] = ["kanjo-jobs", "kanjo-derive"];
 const HOT_THREAD: &str = "kanjo-hot";
 
 /// What a process has used since it began, or between two looks at it.
@@ -82,15 +82,17 @@ impl Costs {
         }
     }
 
-    /// Of a node: written for commits, by all threads but the one that works beside them.
+    /// Of a node: written for commits, by all threads but those that work beside them.
     pub(super) fn commit_written_bytes(&self) -> u64 {
-        let others = self.threads.iter().filter(|(name, _)| *name != JOBS_THREAD);
+        let all = self.threads.iter();
+        let others = all.filter(|(name, _)| !BESIDE_THREADS.contains(&name.as_str()));
         others.map(|(_, thread)| thread.written_bytes).sum()
     }
 
     /// Of a node: written beside the commits.
     pub(super) fn beside_written_bytes(&self) -> u64 {
-        self.thread(JOBS_THREAD).written_bytes
+        let beside = BESIDE_THREADS.iter().map(|name| self.thread(name));
+        beside.map(|thread| thread.written_bytes).sum()
     }
 
     /// Of a node: processor time of its hot thread.
