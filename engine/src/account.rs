@@ -12,8 +12,6 @@
 mod pages;
 mod table;
 
-use std::sync::Arc;
-
 use kanjo_format::client::{AccountBody, AccountFlags};
 use kanjo_format::limits::ACCOUNTS_MAX;
 use kanjo_format::record::AccountRow;
@@ -22,8 +20,8 @@ use kanjo_format::{AccountId, AccountNumber, LedgerId, Timestamp};
 use crate::hash::IdHasher;
 #[cfg(test)]
 pub(crate) use pages::PAGE_ACCOUNTS;
-pub(crate) use pages::Page;
 use pages::Pages;
+pub(crate) use pages::SharedPage;
 use table::{NumberTable, Place};
 
 /// Most accounts that are looked up together.
@@ -360,8 +358,8 @@ impl Accounts {
 /// All accounts as they were at one moment.
 #[derive(Debug)]
 pub(crate) struct SharedAccounts {
-    pub(crate) cores: Vec<Arc<Box<Page<Core>>>>,
-    profiles: Vec<Arc<Box<Page<Profile>>>>,
+    pub(crate) cores: Vec<SharedPage<Core>>,
+    profiles: Vec<SharedPage<Profile>>,
     count: usize,
 }
 
