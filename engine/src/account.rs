@@ -372,3 +372,35 @@ impl SharedAccounts {
         all.map(|(core, profile)| Account::joined(core, profile))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn accounts_whose_hashes_agree_are_told_apart() {
+        let hasher = IdHasher::new(1);
+        let mut ids = BTreeMap::new();
+        let twins = (1_u128..).find_map(|id| {
+            let other = ids.insert(hasher.hash(id) as u32, id)?;
+            Some([other, id])
+        });
+        let twins = twins.unwrap();
+        let mut accounts = Accounts::new(hasher);
+        let account = |id| Account {
+            id,
+            ..Account::default()
+        };
+        let wanted = twins.map(AccountId::new);
+        let mut found = [None; 2];
+        accounts.push(&account(twins[0]), 0).unwrap();
+        accounts.find_many(&wanted, &mut found);
+        assert_eq!(found, [Some(AccountNumber::new(0)), None]);
+        accounts.push(&account(twins[1]), 0).unwrap();
+        assert_eq!(accounts.push(&account(twins[1]), 0), None);
+        accounts.find_many(&wanted, &mut found);
+        assert_eq!(found, [0, 1].map(|n| Some(AccountNumber::new(n))));
+    }
+}

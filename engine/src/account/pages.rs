@@ -93,3 +93,23 @@ impl<T: Copy> Slot<T> {
         self.own = Some(Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_copied_only_while_a_snapshot_holds_it() {
+        let mut pages = Pages::new();
+        let number = AccountNumber::new(0);
+        pages.push(number, 1_u64);
+        let place: *const u64 = pages.at(number);
+        drop(pages.share());
+        *pages.at_mut(number) = 2;
+        assert!(std::ptr::eq(place, pages.at(number)));
+        let held = pages.share();
+        *pages.at_mut(number) = 3;
+        assert!(!std::ptr::eq(place, pages.at(number)));
+        assert_eq!((held[0][0], *pages.at(number)), (2, 3));
+    }
+}
