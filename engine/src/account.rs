@@ -12,8 +12,6 @@
 mod pages;
 mod table;
 
-use std::sync::Arc;
-
 use kanjo_format::client::{AccountBody, AccountFlags};
 use kanjo_format::limits::ACCOUNTS_MAX;
 use kanjo_format::record::AccountRow;
@@ -22,8 +20,8 @@ use kanjo_format::{AccountId, AccountNumber, LedgerId, Timestamp};
 use crate::hash::IdHasher;
 #[cfg(test)]
 pub(crate) use pages::PAGE_ACCOUNTS;
-pub(crate) use pages::Page;
 use pages::Pages;
+pub(crate) use pages::SharedPage;
 use table::{NumberTable, Place};
 
 /// Most accounts that are looked up together.
@@ -360,8 +358,8 @@ impl Accounts {
 /// All accounts as they were at one moment.
 #[derive(Debug)]
 pub(crate) struct SharedAccounts {
-    pub(crate) cores: Vec<Arc<Box<Page<Core>>>>,
-    profiles: Vec<Arc<Box<Page<Profile>>>>,
+    pub(crate) cores: Vec<SharedPage<Core>>,
+    profiles: Vec<SharedPage<Profile>>,
     count: usize,
 }
 
@@ -372,5 +370,37 @@ impl SharedAccounts {
         let profiles = self.profiles.iter().flat_map(|page| page.iter());
         let all = cores.zip(profiles).take(self.count);
         all.map(|(core, profile)| Account::joined(core, profile))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn accounts_whose_hashes_agree_are_told_apart() {
+        let hasher = IdHasher::new(1);
+        let mut ids = BTreeMap::new();
+        let twins = (1_u128..).find_map(|id| {
+            let other = ids.insert(hasher.hash(id) as u32, id)?;
+            Some([other, id])
+        });
+        let twins = twins.unwrap();
+        let mut accounts = Accounts::new(hasher);
+        let account = |id| Account {
+            id,
+            ..Account::default()
+        };
+        let wanted = twins.map(AccountId::new);
+        let mut found = [None; 2];
+        accounts.push(&account(twins[0]), 0).unwrap();
+        accounts.find_many(&wanted, &mut found);
+        assert_eq!(found, [Some(AccountNumber::new(0)), None]);
+        accounts.push(&account(twins[1]), 0).unwrap();
+        assert_eq!(accounts.push(&account(twins[1]), 0), None);
+        accounts.find_many(&wanted, &mut found);
+        assert_eq!(found, [0, 1].map(|n| Some(AccountNumber::new(n))));
     }
 }

@@ -11,13 +11,16 @@ use kanjo_format::AccountNumber;
 /// Accounts of one page; the unit of copy-on-write.
 pub(crate) const PAGE_ACCOUNTS: usize = 256;
 
-pub(crate) type Page<T> = [T; PAGE_ACCOUNTS];
+type Page<T> = [T; PAGE_ACCOUNTS];
+
+/// A page that snapshots may hold. Moving the box in shares it without copying.
+pub(crate) type SharedPage<T> = Arc<Box<Page<T>>>;
 
 /// One of the two is there.
 #[derive(Debug)]
 struct Slot<T> {
     own: Option<Box<Page<T>>>,
-    shared: Option<Arc<Box<Page<T>>>>,
+    shared: Option<SharedPage<T>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl<T: Copy + Default> Pages<T> {
     }
 
     /// The pages as they are now.
-    pub(super) fn share(&mut self) -> Vec<Arc<Box<Page<T>>>> {
+    pub(super) fn share(&mut self) -> Vec<SharedPage<T>> {
         self.slots.iter_mut().map(Slot::share).collect()
     }
 }
@@ -75,7 +78,7 @@ impl<T: Copy> Slot<T> {
         }
     }
 
-    fn share(&mut self) -> Arc<Box<Page<T>>> {
+    fn share(&mut self) -> SharedPage<T> {
         if let Some(own) = self.own.take() {
             self.shared = Some(Arc::new(own));
         }
@@ -88,5 +91,25 @@ impl<T: Copy> Slot<T> {
     fn take_back(&mut self) {
         let shared = self.shared.take().expect("a page is owned or shared");
         self.own = Some(Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_copied_only_while_a_snapshot_holds_it() {
+        let mut pages = Pages::new();
+        let number = AccountNumber::new(0);
+        pages.push(number, 1_u64);
+        let place: *const u64 = pages.at(number);
+        drop(pages.share());
+        *pages.at_mut(number) = 2;
+        assert!(std::ptr::eq(place, pages.at(number)));
+        let held = pages.share();
+        *pages.at_mut(number) = 3;
+        assert!(!std::ptr::eq(place, pages.at(number)));
+        assert_eq!((held[0][0], *pages.at(number)), (2, 3));
     }
 }
