@@ -240,7 +240,8 @@ fn gap_figures(round: &Round) -> Result<Figures> {
     // The last slice may have been cut short by the end of the round.
     let whole = round.slices.len().saturating_sub(1).max(gap.end);
     let before = Part::of(&round.slices[..gap.start])?;
-    let after = Part::of(&round.slices[gap.end..whole])?;
+    // The first slice behind the gap holds the answers that were due in it.
+    let after = Part::of(&round.slices[(gap.end + 1).min(whole)..whole])?;
     figures.extend([
         ("transfers_per_s_before_gap", before.transfers_per_s),
         ("transfers_per_s_after_gap", after.transfers_per_s),

@@ -234,9 +234,8 @@ async fn work<T: Target>(worker: Worker<T>) -> Result<()> {
         let Some(since) = since else {
             return Ok(());
         };
-        let mut workload = worker.workload.borrow_mut();
-        workload.fill(&mut transfers, worker.batch);
-        drop(workload);
+        let batch = worker.batch;
+        worker.workload.borrow_mut().fill(&mut transfers, batch);
         worker.target.post(&transfers).await?;
         let open = worker.schedule.is_some();
         worker.meter.note(since, open, transfers.len())?;

@@ -117,7 +117,8 @@ impl Rig {
 
     /// The same with a pair that was formatted and does not run yet.
     pub(super) async fn on(mut pair: Pair, dir: &Path, work: &WorkArgs) -> Result<Self> {
-        pair.start_protected().await?;
+        let started = pair.start_protected().await;
+        started.with_context(|| pair.last_words())?;
         let workload = Workload::open(&pair.connect().await?, work).await?;
         Ok(Self {
             pair,

@@ -23,7 +23,7 @@ const FULL_SEGMENTS: u64 = 3;
 /// Before a round is measured.
 const WARM_UP_MAX: Duration = Duration::from_secs(2);
 /// Requests outstanding on a connection that brings many transfers in each.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 
 /// Measure how many transfers a pair posts a second
 ///
@@ -41,7 +41,7 @@ pub(crate) struct ThroughputArgs {
     #[arg(long, value_name = "B", default_value_t = REQUEST_EVENTS_MAX,
         value_parser = within(1..=REQUEST_EVENTS_MAX))]
     batch: usize,
-    /// Requests outstanding on each connection [default: 4, of single transfers 1]
+    /// Requests outstanding on each connection [default: 8, of single transfers 1]
     #[arg(long, value_name = "D", value_parser = within(1..=CONNECTION_REQUESTS_MAX))]
     in_flight: Option<usize>,
     /// Open loop: so many transfers a second are due, whatever the answers do; a latency counts
