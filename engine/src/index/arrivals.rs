@@ -151,22 +151,33 @@ impl Span {
 }
 
 /// Where ids lie that come in order of time, told from some of them in order of arrival; `None`
-/// if they do not come so. Of ordered ids the last quarter lies above nearly all others. What lies
-/// further out than the pace of the first and the last half explains is no part of the range: one
-/// id from the far future must not keep all later ones from lying above it.
+/// if they do not come so. Of ordered ids the last quarter lies above nearly all others; they may
+/// come in lumps, with any pauses between. A few ids that lie much further out than all others
+/// reach are no part of the range: one from the far future must not keep all later ones from
+/// lying above it.
 pub(super) fn ordered_span(samples: &[u128]) -> Option<Span> {
     let quarter = samples.len() / 4;
-    let middle = |nth: usize| {
-        let mut some = samples[nth * quarter..(nth + 1) * quarter].to_vec();
-        *some.select_nth_unstable(quarter / 2).1
-    };
-    let [first, second, third, last] = [middle(0), middle(1), middle(2), middle(3)];
+    let mut last = samples[3 * quarter..].to_vec();
+    let last = *last.select_nth_unstable(quarter / 2).1;
     let below = samples.iter().filter(|&&id| id <= last).count();
-    if below < samples.len() / 4 * 3 {
+    if below < 3 * quarter {
         return None;
     }
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    let (few, end) = (samples.len() / 64, samples.len() - 1);
+    let far = |gap: u128, reach: u128| gap > reach.saturating_mul(2);
+    let top = (end - few..end)
+        .find(|&n| far(sorted[n + 1] - sorted[n], sorted[n] - sorted[quarter]))
+        .unwrap_or(end);
+    let bottom = (1..=few)
+        .rev()
+        .find(|&n| far(sorted[n] - sorted[n - 1], sorted[3 * quarter] - sorted[n]))
+        .unwrap_or(0);
+    // Not every outlier was looked at, and not every id of the range.
+    let reach = (sorted[top] - sorted[bottom]).saturating_mul(2);
     Some(Span {
-        low: first.saturating_sub(second.checked_sub(first)?.saturating_mul(2)),
-        high: last.saturating_add(last.checked_sub(third)?.saturating_mul(2)),
+        low: sorted[bottom].saturating_sub(reach),
+        high: sorted[top].saturating_add(reach),
     })
 }

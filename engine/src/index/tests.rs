@@ -120,6 +120,22 @@ fn ids_of_many_clients_a_little_out_of_order_are_kept_by_range() {
 }
 
 #[test]
+fn ids_in_lumps_with_pauses_between_are_kept_by_range() {
+    let mut random = Random(7);
+    // Full requests, each drawn in one millisecond; pauses from nothing to a night.
+    let pauses = [1, 0, 1, 2, 40, 1, 0, 3, 1, 30_000_000, 1, 1, 900];
+    let mut millis = 0;
+    let mut ids = Vec::new();
+    for n in 0..8 * ROWS / 8_189 {
+        ids.extend((0..8_189).map(|_| random.timed(millis)));
+        millis += pauses[n % pauses.len()];
+    }
+    let index = filled(&ids);
+    assert!(index.scattered.is_none());
+    assert!(index.rest.len() < ROWS / 4, "{}", index.rest.len());
+}
+
+#[test]
 fn an_outlier_does_not_push_later_ids_into_the_rest() {
     let mut random = Random(3);
     let mut ids: Vec<u128> = (0..4 * ROWS as u64)
