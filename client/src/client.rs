@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kanjo_format::client::{AccountBody, FrameKind, ResultRun, TransferBody};
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX};
 use kanjo_format::{AccountId, ClusterId, Epoch, NodeId, TransferId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -231,10 +232,16 @@ impl Client {
             state: state.clone(),
             answer,
         };
-        match timeout_at(deadline, self.calls.send(call)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(ClientError::Closed),
-            Err(_) => return Err(self.shared.not_sent()),
+        match self.calls.try_send(call) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(ClientError::Closed),
+            Err(TrySendError::Full(call)) => {
+                match timeout_at(deadline, self.calls.send(call)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(ClientError::Closed),
+                    Err(_) => return Err(self.shared.not_sent()),
+                }
+            }
         }
         match timeout_at(deadline, answered).await {
             Ok(Ok(result)) => result,

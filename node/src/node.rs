@@ -220,6 +220,7 @@ impl Node {
         }
         self.flush_sessions()?;
         self.hot.front.flush();
+        self.hot.store.log.ready_ahead();
         Ok(())
     }
 

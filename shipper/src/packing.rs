@@ -16,6 +16,9 @@ use zstd::zstd_safe::CParameter;
 const DICTIONARY_1: &[u8] = include_bytes!("../dictionary/v1.bin");
 /// Cheapest level: planes leave `zstd` little to find beyond what level 1 finds.
 const LEVEL: i32 = 1;
+/// Payloads up to here, of one to three transfers, travel raw: packing one takes longer on the way
+/// of its commit than the 23 bytes that it would save.
+const RAW_PAYLOAD_BYTES_MAX: usize = 128;
 /// Payloads up to here take the dictionary; larger ones bring their own statistics.
 const DICTIONARY_PAYLOAD_BYTES_MAX: usize = 4096;
 
@@ -94,6 +97,9 @@ impl Packer {
 
     /// Compresses into `self.body`; `Raw` if that does not make it smaller.
     fn compress(&mut self, payload: &[u8]) -> Encoding {
+        if payload.len() <= RAW_PAYLOAD_BYTES_MAX {
+            return Encoding::Raw;
+        }
         let (compressor, encoding) = if payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX {
             (&mut self.dictionary, Encoding::ZstdDictionary1)
         } else {

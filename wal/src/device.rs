@@ -31,6 +31,8 @@ pub trait LogDevice: Send + Sync + std::fmt::Debug {
     /// Returns when the bytes of this range are on the disk. A failure is final: the caller
     /// never asks again, since a repeated sync may say yes with nothing on the disk.
     fn sync(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Makes a write to this range cheaper that comes soon. Changes nothing that is there.
+    fn ready(&self, _offset: u64, _len: u64) {}
     /// Bytes that were written before.
     fn read(&self, offset: u64, len: usize) -> io::Result<Bytes>;
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use kanjo_format::batch::stored_bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
-use kanjo_format::{BatchError, BatchHeader, BatchPlace, Tail, Timestamp};
+use kanjo_format::{BatchError, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
 use zerocopy::IntoBytes;
 
 use crate::DataDir;
@@ -27,6 +27,10 @@ use crate::seal::Sealer;
 use crate::sealed::{SealedCache, SealedMeta};
 use crate::sync::Syncer;
 
+/// Bytes made ready ahead of the tail. More would often be written to the disk twice, first as the
+/// zeros that they are.
+const READY_BYTES: u64 = PAGE_BYTES;
+
 /// The writing end of the log. There is one; everything else is handed out by it.
 #[derive(Debug)]
 pub struct Log {
@@ -35,6 +39,8 @@ pub struct Log {
     /// The segment of the last batch, if it is raw.
     pub(crate) current: Option<Arc<RawSegment>>,
     pub(crate) prepared: BTreeMap<u64, Prepared>,
+    /// Up to here pages were made ready to be written.
+    pub(crate) ready_to: Lsn,
 }
 
 /// One segment that holds data.
@@ -113,6 +119,7 @@ impl Log {
             reached,
             current,
             prepared,
+            ready_to: Lsn::ZERO,
         };
         Ok((log, recovery))
     }
@@ -177,6 +184,22 @@ impl Log {
         // Readers see the tail only after the bytes below it.
         self.shared.set_tail(reached.tail);
         Ok(reached.tail)
+    }
+
+    /// Makes the pages of the next small batches ready to be written, so that their commits do
+    /// not wait for it. Call it when nobody waits for anything.
+    pub fn ready_ahead(&mut self) {
+        let (tail, geometry) = (self.reached.tail.lsn, self.shared.geometry);
+        if tail < self.ready_to {
+            return;
+        }
+        self.ready_to = tail.advance(READY_BYTES);
+        if let Some(current) = &self.current
+            && current.number == geometry.number_of(tail)
+        {
+            let len = READY_BYTES.min(self.room());
+            current.device.ready(geometry.offset_of(tail), len);
+        }
     }
 
     /// Takes over a segment that was made ahead. One that the log has no use for is dropped.

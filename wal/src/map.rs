@@ -106,6 +106,16 @@ impl LogDevice for MappedDevice {
         self.inner.memory.flush_range(offset as usize, len as usize)
     }
 
+    /// Takes the faults of the first write to these pages now.
+    fn ready(&self, offset: u64, len: u64) {
+        let memory = &self.inner.memory;
+        let len = len.min((memory.len() as u64).saturating_sub(offset));
+        let ready = memory.advise_range(Advice::PopulateWrite, offset as usize, len as usize);
+        if let Err(error) = ready {
+            tracing::debug!(%error, "pages could not be made ready to be written");
+        }
+    }
+
     fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let end = offset.checked_add(len as u64);
         if end.is_none_or(|end| end > self.inner.frontier.load(Ordering::Acquire)) {
