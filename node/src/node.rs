@@ -336,6 +336,7 @@ impl Node {
         let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
         if matches!(self.part, Part::Replica) {
+            self.following.make_apply_due();
             self.tell_applied()?;
         }
         self.check_opening()?;
