@@ -30,7 +30,8 @@ const OUTPUT_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Following {
     /// Committed and on this disk: to be applied.
     apply_to: Lsn,
-    /// A tick came: what is left is applied now, however little it is.
+    /// A tick came since something was applied: what is there, or comes next, is applied at once,
+    /// however little it is.
     apply_due: bool,
     /// Bytes applied since the receiver was told.
     untold: u64,
@@ -429,9 +430,13 @@ impl Node {
 
     /// Completes the report of what was cut, once all that was posted since is known here.
     fn finish_cut_report(&mut self) -> Result<(), NodeError> {
-        if let Some(record) = self.following.cut.take() {
-            record.finish(&self.hot.store)?;
-        }
+        let Some(record) = self.following.cut.take() else {
+            return Ok(());
+        };
+        // What was posted again may be in what waits to be applied.
+        self.hot.store.replay(self.following.apply_to)?;
+        self.compare_digest()?;
+        record.finish(&self.hot.store)?;
         Ok(())
     }
 }
