@@ -181,7 +181,7 @@ async fn load(
     let ((), measured) = driven.await?;
     ensure!(
         !measured.latencies.is_empty(),
-        "no request of {} transfers was answered in time: measure longer",
+        "no request of {} transfers was answered in the measured time: measure longer with --seconds",
         shape.batch
     );
     Ok(measured)
