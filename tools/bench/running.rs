@@ -21,7 +21,7 @@ use crate::quantities::show_count;
 /// Of one promotion, from the command to the first answered commit.
 const BAR_MS: f64 = 100.0;
 /// Requests outstanding while history is made.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 /// How often one looks whether enough was posted.
 const LOOK: Duration = Duration::from_millis(5);
 /// Pause of the client between two searches for a primary: what it adds to a round.
