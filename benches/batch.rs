@@ -1,10 +1,15 @@
-//! What a full batch of transfers costs: pack into columns, hash, compress, and the way back.
+//! What a full batch of transfers costs: pack into columns, hash, compress, and the way back; and
+//! how long a batch is under way from its payload here to its payload and header there.
 //!
-//! The transfers are those that the performance figures speak of: time-ordered ids of 48 bits of
-//! milliseconds and 80 random bits, accounts uniform over 10,000, amounts uniform over 1 to
-//! 10,000. Every figure is of one batch of 8,189; divide by that for one transfer.
+//! The transfers are those that the performance figures speak of. Every figure is of one batch of
+//! 8,189 unless it says "one transfer"; divide by that for one transfer.
+
+mod rows;
 
 use std::hint::black_box;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kanjo_format::batch::{BatchFields, BatchHeader};
@@ -13,60 +18,46 @@ use kanjo_format::record::{RecordKind, TransferRow};
 use kanjo_format::replication::{Body, Frame};
 use kanjo_format::{BatchPlace, Chain, ClusterId, Epoch, Lsn, Timestamp};
 use kanjo_shipper::{Packer, Unpacker};
+use rows::{TRANSFERS, transfers};
 
-const TRANSFERS: usize = 8_189;
+/// Bytes before a frame, which say how long it is.
+const LENGTH_BYTES: usize = 4;
 
-/// A small generator (xorshift64*), so that every run sees the same transfers.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-}
-
-fn transfers() -> Vec<TransferRow> {
-    let mut random = Random(7);
-    (0..TRANSFERS as u128)
-        .map(|i| {
-            let millis = 1_780_000_000_000 + i / 2_000;
-            let noise = u128::from(random.next()) << 16 | u128::from(random.next() >> 48);
-            TransferRow {
-                id: (millis << 80 | noise).into(),
-                amount: u128::from(1 + random.next() % 10_000).into(),
-                debit_account: ((random.next() % 10_000) as u32).into(),
-                credit_account: ((random.next() % 10_000) as u32).into(),
-                code: 1.into(),
-                ..TransferRow::default()
-            }
-        })
-        .collect()
-}
-
-fn batch(criterion: &mut Criterion) {
-    let rows = transfers();
-    let mut payload = Vec::new();
-    push_group(&mut payload, RecordKind::TransferPosted, &rows);
+/// Where every batch stands.
+fn first_place() -> BatchPlace {
     let cluster = ClusterId::new(7);
-    let place = BatchPlace {
+    BatchPlace {
         cluster,
         lsn: Lsn::ZERO,
         epoch: Epoch::NONE,
         chain: Chain::genesis(cluster),
-    };
-    let fields = BatchFields {
-        cluster,
+    }
+}
+
+fn fields_of(place: &BatchPlace, transfers: usize) -> BatchFields {
+    BatchFields {
+        cluster: place.cluster,
         epoch: Epoch::from_terms(1, 1),
         lsn: place.lsn,
         flags: 0,
-        record_count: TRANSFERS as u32,
+        record_count: transfers as u32,
         timestamp: Timestamp::new(1),
         confirmed: Lsn::ZERO,
         prev_chain: place.chain,
-    };
+    }
+}
+
+fn payload_of(rows: &[TransferRow]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    push_group(&mut payload, RecordKind::TransferPosted, rows);
+    payload
+}
+
+fn batch(criterion: &mut Criterion) {
+    let rows = transfers(TRANSFERS);
+    let payload = payload_of(&rows);
+    let place = first_place();
+    let fields = fields_of(&place, TRANSFERS);
     let header = BatchHeader::build(&fields, &payload);
     let mut frame = Vec::new();
     let mut packer = Packer::new();
@@ -119,5 +110,59 @@ fn batch(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, batch);
+/// The other end of a connection: unpacks whatever comes and answers with one byte.
+fn unpack_all(mut from: TcpStream) -> std::io::Result<()> {
+    let (place, mut unpacker) = (first_place(), Unpacker::new());
+    let (mut frame, mut payload) = (Vec::new(), Vec::new());
+    let mut length = [0; LENGTH_BYTES];
+    loop {
+        match from.read_exact(&mut length) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        }
+        frame.resize(u32::from_le_bytes(length) as usize, 0);
+        from.read_exact(&mut frame)?;
+        let Body::Batch(wire) = Frame::decode(&frame).expect("a good frame").body else {
+            panic!("only batches are sent");
+        };
+        unpacker
+            .unpack(&wire, &place, &mut payload)
+            .expect("it belongs there");
+        from.write_all(&[1])?;
+    }
+}
+
+fn ship(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ship over loopback: pack, send, unpack, answer");
+    group.sample_size(20);
+    group.measurement_time(Duration::from_secs(1));
+    for (name, count) in [("one transfer", 1), ("8,189 transfers", TRANSFERS)] {
+        let payload = payload_of(&transfers(count));
+        let fields = fields_of(&first_place(), count);
+        let header = BatchHeader::build(&fields, &payload);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let mut to = TcpStream::connect(address).expect("a connection");
+        to.set_nodelay(true).expect("an option of every socket");
+        let (from, _) = listener.accept().expect("the connection");
+        from.set_nodelay(true).expect("an option of every socket");
+        let other_end = std::thread::spawn(move || unpack_all(from));
+        let (mut packer, mut frame) = (Packer::new(), Vec::new());
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                frame.clear();
+                packer.pack(fields.epoch, &header, black_box(&payload), &mut frame);
+                to.write_all(&frame).expect("the other end reads");
+                to.read_exact(&mut [0]).expect("it answers");
+            });
+        });
+        drop(to);
+        let ended = other_end.join().expect("no panic at the other end");
+        ended.expect("all was read");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, batch, ship);
 criterion_main!(benches);

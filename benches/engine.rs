@@ -13,7 +13,7 @@ use kanjo_format::batch::{BatchFields, BatchHeader};
 use kanjo_format::client::{AccountBody, TransferBody};
 use kanjo_format::columns::push_group;
 use kanjo_format::record::{RecordKind, TransferRow};
-use kanjo_format::{BatchPlace, Chain, ClusterId, Epoch, Lsn, Timestamp, TransferId};
+use kanjo_format::{BatchPlace, Chain, ClusterId, Epoch, Lsn, Tail, Timestamp, TransferId};
 
 const TRANSFERS: usize = 8_189;
 const SEGMENT_BYTES: u64 = 1 << 30;
@@ -165,10 +165,19 @@ struct Desk {
     ledger: Ledger,
     place: BatchPlace,
     payload: Vec<u8>,
+    /// Every batch, if they are kept.
+    kept: Option<Vec<Kept>>,
+}
+
+/// A batch for another ledger.
+struct Kept {
+    header: BatchHeader,
+    payload: Vec<u8>,
+    end: Lsn,
 }
 
 impl Desk {
-    fn new(accounts: u64) -> Self {
+    fn new(accounts: u64, keep: bool) -> Self {
         let cluster = ClusterId::new(7);
         let mut desk = Self {
             ledger: Ledger::new(3),
@@ -179,6 +188,7 @@ impl Desk {
                 chain: Chain::genesis(cluster),
             },
             payload: Vec::new(),
+            kept: keep.then(Vec::new),
         };
         let numbers: Vec<u64> = (0..accounts).collect();
         for numbers in numbers.chunks(TRANSFERS) {
@@ -210,6 +220,31 @@ impl Desk {
         let header = self.header(closed.record_count, closed.timestamp);
         self.place.lsn = header.end(SEGMENT_BYTES);
         self.ledger.batch_placed(&header, self.place.lsn);
+        self.keep(header);
+    }
+
+    fn keep(&mut self, header: BatchHeader) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(Kept {
+                header,
+                payload: self.payload.clone(),
+                end: self.place.lsn,
+            });
+        }
+    }
+
+    /// A ledger as it is after a restart from a checkpoint: without ids.
+    fn restored(&mut self) -> Ledger {
+        let tail = Tail {
+            epoch: Epoch::from_terms(1, 1),
+            lsn: self.place.lsn,
+            chain: self.place.chain,
+        };
+        let mut checkpoint = Vec::new();
+        let snapshot = self.ledger.snapshot(self.place.cluster, tail);
+        snapshot.write(&mut checkpoint).expect("memory takes it");
+        let restored = Ledger::restore(&mut checkpoint.as_slice(), 3);
+        restored.expect("just written").ledger
     }
 
     /// Executes one full request; the time until its payload is built.
@@ -241,6 +276,7 @@ impl Desk {
         let taken = started.elapsed();
         applied.expect("it follows");
         self.place.lsn = end;
+        self.keep(header);
         taken
     }
 }
@@ -271,6 +307,7 @@ struct Scene {
     choice: Choice,
     history: usize,
     has_random_ids: bool,
+    keep_batches: bool,
 }
 
 const PLAIN: Scene = Scene {
@@ -279,6 +316,7 @@ const PLAIN: Scene = Scene {
     choice: Choice::Uniform,
     history: 0,
     has_random_ids: false,
+    keep_batches: false,
 };
 
 const SCENES: [Scene; 5] = [
@@ -309,7 +347,7 @@ const SCENES: [Scene; 5] = [
 
 impl Scene {
     fn furnished(&self) -> (Desk, Load) {
-        let mut desk = Desk::new(self.accounts);
+        let mut desk = Desk::new(self.accounts, self.keep_batches);
         let mut load = Load::new(self.accounts, self.choice, self.has_random_ids);
         for _ in 0..self.history / TRANSFERS {
             desk.apply(&mut load);
@@ -394,5 +432,40 @@ fn index(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, execute, apply, index);
+/// The ids of a log below a checkpoint, as a restart takes them.
+fn build_index(criterion: &mut Criterion) {
+    for (name, has_random_ids) in [("time-ordered ids", false), ("random ids", true)] {
+        let scene = Scene {
+            history: 60 * TRANSFERS,
+            has_random_ids,
+            keep_batches: true,
+            ..PLAIN
+        };
+        let mut group = criterion.benchmark_group("build the index");
+        group.throughput(Throughput::Elements(scene.history as u64));
+        group.sample_size(10);
+        group.warm_up_time(Duration::from_millis(300));
+        group.measurement_time(Duration::from_secs(1));
+        let mut state = None;
+        group.bench_function(name, |b| {
+            let (desk, _) = state.get_or_insert_with(|| scene.furnished());
+            b.iter_custom(|rounds| (0..rounds).map(|_| index_all(desk)).sum());
+        });
+        group.finish();
+    }
+}
+
+fn index_all(desk: &mut Desk) -> Duration {
+    let mut ledger = desk.restored();
+    let started = Instant::now();
+    for batch in desk.kept.iter().flatten() {
+        let taken = ledger.index_only(&batch.header, &batch.payload, batch.end);
+        taken.expect("it follows");
+    }
+    let taken = started.elapsed();
+    assert!(ledger.is_index_complete());
+    taken
+}
+
+criterion_group!(benches, execute, apply, index, build_index);
 criterion_main!(benches);

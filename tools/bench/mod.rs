@@ -4,6 +4,7 @@ mod choice;
 mod commit;
 mod compare;
 mod costs;
+mod counts;
 mod disk;
 mod frames;
 mod grown;
@@ -38,6 +39,7 @@ const FOLDER: &str = "target/kanjo-bench";
 pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Compare(compare::CompareArgs),
+    Counts(counts::CountsArgs),
     Growth(growth::GrowthArgs),
     History(growth::HistoryArgs),
     Promote(promote::PromoteArgs),
@@ -63,6 +65,7 @@ impl BenchCommand {
         match self {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Compare(args) => run_to_end(compare::run(args))?,
+            Self::Counts(args) => run_to_end(counts::run(args))?,
             Self::Growth(args) => run_to_end(growth::run(args))?,
             Self::History(args) => run_to_end(growth::run_history(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,

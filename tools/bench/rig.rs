@@ -98,8 +98,8 @@ struct Queues {
 }
 
 /// How both nodes and this process are at one time.
-struct Look {
-    nodes: [(Status, Costs); 2],
+pub(super) struct Look {
+    pub(super) nodes: [(Status, Costs); 2],
     own: Costs,
 }
 
@@ -249,18 +249,9 @@ impl Rig {
         ended: Instant,
     ) -> Result<Figures> {
         let segment_bytes = self.pair.segment_bytes();
-        let full = settled.tail_lsn / segment_bytes;
         let end = &end.nodes[0].0;
         let behind = (end.tail_lsn / segment_bytes).saturating_sub(end.sealed_segments);
-        for which in [Which::First, Which::Second] {
-            while self.sealed_segments(which)? < full {
-                ensure!(
-                    ended.elapsed() < 5 * PATIENCE,
-                    "segments are not being sealed"
-                );
-                tokio::time::sleep(LOOK).await;
-            }
-        }
+        self.wait_until_sealed(settled.tail_lsn).await?;
         let mut figures = Figures::from([
             ("sealing_behind_segments", behind as f64),
             ("sealing_after_s", ended.elapsed().as_secs_f64()),
@@ -271,6 +262,22 @@ impl Rig {
             figures.insert("disk_bytes_per_transfer", bytes);
         }
         Ok(figures)
+    }
+
+    /// Waits until both nodes have sealed all segments that are full below this lsn.
+    pub(super) async fn wait_until_sealed(&self, lsn: u64) -> Result<()> {
+        let full = lsn / self.pair.segment_bytes();
+        let begun = Instant::now();
+        for which in [Which::First, Which::Second] {
+            while self.sealed_segments(which)? < full {
+                ensure!(
+                    begun.elapsed() < 5 * PATIENCE,
+                    "segments are not being sealed"
+                );
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(())
     }
 
     fn sealed_segments(&self, which: Which) -> Result<u64> {
@@ -359,7 +366,7 @@ impl Queues {
 }
 
 impl Look {
-    async fn at(pair: &mut Pair) -> Result<Self> {
+    pub(super) async fn at(pair: &mut Pair) -> Result<Self> {
         let first = pair.status(Which::First).await?;
         let second = pair.status(Which::Second).await?;
         let costs = [Costs::of(first.pid)?, Costs::of(second.pid)?];
@@ -368,6 +375,14 @@ impl Look {
             nodes: [(first, first_costs), (second, second_costs)],
             own: Costs::own()?,
         })
+    }
+
+    /// What the threads of a node that commit have written since, for each byte of the whole
+    /// pages by which its log grew.
+    pub(super) fn commit_writes_ratio(&self, before: &Self, place: usize) -> f64 {
+        let ((now, costs), (then, earlier)) = (&self.nodes[place], &before.nodes[place]);
+        let appended = now.appended_bytes - then.appended_bytes;
+        costs.since(earlier).commit_written_bytes() as f64 / appended.max(1) as f64
     }
 }
 
@@ -406,11 +421,6 @@ fn nodes_figures(watched: &Watched, measured: &Measured) -> Figures {
     let (then, now) = (&before.nodes[0].0, &after.nodes[0].0);
     let transfers = (now.transfers - then.transfers).max(1) as f64;
     let each = |bytes: fn(&Status) -> u64| (bytes(now) - bytes(then)) as f64 / transfers;
-    // Of whole pages, as the log grew by them.
-    let ratio = |place: usize, costs: &Costs| {
-        let appended = after.nodes[place].0.appended_bytes - before.nodes[place].0.appended_bytes;
-        costs.commit_written_bytes() as f64 / appended.max(1) as f64
-    };
     let sealed = now.sealed_segments - then.sealed_segments;
     let all_cpu = primary.cpu_seconds + auxiliary.cpu_seconds + client;
     Figures::from([
@@ -427,8 +437,14 @@ fn nodes_figures(watched: &Watched, measured: &Measured) -> Figures {
             "checkpoint_bytes_per_transfer",
             each(|s| s.checkpoint_bytes),
         ),
-        ("primary_commit_writes_ratio", ratio(0, &primary)),
-        ("auxiliary_commit_writes_ratio", ratio(1, &auxiliary)),
+        (
+            "primary_commit_writes_ratio",
+            after.commit_writes_ratio(before, 0),
+        ),
+        (
+            "auxiliary_commit_writes_ratio",
+            after.commit_writes_ratio(before, 1),
+        ),
         (
             "primary_other_writes_per_transfer",
             primary.beside_written_bytes() as f64 / transfers,

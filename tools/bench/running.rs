@@ -72,7 +72,8 @@ pub(super) async fn run(
     output.write_json("promote-running.json", &outcome)
 }
 
-async fn post(rig: &Rig, transfers: u64) -> Result<()> {
+/// Posts at least so many transfers in full requests, several at once.
+pub(super) async fn post(rig: &Rig, transfers: u64) -> Result<()> {
     let shape = Shape {
         batch: REQUEST_EVENTS_MAX,
         in_flight: IN_FLIGHT,

@@ -41,6 +41,32 @@ impl LeashArgs {
     }
 
     fn exec(self) -> Result<Infallible> {
+        // The program that this is run under may have become it (`valgrind` does); the order that
+        // was given before that still holds.
+        if self.parent != std::process::id() as i32 {
+            self.tie()?;
+        }
+        let program = match self.program {
+            Some(program) => program,
+            None => super::this_binary()?,
+        };
+        let Some((over, words)) = self.under.split_first() else {
+            let error = Command::new(&program).args(self.command).exec();
+            return Err(error).with_context(|| format!("running {}", program.display()));
+        };
+        // The program keeps this process's number; it becomes the parent of the command, or the
+        // command itself.
+        let own = std::process::id().to_string();
+        let error = Command::new(over)
+            .args(words)
+            .arg(&program)
+            .args(["leash", "--parent", &own, "--"])
+            .args(self.command)
+            .exec();
+        Err(error).with_context(|| format!("running {}", over.display()))
+    }
+
+    fn tie(&self) -> Result<()> {
         let signal = match self.quit {
             true => Signal::QUIT,
             false => Signal::KILL,
@@ -51,23 +77,7 @@ impl LeashArgs {
         if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(self.parent) {
             bail!("process {} has ended", self.parent);
         }
-        let program = match self.program {
-            Some(program) => program,
-            None => super::this_binary()?,
-        };
-        let Some((over, words)) = self.under.split_first() else {
-            let error = Command::new(&program).args(self.command).exec();
-            return Err(error).with_context(|| format!("running {}", program.display()));
-        };
-        // The program keeps this process's number and becomes the parent of the command.
-        let own = std::process::id().to_string();
-        let error = Command::new(over)
-            .args(words)
-            .arg(&program)
-            .args(["leash", "--parent", &own, "--"])
-            .args(self.command)
-            .exec();
-        Err(error).with_context(|| format!("running {}", over.display()))
+        Ok(())
     }
 }
 
