@@ -22,6 +22,8 @@ use crate::config::ClientConfig;
 use crate::dial::{Connection, Known, SearchFailure, find_primary};
 use crate::session::{Session, Signs};
 
+/// Bytes asked of the socket at a time.
+const READ_BYTES: usize = 16 << 10;
 /// How long a deposed node may take to answer what it still has.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -200,6 +202,8 @@ impl Driver {
             let open = !draining && service.session.has_room();
             let drained = service.drain_until.unwrap_or_else(Instant::now);
             let address = &service.peer.address;
+            // With room to spare one read tells that there is no more.
+            service.session.inbox.reserve(READ_BYTES);
             tokio::select! {
                 biased;
                 written = writer.write_buf(&mut service.session.outbox),

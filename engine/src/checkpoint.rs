@@ -74,8 +74,8 @@ pub enum RestoreError {
 }
 
 impl Ledger {
-    /// The ledger as it is now, at the log's `tail`. Costs one reference a page, and later one
-    /// copy of each page that is written while the snapshot lives. On the primary, memory is ahead
+    /// The ledger as it is now, at the log's `tail`. Costs one allocation of each page that was
+    /// written since the last one, and later one copy of each page that is written while the snapshot lives. On the primary, memory is ahead
     /// of what is committed: a file of it may be used only once `tail` is committed. Panics while a batch is being
     /// built or if `tail` is not where the ledger is, which only a bug can cause.
     pub fn snapshot(&mut self, cluster: ClusterId, tail: Tail) -> Snapshot {

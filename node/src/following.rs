@@ -21,6 +21,8 @@ use crate::status::PeerStatus;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Log bytes applied in one go, so that acks are not kept waiting.
 const APPLY_SLICE_BYTES: u64 = 2 << 20;
+/// Log bytes that are applied without waiting for a tick.
+const APPLY_AT_ONCE_BYTES: u64 = 256 << 10;
 /// Most bytes that may wait for a socket before more log is put behind them.
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
 
@@ -28,6 +30,9 @@ const OUTPUT_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Following {
     /// Committed and on this disk: to be applied.
     apply_to: Lsn,
+    /// A tick came since something was applied: what is there, or comes next, is applied at once,
+    /// however little it is.
+    apply_due: bool,
     /// Bytes applied since the receiver was told.
     untold: u64,
     expected: VecDeque<(Lsn, Digest)>,
@@ -46,6 +51,7 @@ impl Following {
     pub(crate) fn new(confirmed: Lsn, peer_client: Option<String>) -> Self {
         Self {
             apply_to: confirmed,
+            apply_due: false,
             untold: 0,
             expected: VecDeque::new(),
             file: None,
@@ -66,8 +72,16 @@ impl Following {
         self.writer = None;
     }
 
+    /// Whether there is so much to apply that it should not wait, or it has waited for a tick:
+    /// small commits are applied some at a time, which costs each of them less.
     pub(crate) fn wants_to_apply(&self, applied: Lsn) -> bool {
-        self.apply_to > applied
+        let behind = self.apply_to.get().saturating_sub(applied.get());
+        behind >= APPLY_AT_ONCE_BYTES || (self.apply_due && behind > 0)
+    }
+
+    /// Time has passed: everything up to here is applied at once.
+    pub(crate) const fn make_apply_due(&mut self) {
+        self.apply_due = true;
     }
 
     /// Where clients should go instead.
@@ -292,6 +306,9 @@ impl Node {
             }
         }
         self.compare_digest()?;
+        if self.hot.store.applied().lsn >= self.following.apply_to {
+            self.following.apply_due = false;
+        }
         self.following.untold += self.hot.store.applied().lsn.since(applied);
         if self.following.untold >= APPLY_SLICE_BYTES / 2 {
             self.tell_applied()?;
@@ -413,9 +430,13 @@ impl Node {
 
     /// Completes the report of what was cut, once all that was posted since is known here.
     fn finish_cut_report(&mut self) -> Result<(), NodeError> {
-        if let Some(record) = self.following.cut.take() {
-            record.finish(&self.hot.store)?;
-        }
+        let Some(record) = self.following.cut.take() else {
+            return Ok(());
+        };
+        // What was posted again may be in what waits to be applied.
+        self.hot.store.replay(self.following.apply_to)?;
+        self.compare_digest()?;
+        record.finish(&self.hot.store)?;
         Ok(())
     }
 }

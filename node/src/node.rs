@@ -150,6 +150,10 @@ impl Node {
                 Wake::Requests | Wake::Tick => {}
             }
             self.settle()?;
+            if std::mem::take(&mut self.hot.stood_still) {
+                // What came meanwhile is read before anybody is called silent or late.
+                self.last_tick = Instant::now();
+            }
             if self.last_tick.elapsed() >= TICK {
                 self.last_tick = Instant::now();
                 self.on_tick()?;
@@ -220,7 +224,9 @@ impl Node {
         }
         self.flush_sessions()?;
         self.hot.front.flush();
-        self.hot.store.log.ready_ahead();
+        if !self.hot.sync.in_flight() {
+            self.hot.store.log.ready_ahead();
+        }
         Ok(())
     }
 
@@ -336,6 +342,7 @@ impl Node {
         let stopping = self.draining.is_some();
         self.hot.front.expire_queued(now);
         if matches!(self.part, Part::Replica) {
+            self.following.make_apply_due();
             self.tell_applied()?;
         }
         self.check_opening()?;

@@ -168,6 +168,14 @@ impl JobThreads {
         }
     }
 
+    /// The same for a job that has waited long enough.
+    pub(crate) fn submit_soon(&self, job: Job) {
+        if let Some(soon) = &self.soon {
+            // As above.
+            let _ = soon.send(job);
+        }
+    }
+
     pub(crate) async fn done(&mut self) -> JobDone {
         match self.done.recv().await {
             Some(done) => done,

@@ -16,7 +16,7 @@ use zstd::zstd_safe::CParameter;
 const DICTIONARY_1: &[u8] = include_bytes!("../dictionary/v1.bin");
 /// Cheapest level: planes leave `zstd` little to find beyond what level 1 finds.
 const LEVEL: i32 = 1;
-/// Payloads up to here, of one to three transfers, travel raw: packing one takes longer on the way
+/// Payloads up to here, of one to a few transfers, travel raw: packing one takes longer on the way
 /// of its commit than the 23 bytes that it would save.
 const RAW_PAYLOAD_BYTES_MAX: usize = 128;
 /// Payloads up to here take the dictionary; larger ones bring their own statistics.

@@ -63,7 +63,7 @@ fn an_unshipped_tail_lies_in_quarantine_and_its_node_follows() {
             "transfer {id} is not in the report:\n{told}"
         );
     }
-    assert!(told.contains("posted again"), "{told}");
+    assert!(told.contains("was posted again"), "{told}");
     let kept: u64 = files(&dir, "quarantine", ".log")
         .iter()
         .map(|path| path.metadata().expect("kept").len())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::relay;
 
@@ -13,7 +14,7 @@ const HOT_THREAD: &str = "kanjo-hot";
 /// What a process has used since it began, or between two looks at it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Costs {
-    /// Processor time of all threads.
+    /// Processor time of all threads; of another process of those that live.
     pub(super) cpu_seconds: f64,
     /// Resident memory now, pages of mapped files included.
     pub(super) rss_bytes: u64,
@@ -37,7 +38,7 @@ impl Costs {
         let status = read(&format!("{folder}/status"))?;
         let kilobytes = |name: &str| field(&status, name).unwrap_or(0) << 10;
         let mut costs = Self {
-            cpu_seconds: cpu_seconds(&read(&format!("{folder}/stat"))?),
+            cpu_seconds: 0.0,
             rss_bytes: kilobytes("VmRSS:"),
             own_bytes: kilobytes("RssAnon:"),
             threads: BTreeMap::new(),
@@ -53,15 +54,20 @@ impl Costs {
             let nanos = part("schedstat");
             let nanos = nanos.split_ascii_whitespace().next();
             let nanos = nanos.and_then(|nanos| nanos.parse::<u64>().ok());
-            thread.cpu_seconds += nanos.unwrap_or(0) as f64 / 1e9;
+            let seconds = nanos.unwrap_or(0) as f64 / 1e9;
+            thread.cpu_seconds += seconds;
+            costs.cpu_seconds += seconds;
             thread.written_bytes += field(&part("io"), "write_bytes:").unwrap_or(0);
         }
         Ok(costs)
     }
 
-    /// Of this process.
+    /// Of this process, with those of its threads that have ended.
     pub(super) fn own() -> Result<Self> {
-        Self::of(std::process::id())
+        let mut costs = Self::of(std::process::id())?;
+        let used = clock_gettime(ClockId::ProcessCPUTime);
+        costs.cpu_seconds = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+        Ok(costs)
     }
 
     /// What was used since an earlier look; memory is as it is now.
@@ -120,15 +126,6 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Of the text of `/proc/PID/stat`.
-fn cpu_seconds(stat: &str) -> f64 {
-    // The name in parentheses may hold anything; after it come the state and numbers.
-    let numbers = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = numbers.split_ascii_whitespace().skip(11).take(2);
-    let ticks: u64 = ticks.filter_map(|number| number.parse::<u64>().ok()).sum();
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,9 +135,6 @@ mod tests {
         let status = "Name:\tVmRSS:\nVmRSS:\t    1024 kB\nRssAnon:\t 7 kB\n";
         assert_eq!(field(status, "VmRSS:"), Some(1024));
         assert_eq!(field(status, "RssFile:"), None);
-        let stat = "7 (a) b) S 1 7 7 0 -1 4 1 0 0 0 250 50 0 0 20 0";
-        let seconds = 300.0 / rustix::param::clock_ticks_per_second() as f64;
-        assert_eq!(cpu_seconds(stat), seconds);
     }
 
     #[test]
@@ -159,7 +153,7 @@ mod tests {
         let thread = thread.spawn(body).unwrap();
         tell.recv().unwrap();
         let used = Costs::own().unwrap().since(&before);
-        assert!(used.hot_cpu_seconds() > 0.0);
+        assert!(used.hot_cpu_seconds() > 0.0 && used.cpu_seconds >= used.hot_cpu_seconds());
         drop(end);
         thread.join().unwrap();
     }

@@ -7,23 +7,25 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use kanjo_format::limits::{REQUEST_EVENTS_MAX, SEGMENT_BYTES_DEFAULT};
 use kanjo_node::admin::Condition;
+use serde::Serialize;
 
 use super::load::{SLICE, Shape, drive};
 use super::rig::{Case, Length, Rig};
 use super::rounds::Figures;
 use super::sealed::SealedPart;
+use super::throughput::parse_seconds;
 use super::workload::{IdOrder, WorkArgs};
 use crate::pair::Which;
 
-/// Requests outstanding while transfers are posted in full batches.
-const IN_FLIGHT: usize = 4;
+/// Requests outstanding while transfers are posted in batches.
+const IN_FLIGHT: usize = 8;
 /// A node may replay a long log before it answers.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often one looks whether enough was posted.
 const LOOK: Duration = Duration::from_millis(5);
 /// Length of a stretch of history of which one throughput is told.
 const STRETCH: Duration = Duration::from_secs(1);
-/// What is kept of a round of full batches, and under which name.
+/// What is kept of a round of batches, and under which name.
 const OF_BATCHES: [(&str, &str); 11] = [
     ("transfers_per_s", "transfers_per_s"),
     ("floor_p50_us", "batch_floor_p50_us"),
@@ -53,10 +55,24 @@ const OF_COMMITS: [&str; 6] = [
 /// Throughput at a size of history: transfers before, transfers a second.
 pub(super) type Stretch = (f64, f64);
 
+/// How much is posted for one measurement.
+#[derive(Clone, Copy, Debug, clap::Args, Serialize)]
+pub(super) struct LoadArgs {
+    /// Measured time of throughput and of single commits, each, at each size; a fifth of it is for warming
+    /// up before
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = parse_seconds)]
+    pub(super) seconds: f64,
+    /// Transfers of a request, where throughput is measured and where history grows
+    #[arg(long, value_name = "N", default_value_t = REQUEST_EVENTS_MAX as u64,
+        value_parser = clap::value_parser!(u64).range(2..=REQUEST_EVENTS_MAX as u64))]
+    pub(super) batch: u64,
+}
+
 /// A running pair.
 pub(super) struct Grown {
     rig: Rig,
     length: Length,
+    batch: usize,
     accounts: u64,
     opening_seconds: f64,
     /// Throughput of all that was posted to grow.
@@ -69,37 +85,32 @@ impl Grown {
         dir: &Path,
         work: &WorkArgs,
         ids: IdOrder,
-        seconds: f64,
+        load: LoadArgs,
     ) -> Result<Self> {
         let begun = Instant::now();
         let mut rig = Rig::start(dir, SEGMENT_BYTES_DEFAULT, work, |_| {}).await?;
         let opening_seconds = begun.elapsed().as_secs_f64();
         rig.workload.borrow_mut().order_ids(ids);
         rig.pair.wait_at_most(PATIENCE);
-        let measured = Duration::from_secs_f64(seconds);
-        let length = Length {
-            warm_up: measured / 5,
-            measured,
-            sealed_segments: 0,
-            watch_queues: false,
-        };
+        let measured = Duration::from_secs_f64(load.seconds);
         Ok(Self {
             rig,
-            length,
+            length: Length::new(measured / 5, measured),
+            batch: load.batch as usize,
             accounts: work.accounts,
             opening_seconds,
             stretches: Vec::new(),
         })
     }
 
-    /// Posts in full batches until there are so many transfers.
+    /// Posts in batches until there are so many transfers; none if there are more.
     pub(super) async fn grow(&mut self, transfers: u64) -> Result<()> {
         let before = self.rig.pair.status(Which::First).await?.transfers;
         let Some(missing) = transfers.checked_sub(before).filter(|missing| *missing > 0) else {
             return Ok(());
         };
         let shape = Shape {
-            batch: REQUEST_EVENTS_MAX.min(missing as usize),
+            batch: self.batch.min(missing as usize),
             in_flight: IN_FLIGHT,
             rate: None,
         };
@@ -124,7 +135,7 @@ impl Grown {
         Ok(())
     }
 
-    /// Measures throughput of full batches, one commit, and the restart of each node.
+    /// Measures throughput of batches, one commit, and the restart of each node.
     pub(super) async fn measure(&mut self, progress: &ProgressBar) -> Result<Figures> {
         let transfers = self.rig.pair.status(Which::First).await?.transfers;
         let mut figures = Figures::from([
@@ -132,8 +143,8 @@ impl Grown {
             ("accounts", self.accounts as f64),
             ("opening_s", self.opening_seconds),
         ]);
-        let full = case("full batches", REQUEST_EVENTS_MAX, IN_FLIGHT);
-        let batches = self.rig.round(&full, self.length, progress).await?.figures;
+        let many = case("batches", self.batch, IN_FLIGHT);
+        let batches = self.rig.round(&many, self.length, progress).await?.figures;
         let kept = OF_BATCHES.iter();
         figures.extend(kept.filter_map(|(from, to)| Some((*to, *batches.get(from)?))));
         let single = case("single transfers", 1, 1);

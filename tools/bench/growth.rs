@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::grown::{Grown, Stretch, sizes_of_accounts, sizes_of_history};
+use super::grown::{Grown, LoadArgs, Stretch, sizes_of_accounts, sizes_of_history};
 use super::rounds::{Figures, Summary};
-use super::throughput::parse_seconds;
 use super::workload::{IdOrder, WorkArgs};
 use super::{OutputArgs, bar, say};
 use crate::machine::Machine;
@@ -19,13 +18,14 @@ use crate::quantities::show_count;
 
 /// Measure throughput, one commit and restarts while transfers and accounts grow
 ///
-/// At each size: transfers a second in full batches, the latency of one commit beside the floor,
+/// At each size: transfers a second in batches, the latency of one commit beside the floor,
 /// and how long primary and auxiliary take from a clean start until commits are protected. First
 /// one pair posts more and more transfers between `--accounts` accounts, then pairs begin anew
 /// with more and more accounts. After each measurement both nodes must have the same digest.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GrowthArgs {
-    /// Transfers at the end; measured at 0, 5, 10, 25, 50 and 100 % of them
+    /// Transfers at the end; measured at 0, 5, 10, 25, 50 and 100 % of them. What a measurement posts
+    /// belongs to history, so that some may be measured at more; the result says at how many
     #[arg(long, value_name = "N", default_value_t = 20_000_000,
         value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     transfers_max: u64,
@@ -34,7 +34,7 @@ pub(crate) struct GrowthArgs {
         value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
     accounts_max: u64,
     #[command(flatten)]
-    length: LengthArgs,
+    load: LoadArgs,
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
@@ -43,12 +43,13 @@ pub(crate) struct GrowthArgs {
 
 /// Measure what history costs: throughput, memory, disk and restarts
 ///
-/// A pair posts transfers in full batches. On the way, and at the end, it is measured: transfers
+/// A pair posts transfers in batches. On the way, and at the end, it is measured: transfers
 /// a second, one commit beside the floor, resident memory, bytes on disk, restarts. Throughput is
 /// drawn second by second over the size of history.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HistoryArgs {
-    /// Transfers at the end; measured at 0, 5, 10, 25, 50 and 100 % of them
+    /// Transfers at the end; measured at 0, 5, 10, 25, 50 and 100 % of them. What a measurement posts
+    /// belongs to history, so that some may be measured at more; the result says at how many
     #[arg(long, value_name = "N", default_value_t = 20_000_000,
         value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     transfers: u64,
@@ -56,19 +57,11 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_enum, value_name = "ORDER,…", value_delimiter = ',', default_values = ["time"])]
     ids: Vec<IdOrder>,
     #[command(flatten)]
-    length: LengthArgs,
+    load: LoadArgs,
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct LengthArgs {
-    /// Measured time of throughput and of single commits, each, at each size; a fifth of it is for warming
-    /// up before
-    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = parse_seconds)]
-    seconds: f64,
 }
 
 /// What grows in one series of measurements.
@@ -97,7 +90,8 @@ struct Outcome {
     machine: Machine,
     #[serde(flatten)]
     work: WorkArgs,
-    seconds: f64,
+    #[serde(flatten)]
+    load: LoadArgs,
     digests_equal: bool,
     series: Vec<Series>,
     /// Of all sizes together.
@@ -109,14 +103,14 @@ struct Outcome {
 pub(super) async fn run(args: GrowthArgs) -> Result<()> {
     let workspace = Workspace::claim(&args.output.data(), false)?;
     let machine = Machine::describe(workspace.path())?;
-    let (dir, seconds) = (workspace.path(), args.length.seconds);
+    let (dir, load) = (workspace.path(), args.load);
     let history = sizes_of_history(args.transfers_max);
     let accounts = sizes_of_accounts(args.accounts_max);
-    let progress = progress_of(history.len() + accounts.len(), seconds);
-    let along = along_history(dir, &args.work, IdOrder::Time, &history, seconds, &progress).await?;
-    let across = over_accounts(dir, &args.work, &accounts, seconds, &progress).await?;
+    let progress = progress_of(history.len() + accounts.len(), load);
+    let along = along_history(dir, &args.work, IdOrder::Time, &history, load, &progress).await?;
+    let across = over_accounts(dir, &args.work, &accounts, load, &progress).await?;
     progress.finish_and_clear();
-    let outcome = Outcome::of("growth", machine, args.work, seconds, vec![along, across]);
+    let outcome = Outcome::of("growth", machine, args.work, load, vec![along, across]);
     outcome.finish(&args.output)
 }
 
@@ -124,21 +118,24 @@ pub(super) async fn run(args: GrowthArgs) -> Result<()> {
 pub(super) async fn run_history(args: HistoryArgs) -> Result<()> {
     let workspace = Workspace::claim(&args.output.data(), false)?;
     let machine = Machine::describe(workspace.path())?;
-    let (dir, seconds) = (workspace.path(), args.length.seconds);
+    let (dir, load) = (workspace.path(), args.load);
     let history = sizes_of_history(args.transfers);
-    let progress = progress_of(history.len() * args.ids.len(), seconds);
+    let progress = progress_of(history.len() * args.ids.len(), load);
     let mut series = Vec::new();
     for ids in args.ids {
-        series.push(along_history(dir, &args.work, ids, &history, seconds, &progress).await?);
+        series.push(along_history(dir, &args.work, ids, &history, load, &progress).await?);
     }
     progress.finish_and_clear();
-    let outcome = Outcome::of("history", machine, args.work, seconds, series);
+    let outcome = Outcome::of("history", machine, args.work, load, series);
     outcome.finish(&args.output)
 }
 
-fn progress_of(sizes: usize, seconds: f64) -> ProgressBar {
+fn progress_of(sizes: usize, load: LoadArgs) -> ProgressBar {
     // Two loads at each size, each with its warm-up.
-    bar((sizes as f64 * seconds * 2.4 * 1e3) as u64, "ms of load")
+    bar(
+        (sizes as f64 * load.seconds * 2.4 * 1e3) as u64,
+        "ms of load",
+    )
 }
 
 /// One pair, more and more transfers.
@@ -147,11 +144,11 @@ async fn along_history(
     work: &WorkArgs,
     ids: IdOrder,
     sizes: &[u64],
-    seconds: f64,
+    load: LoadArgs,
     progress: &ProgressBar,
 ) -> Result<Series> {
     let folder = Folder::make(dir)?;
-    let mut grown = Grown::start(&folder.0, work, ids, seconds).await?;
+    let mut grown = Grown::start(&folder.0, work, ids, load).await?;
     let mut points = Vec::new();
     for transfers in sizes {
         progress.set_message(format!("growing to {} transfers", show_count(transfers)));
@@ -171,7 +168,7 @@ async fn over_accounts(
     dir: &Path,
     work: &WorkArgs,
     sizes: &[u64],
-    seconds: f64,
+    load: LoadArgs,
     progress: &ProgressBar,
 ) -> Result<Series> {
     let mut points = Vec::new();
@@ -182,7 +179,7 @@ async fn over_accounts(
             accounts,
             ..work.clone()
         };
-        let mut grown = Grown::start(&folder.0, &work, IdOrder::Time, seconds).await?;
+        let mut grown = Grown::start(&folder.0, &work, IdOrder::Time, load).await?;
         points.push(grown.measure(progress).await?);
     }
     Ok(Series {
@@ -240,7 +237,7 @@ impl Outcome {
         benchmark: &'static str,
         machine: Machine,
         work: WorkArgs,
-        seconds: f64,
+        load: LoadArgs,
         series: Vec<Series>,
     ) -> Self {
         let points = series.iter().flat_map(|series| &series.summary.rounds);
@@ -249,7 +246,7 @@ impl Outcome {
             benchmark,
             machine,
             work,
-            seconds,
+            load,
             digests_equal: true,
             series,
             summary,
@@ -261,10 +258,11 @@ impl Outcome {
             print(series);
         }
         say(format!(
-            "{} s of load in full batches and {} s of single transfers at each size; digests equal after each; \
+            "{} s of load in batches of {} and {} s of single transfers at each size; digests equal after each; \
              restart: from starting the node to the primary serving with it in sync; data on {}",
-            self.seconds,
-            self.seconds,
+            self.load.seconds,
+            show_count(self.load.batch),
+            self.load.seconds,
             self.machine.file_system.describe()
         ));
         for axis in [Axis::Transfers, Axis::Accounts] {
@@ -334,7 +332,7 @@ fn draw(output: &OutputArgs, benchmark: &str, axis: Axis, series: &[&Series]) ->
         };
         series.iter().flat_map(of).collect()
     };
-    let mut throughput = lines(&[("full batches", "transfers_per_s")]);
+    let mut throughput = lines(&[("batches", "transfers_per_s")]);
     let stretches = series
         .iter()
         .filter(|s| !s.throughput_over_transfers.is_empty());

@@ -53,7 +53,7 @@ pub(crate) struct PromoteArgs {
     /// Promote a running, caught-up auxiliary instead, with so many accounts: from the command to
     /// the first answered commit after the primary was killed
     #[arg(long, value_name = "ACCOUNTS", num_args = 0..=1, default_missing_value = "1000000",
-        conflicts_with = "accounts", value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
+        conflicts_with_all = ["accounts", "batch"], value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
     running: Option<u64>,
     #[command(flatten)]
     work: WorkArgs,

@@ -194,6 +194,11 @@ impl Rig {
         })
         .await?;
         drop(clients);
+        ensure!(
+            !measured.latencies.is_empty(),
+            "no request of {} transfers was answered in the measured time: measure longer with --seconds",
+            case.batch
+        );
         let ended = Instant::now();
         let settled = self.settle().await?;
         let mut figures = Figures::new();

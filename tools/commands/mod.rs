@@ -65,7 +65,7 @@ enum Command {
     Log(log::LogCommand),
     Completions(completions::Args),
     Demo(crate::demo::DemoArgs),
-    /// Measure commit latency against this machine's floor, and promotion
+    /// Measure commits, load, promotion, growth and peers against this machine's floor
     #[command(subcommand)]
     Bench(crate::bench::BenchCommand),
     #[command(hide = true)]

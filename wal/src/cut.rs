@@ -59,6 +59,7 @@ impl Log {
         let opened = cut.and_then(|report| Ok((report, shared.reopen(&keep, base)?)));
         let (report, segment) = opened.inspect_err(|error| shared.poison(error))?;
         self.reached = keep;
+        self.ready_to = Lsn::ZERO;
         self.current = segment;
         *preparing = shared.table_len().max(shared.geometry.number_of(to));
         // All that is kept was synced before it got its name.

@@ -193,10 +193,10 @@ impl Log {
         if tail < self.ready_to {
             return;
         }
-        self.ready_to = tail.advance(READY_BYTES);
         if let Some(current) = &self.current
             && current.number == geometry.number_of(tail)
         {
+            self.ready_to = tail.advance(READY_BYTES);
             let len = READY_BYTES.min(self.room());
             current.device.ready(geometry.offset_of(tail), len);
         }

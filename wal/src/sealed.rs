@@ -140,7 +140,7 @@ impl SealedFile {
         Ok(Self { meta, index, file })
     }
 
-    /// Has the disk begin with what is read from here on.
+    /// Says that it is read from its start to its end: the kernel then reads further ahead.
     pub(crate) fn read_ahead(&self) {
         if let Err(error) = rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential) {
             tracing::debug!(%error, "a sealed segment is not read ahead");

@@ -53,7 +53,13 @@ impl Connection {
                         io::ErrorKind::UnexpectedEof,
                         "closed by the client",
                     )),
-                    _ => return Ok(()),
+                    _ => {
+                        if blocked {
+                            // Who sends without pause gets its replies all the same.
+                            self.write_out();
+                        }
+                        return Ok(());
+                    }
                 },
                 () = self.poke.notified() => {}
                 writable = self.writer.writable(), if blocked => {

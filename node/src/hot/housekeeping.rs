@@ -15,6 +15,8 @@ use crate::error::NodeError;
 use crate::front::Door;
 use crate::threads::{ControlChange, Job, JobDone};
 
+/// With so many more full segments than the one that is next, sealing no longer yields.
+const UNSEALED_MAX: usize = 4;
 /// The durable mark is written this often while the log grows.
 const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
 /// And this soon after it stopped growing.
@@ -115,19 +117,19 @@ impl Hot {
         }
         let applied = self.store.applied().lsn;
         let bound = committed.min(applied).get() / self.store.segment_bytes();
-        let next = self
-            .store
-            .reader
-            .segments()
-            .into_iter()
-            .find(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
-        if let Some(segment) = next {
+        let segments = self.store.reader.segments();
+        let mut full = segments
+            .iter()
+            .filter(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
+        if let Some(segment) = full.next() {
             self.sealing = true;
-            self.jobs.submit(Job::Seal(
-                self.store.log.sealer(),
-                segment.number,
-                self.config.seal_level,
-            ));
+            let (sealer, level) = (self.store.log.sealer(), self.config.seal_level);
+            let job = Job::Seal(sealer, segment.number, level);
+            // A seal yields to everything else; too many must not wait for that.
+            match full.count() < UNSEALED_MAX {
+                true => self.jobs.submit(job),
+                false => self.jobs.submit_soon(job),
+            }
         }
     }
 

@@ -75,6 +75,8 @@ pub(crate) struct Hot {
     pub(crate) counters: Counters,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
+    /// The hot thread waited for a disk for so long that much may have come meanwhile.
+    pub(crate) stood_still: bool,
     pub(crate) tick: tokio::time::Interval,
     started: Instant,
     waiters: Vec<Waiter>,
@@ -154,6 +156,7 @@ impl Hot {
             counters: Counters::default(),
             traffic: Rc::default(),
             disk_low,
+            stood_still: false,
             tick,
             started: now,
             waiters: Vec::new(),

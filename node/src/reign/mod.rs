@@ -1,7 +1,7 @@
 //! The primary's part: one reign, from its `EpochStart` until it is fenced or stopped.
 //!
 //! ```text
-//! requests → execute → append ┬→ sync (own thread) ─┐
+//! requests → execute → append ┬→ sync ─────────────┐
 //!                             └→ pack → send → ack ─┴→ gate → replies
 //! ```
 
@@ -26,7 +26,7 @@ use self::replies::Replies;
 use crate::clock::ClockCheck;
 use crate::dial::Dialer;
 use crate::error::NodeError;
-use crate::hot::{Hot, Standing};
+use crate::hot::{Hot, Standing, TICK};
 use crate::node::{Node, Part, steady_ns};
 use crate::promotion;
 use crate::status::PeerStatus;
@@ -175,17 +175,19 @@ impl Primary<'_> {
         let begun = Instant::now();
         let lsn = self.hot.store.syncer.sync_to(tail.lsn)?;
         self.reign.last_sync = begun.elapsed();
+        self.hot.stood_still = self.reign.last_sync >= TICK;
         self.hot.note_durable(tail);
         self.synced(lsn)
     }
 
-    /// Whether this thread may as well sync itself: little is to be synced, nobody else waits,
-    /// and the disk answers fast. That spares a commit the way to another thread and back.
+    /// Whether this thread may as well sync itself: little is to be synced, every connected
+    /// client waits for it, and the disk answers fast. That spares a commit the way to another
+    /// thread and back.
     fn has_nothing_else_to_do(&self, tail: Lsn) -> bool {
         let synced = self.hot.store.syncer.synced();
         tail.since(synced) <= SYNC_HERE_BYTES_MAX
             && self.reign.gate.committed() >= synced
-            && self.hot.front.queue_is_empty()
+            && self.hot.front.connection_count() <= self.reign.replies.len()
             && self.reign.last_sync <= SYNC_HERE_MAX
     }
 

@@ -87,6 +87,11 @@ impl Replies {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> u64 {
+        (self.writes.len() + self.reads.len()) as u64
+    }
+
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.reads.is_empty()

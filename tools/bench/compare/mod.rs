@@ -98,12 +98,14 @@ pub(super) async fn run(args: CompareArgs) -> Result<()> {
     let workload = Rc::new(RefCell::new(workload));
     let progress = bar(args.rounds * cases.len() as u64 * 2, "measurements");
     let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); cases.len()];
-    for round in 0..args.rounds {
+    for _ in 0..args.rounds {
         for (case, figures) in cases.iter().zip(&mut rounds) {
             figures.push(measure(&args, *case, &mut sides, &workload, &progress).await?);
-            if round % 2 == 0 {
-                sides.reverse();
-            }
+            sides.reverse();
+        }
+        if cases.len() % 2 == 0 {
+            // Whoever began with a case is second with it in the next round.
+            sides.reverse();
         }
     }
     progress.finish_and_clear();
@@ -179,7 +181,7 @@ async fn load(
     let ((), measured) = driven.await?;
     ensure!(
         !measured.latencies.is_empty(),
-        "no request of {} transfers was answered in time: measure longer",
+        "no request of {} transfers was answered in the measured time: measure longer with --seconds",
         shape.batch
     );
     Ok(measured)

@@ -1,6 +1,10 @@
 //! `kanjo bench` at its shortest: it measures what it says, and its results have their fields.
 
+mod compare;
+mod size;
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -22,18 +26,42 @@ const FIELDS: [&str; 12] = [
     "primary_commit_writes_ratio",
 ];
 
-/// Runs a benchmark in a directory of its own, with a short log; gives its JSON and what it
-/// printed.
+/// A run in a directory of its own, which is open to every user of the machine.
+struct Run {
+    dir: tempfile::TempDir,
+    result: Value,
+    printed: String,
+}
+
+impl Run {
+    /// Runs a benchmark to its end; it must leave nothing but its results.
+    fn of(words: &[&str]) -> Self {
+        let dir = open_folder();
+        let json = dir.path().join("result.json");
+        let to = ["--dir", text(dir.path()), "--json", text(&json)];
+        let printed = done(&[&["bench"], words, &to].concat());
+        let result = fs::read(&json).expect("it was written");
+        let result = serde_json::from_slice(&result).expect("the result is JSON");
+        assert!(!dir.path().join("data").exists(), "nothing is left");
+        Self {
+            dir,
+            result,
+            printed,
+        }
+    }
+}
+
+/// A folder that servers can reach which run as somebody else.
+fn open_folder() -> tempfile::TempDir {
+    let mode = fs::Permissions::from_mode(0o755);
+    let made = tempfile::Builder::new().permissions(mode).tempdir();
+    made.expect("a directory")
+}
+
+/// Runs a benchmark of a load on a pair with a short log; gives its JSON and what it printed.
 fn bench(name: &str, options: &[&str]) -> (Value, String) {
-    let temp = tempfile::tempdir().expect("a directory");
-    let json = temp.path().join("result.json");
     let common = [
-        "bench",
         name,
-        "--dir",
-        text(temp.path()),
-        "--json",
-        text(&json),
         "--rounds",
         "1",
         "--accounts",
@@ -41,10 +69,9 @@ fn bench(name: &str, options: &[&str]) -> (Value, String) {
         "--segment-size",
         "2MiB",
     ];
-    let printed = done(&[&common[..], options].concat());
-    let result: Value = serde_json::from_slice(&fs::read(&json).expect("it was written"))
-        .expect("the result is JSON");
-    assert!(!temp.path().join("data").exists(), "nothing is left");
+    let Run {
+        result, printed, ..
+    } = Run::of(&[&common[..], options].concat());
     for case in result["cases"].as_array().expect("cases") {
         check_figures(case);
     }
@@ -54,9 +81,14 @@ fn bench(name: &str, options: &[&str]) -> (Value, String) {
 }
 
 fn check_figures(result: &Value) {
+    check_fields(result, &FIELDS);
+}
+
+/// Each of these is there in every round and in the median, and above zero.
+fn check_fields(result: &Value, fields: &[&str]) {
     let rounds = result["rounds"].as_array().expect("rounds");
     for figures in rounds.iter().chain([&result["median"]]) {
-        for field in FIELDS {
+        for field in fields {
             let value = figures[field].as_f64();
             assert!(value.is_some_and(|value| value > 0.0), "{field}: {figures}");
         }
