@@ -103,7 +103,7 @@ pub(super) async fn run(args: CompareArgs) -> Result<()> {
             figures.push(measure(&args, *case, &mut sides, &workload, &progress).await?);
             sides.reverse();
         }
-        if cases.len() % 2 == 0 {
+        if cases.len().is_multiple_of(2) {
             // Whoever began with a case is second with it in the next round.
             sides.reverse();
         }
