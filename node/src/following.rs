@@ -20,7 +20,7 @@ use crate::status::PeerStatus;
 /// How long the last words on a connection may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Log bytes applied in one go, so that acks are not kept waiting.
-const APPLY_SLICE_BYTES: u64 = 2 << 20;
+const APPLY_SLICE_BYTES: u64 = 512 << 10;
 /// Log bytes that are applied without waiting for a tick.
 const APPLY_AT_ONCE_BYTES: u64 = 256 << 10;
 /// Most bytes that may wait for a socket before more log is put behind them.
