@@ -98,6 +98,6 @@ impl Call {
 }
 
 /// Whether requests of this kind only read.
-pub(crate) fn only_reads(kind: FrameKind) -> bool {
-    matches!(kind, FrameKind::LookupAccounts | FrameKind::LookupTransfers)
+pub(crate) const fn only_reads(kind: FrameKind) -> bool {
+    !kind.is_write()
 }

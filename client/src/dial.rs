@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kanjo_format::client::{
-    CLIENT_VERSION, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, WelcomeBody,
+    CLIENT_VERSION, CLIENT_VERSION_MIN, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome,
+    WelcomeBody,
 };
 use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
 use kanjo_format::{ClusterId, Epoch, NodeId};
@@ -230,7 +231,7 @@ async fn greet(
 fn encode_hello(cluster: Option<ClusterId>) -> Vec<u8> {
     let hello = HelloBody {
         cluster: cluster.unwrap_or_default().get().into(),
-        version_min: CLIENT_VERSION.into(),
+        version_min: CLIENT_VERSION_MIN.into(),
         version_max: CLIENT_VERSION.into(),
         reserved: 0.into(),
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use kanjo_format::client::{AccountBody, Frame, FrameKind, Outcome, ResultRun, TransferBody};
+use kanjo_format::client::{Frame, Outcome};
 use kanjo_format::limits::{CLIENT_FRAME_BYTES_MAX, CONNECTION_REQUESTS_MAX};
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
@@ -114,10 +114,9 @@ impl Session {
                 let asked = call.kind;
                 return Err(format!("a {kind:?} answer to a {asked:?} request"));
             }
-            let row_bytes = reply_row_bytes(kind);
-            let checked = frame.check_rows(row_bytes);
+            let checked = frame.check_reply();
             checked.map_err(|error| error.to_string())?;
-            if frame.count > call.count {
+            if !kind.is_paged() && frame.count > call.count {
                 let (rows, asked) = (frame.count, call.count);
                 return Err(format!("{rows} rows answer a request of {asked}"));
             }
@@ -194,14 +193,5 @@ impl Session {
             }
         }
         self.returned.into_values()
-    }
-}
-
-fn reply_row_bytes(kind: FrameKind) -> usize {
-    match kind {
-        FrameKind::CreateAccounts | FrameKind::CreateTransfers => size_of::<ResultRun>(),
-        FrameKind::LookupAccounts => size_of::<AccountBody>(),
-        FrameKind::LookupTransfers => size_of::<TransferBody>(),
-        FrameKind::Hello | FrameKind::Welcome => kind.request_row_bytes(),
     }
 }

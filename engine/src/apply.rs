@@ -10,9 +10,10 @@ use kanjo_format::{
 };
 
 use crate::batch::Rows;
-use crate::index::{Entry, Probe, RecordAt};
+use crate::index::{Entry, Probe};
 use crate::ledger::{Books, Ledger, Posting, TIMESTAMP_MAX};
 use crate::reign::ReignError;
+use kanjo_format::RecordAt;
 
 /// Transfers whose balances are loaded together.
 const CHUNK_ROWS: usize = 32;
@@ -133,6 +134,9 @@ pub enum RecordError {
     /// A failure of an unknown number, or of one that does not stick.
     #[error("transfer failure of result {0}, which is none that sticks")]
     Failure(u32),
+    /// A kind that this ledger does not apply.
+    #[error("record kind {0} is not applied by this program: use a newer kanjo")]
+    Kind(u16),
     /// A reign record does not fit.
     #[error(transparent)]
     Reign(#[from] ReignError),
@@ -290,6 +294,7 @@ impl Ledger {
                     Ok(())
                 })
             }
+            kind => Err((first, RecordError::Kind(kind as u16))),
         }
     }
 
@@ -314,6 +319,7 @@ impl Ledger {
                 self.indexing.failed += group.count as u64;
                 each(first, &rows.failed, |_, row| self.take_failed(row))
             }
+            kind => Err((first, RecordError::Kind(kind as u16))),
         }
     }
 

@@ -191,6 +191,7 @@ impl OpenBatch {
                     push_group(payload, group.kind, &rows.transfers[range]);
                 }
                 RecordKind::TransferFailed => push_group(payload, group.kind, &rows.failed[range]),
+                _ => unreachable!("the ledger makes no other kinds"),
             }
         }
         self.rows

@@ -11,9 +11,10 @@ use kanjo_format::{AccountId, AccountNumber, Timestamp, TransferId};
 
 use crate::account::{Account, Accounts, FIND_MAX};
 use crate::batch::OpenBatch;
-use crate::index::{Entry, Probe, RecordAt};
+use crate::index::{Entry, Probe};
 use crate::ledger::{Books, Ledger, Posting};
 use crate::lookup::{HistoryError, HistoryReader, PostedTransfer, no_such_account, read_posted};
+use kanjo_format::RecordAt;
 
 const LIMIT_FLAGS: u16 =
     AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS;

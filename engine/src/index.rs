@@ -15,9 +15,8 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use kanjo_format::limits::{BATCH_RECORDS_MAX, PAGE_BYTES};
 use kanjo_format::result::CreateTransferResult;
-use kanjo_format::{Lsn, TransferId};
+use kanjo_format::{RecordAt, TransferId};
 
 use crate::hash::IdHasher;
 use arrivals::{Arrivals, ROWS, Row, SAMPLE_EVERY, Span, VacantArrival, ordered_span};
@@ -28,48 +27,8 @@ use rest::{Rest, VacantRest};
 const OUTSIDE_MAX: usize = ROWS / 16;
 /// Rows that are poured before each probe; with two, all are gone before another table is full.
 const POURED_AT_ONCE: usize = 2;
-const INDEX_BITS: u32 = 13;
 /// Marks an id that failed; the result's number stands below it.
 const FAILED: u64 = 1 << 63;
-
-const _: () = assert!(BATCH_RECORDS_MAX <= 1 << INDEX_BITS);
-const _: () = assert!(PAGE_BYTES == 1 << 12);
-
-/// Where a record stands: its batch's lsn in pages, then its index within the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordAt(u64);
-
-impl RecordAt {
-    /// Record `index` of the batch at `lsn`. Panics if the lsn is not on a page or beyond 2^61,
-    /// or if no batch has so many records, which only a bug can cause.
-    pub fn new(lsn: Lsn, index: usize) -> Self {
-        assert!(lsn.get().is_multiple_of(PAGE_BYTES), "lsn off the page");
-        assert!(lsn.get() < 1 << 61, "lsn beyond what a record can name");
-        assert!(index < BATCH_RECORDS_MAX, "no batch has so many records");
-        Self((lsn.get() / PAGE_BYTES) << INDEX_BITS | index as u64)
-    }
-
-    /// Where its batch stands.
-    pub const fn lsn(self) -> Lsn {
-        Lsn::new((self.0 >> INDEX_BITS) * PAGE_BYTES)
-    }
-
-    /// Its index within the batch.
-    pub const fn index(self) -> usize {
-        (self.0 & ((1 << INDEX_BITS) - 1)) as usize
-    }
-}
-
-impl std::fmt::Display for RecordAt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "record {} of the batch at lsn {}",
-            self.index(),
-            self.lsn()
-        )
-    }
-}
 
 /// What became of a transfer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,14 +42,15 @@ pub enum Entry {
 impl Entry {
     fn pack(self) -> u64 {
         match self {
-            Self::Posted(at) => at.0,
+            Self::Posted(at) => at.packed(),
             Self::Failed(result) => FAILED | u64::from(result.number()),
         }
     }
 
     fn unpack(packed: u64) -> Self {
         if packed & FAILED == 0 {
-            return Self::Posted(RecordAt(packed));
+            let at = RecordAt::from_packed(packed);
+            return Self::Posted(at.expect("only places are packed"));
         }
         let result = CreateTransferResult::from_number(packed as u32);
         Self::Failed(result.expect("only results are packed"))

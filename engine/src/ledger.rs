@@ -13,9 +13,10 @@ use crate::account::{Account, Accounts};
 use crate::batch::{ClosedBatch, OpenBatch, Rows};
 use crate::digest::{AccountsDigest, Balance, Counts};
 use crate::hash::IdHasher;
-use crate::index::{Entry, RecordAt, TransferIndex};
+use crate::index::{Entry, TransferIndex};
 use crate::reign::ReignState;
 use crate::totals::{AuditError, LedgerTotals, Totals};
+use kanjo_format::RecordAt;
 
 /// Log time ends here, in the year 2262.
 pub(crate) const TIMESTAMP_MAX: u64 = (1 << 63) - 1;

@@ -6,8 +6,9 @@ use kanjo_format::{AccountId, Timestamp, TransferId};
 
 use crate::account::Accounts;
 use crate::batch::OpenBatch;
-use crate::index::{Entry, RecordAt};
+use crate::index::Entry;
 use crate::ledger::Ledger;
+use kanjo_format::RecordAt;
 
 /// A posted transfer as its record tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,13 +15,19 @@
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::columns::Groups;
 use crate::ids::{Chain, ClusterId, Epoch, Lsn, Timestamp};
 use crate::limits::{BATCH_HEADER_BYTES, BATCH_PAYLOAD_BYTES_MAX, BATCH_RECORDS_MAX, PAGE_BYTES};
 
 /// First bytes of every batch.
 pub const BATCH_MAGIC: [u8; 4] = *b"KNJB";
-/// Version of header and payload that this code writes.
-pub const BATCH_VERSION: u16 = 1;
+/// Highest version of header and payload that this code writes and reads.
+///
+/// Version 2 has more record kinds and is otherwise the same. A batch gets the lowest version that
+/// knows all its kinds, so that what needs nothing new stays as it was.
+pub const BATCH_VERSION: u16 = 2;
+/// Lowest version that this code reads.
+pub const BATCH_VERSION_MIN: u16 = 1;
 /// Header flag: nothing follows in this segment; the next batch starts the next segment.
 pub const FLAG_SEGMENT_END: u16 = 1;
 
@@ -52,6 +58,13 @@ const _: () = assert!(
     BATCH_HEADER_BYTES as u64 + BATCH_PAYLOAD_BYTES_MAX as u64 + 2 * PAGE_BYTES
         <= crate::limits::SEGMENT_BYTES_MIN
 );
+
+/// The lowest version that knows every record kind of a payload.
+fn payload_version(payload: &[u8], record_count: u32) -> u16 {
+    let groups = Groups::new(payload, record_count).map_while(Result::ok);
+    let versions = groups.map(|group| group.kind.batch_version_min());
+    versions.max().unwrap_or(BATCH_VERSION_MIN)
+}
 
 /// What a batch's writer chooses; lengths and checksums follow from the payload.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +198,7 @@ impl BatchHeader {
         let seed = checksum_seed(fields.cluster, fields.epoch, fields.lsn);
         let mut header = Self {
             magic: BATCH_MAGIC,
-            version: BATCH_VERSION.into(),
+            version: payload_version(payload, fields.record_count).into(),
             flags: fields.flags.into(),
             cluster: fields.cluster.get().into(),
             epoch: fields.epoch.get().into(),
@@ -231,7 +244,7 @@ impl BatchHeader {
                 computed,
             });
         }
-        if header.version.get() != BATCH_VERSION {
+        if !(BATCH_VERSION_MIN..=BATCH_VERSION).contains(&header.version.get()) {
             return Err(BatchError::Version(header.version.get()));
         }
         Ok(header)

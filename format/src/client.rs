@@ -11,18 +11,30 @@
 //! body    `count` rows; in a reply that is not `Done`, a text
 //! ```
 //!
+//! Replies to queries begin with a [`PageBody`], which `count` does not count.
+//!
 //! Rows of accounts and transfers have the fields, widths and order that TigerBeetle's
 //! reference documents, so that data can move over unchanged.
+
+mod rows;
 
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::{CLIENT_FRAME_BYTES_MAX, REQUEST_EVENTS_MAX};
 
+pub use rows::{
+    AccountBalanceBody, AccountChangeBody, AccountFilterBody, AccountTermsBody, BalanceAsOfBody,
+    CloseDayBody, FeedBody, FeedRowBody, OutcomeBody, PageBody, QueryFilterBody, StatementBody,
+    StatementLineBody, TransferDetailBody, TrialBalanceBody,
+};
+
 /// First bytes of every frame, behind the length.
 pub const CLIENT_MAGIC: [u8; 4] = *b"KNJC";
-/// Version of the protocol that this code speaks.
-pub const CLIENT_VERSION: u16 = 1;
+/// Highest version of the protocol that this code speaks: version 2 has more kinds of request.
+pub const CLIENT_VERSION: u16 = 2;
+/// Lowest version that this code speaks.
+pub const CLIENT_VERSION_MIN: u16 = 1;
 /// Bytes of the length in front of a frame.
 pub const LENGTH_BYTES: usize = 4;
 /// Bytes of a frame's header.
@@ -46,6 +58,36 @@ pub enum FrameKind {
     LookupAccounts = 5,
     /// Request: ids of 16 bytes. Reply: [`TransferBody`] rows of those that exist, in order.
     LookupTransfers = 6,
+    /// Request: [`TransferDetailBody`] rows. Reply: [`ResultRun`] rows.
+    CreateTransfersDetailed = 7,
+    /// Request: [`AccountChangeBody`] rows. Reply: [`ResultRun`] rows of `ChangeAccountResult`.
+    ChangeAccounts = 8,
+    /// Request: one [`CloseDayBody`]. Reply: one [`ResultRun`] of `CloseDayResult`.
+    CloseDay = 9,
+    /// Request: ids of 16 bytes. Reply: [`ResultRun`] rows of `BurnResult`.
+    BurnIds = 10,
+    /// Request: ids of 16 bytes. Reply: [`OutcomeBody`] rows, one an id, in order.
+    LookupOutcomes = 11,
+    /// Request: ids of 16 bytes. Reply: [`TransferDetailBody`] rows of those that exist, in order.
+    LookupTransferDetails = 12,
+    /// Request: ids of 16 bytes. Reply: [`AccountTermsBody`] rows of those that exist, in order.
+    LookupAccountTerms = 13,
+    /// Request: one [`AccountFilterBody`]. Reply: a [`PageBody`], [`TransferBody`] rows.
+    GetAccountTransfers = 14,
+    /// Request: one [`AccountFilterBody`]. Reply: a [`PageBody`], [`AccountBalanceBody`] rows.
+    GetAccountBalances = 15,
+    /// Request: one [`QueryFilterBody`]. Reply: a [`PageBody`], [`AccountBody`] rows.
+    QueryAccounts = 16,
+    /// Request: one [`QueryFilterBody`]. Reply: a [`PageBody`], [`TransferBody`] rows.
+    QueryTransfers = 17,
+    /// Request: one [`StatementBody`]. Reply: a [`PageBody`], [`StatementLineBody`] rows.
+    GetStatement = 18,
+    /// Request: [`BalanceAsOfBody`] rows. Reply: a [`PageBody`], [`AccountBalanceBody`] rows, one each.
+    GetBalancesAsOf = 19,
+    /// Request: none. Reply: a [`PageBody`], [`TrialBalanceBody`] rows by ledger, then code.
+    GetTrialBalance = 20,
+    /// Request: one [`FeedBody`]. Reply: a [`PageBody`], [`FeedRowBody`] rows.
+    ReadFeed = 21,
 }
 
 impl FrameKind {
@@ -58,6 +100,21 @@ impl FrameKind {
             4 => Some(Self::CreateTransfers),
             5 => Some(Self::LookupAccounts),
             6 => Some(Self::LookupTransfers),
+            7 => Some(Self::CreateTransfersDetailed),
+            8 => Some(Self::ChangeAccounts),
+            9 => Some(Self::CloseDay),
+            10 => Some(Self::BurnIds),
+            11 => Some(Self::LookupOutcomes),
+            12 => Some(Self::LookupTransferDetails),
+            13 => Some(Self::LookupAccountTerms),
+            14 => Some(Self::GetAccountTransfers),
+            15 => Some(Self::GetAccountBalances),
+            16 => Some(Self::QueryAccounts),
+            17 => Some(Self::QueryTransfers),
+            18 => Some(Self::GetStatement),
+            19 => Some(Self::GetBalancesAsOf),
+            20 => Some(Self::GetTrialBalance),
+            21 => Some(Self::ReadFeed),
             _ => None,
         }
     }
@@ -69,7 +126,98 @@ impl FrameKind {
             Self::Welcome => size_of::<WelcomeBody>(),
             Self::CreateAccounts => size_of::<AccountBody>(),
             Self::CreateTransfers => size_of::<TransferBody>(),
-            Self::LookupAccounts | Self::LookupTransfers => 16,
+            Self::LookupAccounts
+            | Self::LookupTransfers
+            | Self::BurnIds
+            | Self::LookupOutcomes
+            | Self::LookupTransferDetails
+            | Self::LookupAccountTerms => 16,
+            Self::CreateTransfersDetailed => size_of::<TransferDetailBody>(),
+            Self::ChangeAccounts => size_of::<AccountChangeBody>(),
+            Self::CloseDay => size_of::<CloseDayBody>(),
+            Self::GetAccountTransfers | Self::GetAccountBalances => size_of::<AccountFilterBody>(),
+            Self::QueryAccounts | Self::QueryTransfers => size_of::<QueryFilterBody>(),
+            Self::GetStatement => size_of::<StatementBody>(),
+            Self::GetBalancesAsOf => size_of::<BalanceAsOfBody>(),
+            Self::GetTrialBalance => 0,
+            Self::ReadFeed => size_of::<FeedBody>(),
+        }
+    }
+
+    /// Bytes of one row of a reply of this kind.
+    pub const fn reply_row_bytes(self) -> usize {
+        match self {
+            Self::Hello => 0,
+            Self::Welcome => size_of::<WelcomeBody>(),
+            Self::CreateAccounts
+            | Self::CreateTransfers
+            | Self::CreateTransfersDetailed
+            | Self::ChangeAccounts
+            | Self::CloseDay
+            | Self::BurnIds => size_of::<ResultRun>(),
+            Self::LookupAccounts | Self::QueryAccounts => size_of::<AccountBody>(),
+            Self::LookupTransfers | Self::GetAccountTransfers | Self::QueryTransfers => {
+                size_of::<TransferBody>()
+            }
+            Self::LookupOutcomes => size_of::<OutcomeBody>(),
+            Self::LookupTransferDetails => size_of::<TransferDetailBody>(),
+            Self::LookupAccountTerms => size_of::<AccountTermsBody>(),
+            Self::GetAccountBalances | Self::GetBalancesAsOf => size_of::<AccountBalanceBody>(),
+            Self::GetStatement => size_of::<StatementLineBody>(),
+            Self::GetTrialBalance => size_of::<TrialBalanceBody>(),
+            Self::ReadFeed => size_of::<FeedRowBody>(),
+        }
+    }
+
+    /// Whether a reply of this kind begins with a [`PageBody`].
+    pub const fn is_paged(self) -> bool {
+        self as u8 >= Self::GetAccountTransfers as u8
+    }
+
+    /// Whether a request of this kind may write records.
+    pub const fn is_write(self) -> bool {
+        matches!(
+            self,
+            Self::CreateAccounts
+                | Self::CreateTransfers
+                | Self::CreateTransfersDetailed
+                | Self::ChangeAccounts
+                | Self::CloseDay
+                | Self::BurnIds
+        )
+    }
+
+    /// Most rows of one request of this kind; those of its reply fit a frame too.
+    pub const fn request_rows_max(self) -> usize {
+        match self {
+            Self::Hello | Self::Welcome | Self::CloseDay => 1,
+            Self::GetAccountTransfers
+            | Self::GetAccountBalances
+            | Self::QueryAccounts
+            | Self::QueryTransfers
+            | Self::GetStatement
+            | Self::ReadFeed => 1,
+            Self::GetTrialBalance => 0,
+            Self::CreateTransfersDetailed | Self::LookupTransferDetails => DETAILED_EVENTS_MAX,
+            _ => REQUEST_EVENTS_MAX,
+        }
+    }
+
+    /// Most rows of one reply of this kind.
+    pub const fn reply_rows_max(self) -> usize {
+        let room = CLIENT_FRAME_BYTES_MAX - FRAME_HEADER_BYTES - size_of::<PageBody>();
+        match self.reply_row_bytes() {
+            0 => 0,
+            bytes => room / bytes,
+        }
+    }
+
+    /// The lowest protocol version that knows this kind.
+    pub const fn version_min(self) -> u16 {
+        if self as u8 <= Self::LookupTransfers as u8 {
+            1
+        } else {
+            2
         }
     }
 }
@@ -164,7 +312,9 @@ pub enum FrameError {
         computed: u32,
     },
     /// A version that this code does not speak.
-    #[error("client protocol version {0} is not spoken here, only {CLIENT_VERSION}")]
+    #[error(
+        "client protocol version {0} is not spoken here, only {CLIENT_VERSION_MIN} to {CLIENT_VERSION}"
+    )]
     Version(u16),
     /// A field that must be zero is not.
     #[error("frame field {field} is {value}, it must be zero")]
@@ -191,8 +341,15 @@ pub enum FrameError {
         body_bytes: usize,
     },
     /// More events than a request may have.
-    #[error("{0} events are over the limit of {REQUEST_EVENTS_MAX} a request")]
-    Events(u32),
+    #[error("{found} events are over the limit of {limit} a request of kind {kind:?}")]
+    Events {
+        /// Kind of the frame.
+        kind: FrameKind,
+        /// As sent.
+        found: u32,
+        /// As allowed.
+        limit: usize,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -212,7 +369,7 @@ impl<'a> Frame<'a> {
             magic: CLIENT_MAGIC,
             kind: self.kind as u8,
             outcome: self.outcome as u8,
-            version: CLIENT_VERSION.into(),
+            version: self.kind.version_min().into(),
             request: self.request.into(),
             deadline_ms: self.deadline_ms.into(),
             count: self.count.into(),
@@ -241,7 +398,7 @@ impl<'a> Frame<'a> {
         if found != computed {
             return Err(FrameError::Checksum { found, computed });
         }
-        if header.version.get() != CLIENT_VERSION {
+        if !(CLIENT_VERSION_MIN..=CLIENT_VERSION).contains(&header.version.get()) {
             return Err(FrameError::Version(header.version.get()));
         }
         if header.zero.get() != 0 {
@@ -271,15 +428,35 @@ impl<'a> Frame<'a> {
                 value,
             });
         }
-        if self.count as usize > REQUEST_EVENTS_MAX {
-            return Err(FrameError::Events(self.count));
+        let limit = self.kind.request_rows_max();
+        if self.count as usize > limit {
+            return Err(FrameError::Events {
+                kind: self.kind,
+                found: self.count,
+                limit,
+            });
         }
         self.check_rows(self.kind.request_row_bytes())
     }
 
+    /// Checks that the body of a reply that is `Done` holds `count` rows of its kind, behind a
+    /// [`PageBody`] where there is one.
+    pub fn check_reply(&self) -> Result<(), FrameError> {
+        let front_bytes = match self.kind.is_paged() {
+            true => size_of::<PageBody>(),
+            false => 0,
+        };
+        self.check_size(front_bytes, self.kind.reply_row_bytes())
+    }
+
     /// Checks that the body holds `count` rows of `row_bytes`.
     pub fn check_rows(&self, row_bytes: usize) -> Result<(), FrameError> {
-        if u64::from(self.count) * row_bytes as u64 != self.body.len() as u64 {
+        self.check_size(0, row_bytes)
+    }
+
+    fn check_size(&self, front_bytes: usize, row_bytes: usize) -> Result<(), FrameError> {
+        let rows_bytes = u64::from(self.count) * row_bytes as u64;
+        if front_bytes as u64 + rows_bytes != self.body.len() as u64 {
             let (kind, count) = (self.kind, self.count);
             return Err(FrameError::Count {
                 kind,
@@ -374,7 +551,7 @@ pub struct AccountBody {
     pub code: U16,
     /// See [`AccountFlags`].
     pub flags: U16,
-    /// Nanoseconds; zero in a request.
+    /// Nanoseconds; zero in a request that does not import.
     pub timestamp: U64,
 }
 
@@ -402,7 +579,7 @@ pub struct TransferBody {
     pub credit_account_id: U128,
     /// Minor units.
     pub amount: U128,
-    /// Zero in a single-phase transfer.
+    /// The pending transfer that it posts or voids; else zero.
     pub pending_id: U128,
     /// The client's own data.
     pub user_data_128: U128,
@@ -410,7 +587,7 @@ pub struct TransferBody {
     pub user_data_64: U64,
     /// The client's own data.
     pub user_data_32: U32,
-    /// Seconds; zero in a single-phase transfer.
+    /// Seconds after which a pending transfer expires; 0 for never.
     pub timeout: U32,
     /// The ledger.
     pub ledger: U32,
@@ -418,7 +595,7 @@ pub struct TransferBody {
     pub code: U16,
     /// See [`TransferFlags`].
     pub flags: U16,
-    /// Nanoseconds; zero in a request.
+    /// Nanoseconds; zero in a request that does not import.
     pub timestamp: U64,
 }
 
@@ -443,34 +620,171 @@ pub struct ResultRun {
     pub count: U32,
     /// Number of the result (see `result`).
     pub result: U32,
-    /// When the first of them was created, or the existing one was; zero for none.
+    /// Nanoseconds. When the first of them was created; when the existing one was; of any other
+    /// result, when it was found out.
     pub timestamp: U64,
 }
 
-/// Flags of an account, as TigerBeetle numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccountFlags;
+/// Declares groups of bits with their documented names.
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident: $inner:ty { $($(#[$flag_doc:meta])* $flag:ident = $bit:literal $text:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $name;
 
-impl AccountFlags {
-    /// Chained to the next event. Not yet supported: refused as a reserved flag.
-    pub const LINKED: u16 = 1 << 0;
-    /// Debits may not exceed credits.
-    pub const DEBITS_MUST_NOT_EXCEED_CREDITS: u16 = 1 << 1;
-    /// Credits may not exceed debits.
-    pub const CREDITS_MUST_NOT_EXCEED_DEBITS: u16 = 1 << 2;
+            impl $name {
+                $($(#[$flag_doc])* pub const $flag: $inner = 1 << $bit;)*
+                /// All bits that mean something.
+                pub const ALL: $inner = $(Self::$flag)|*;
+                /// Names of the bits, as people and scripts see them.
+                pub const NAMES: &'static [(&'static str, $inner)] = &[$(($text, Self::$flag),)*];
+            }
+        )*
+    };
 }
 
-/// Flags of a transfer, as TigerBeetle numbers them. None is supported yet: all are refused
-/// as reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransferFlags;
+flags! {
+    /// Flags of an account, as TigerBeetle numbers them.
+    AccountFlags: u16 {
+        /// Succeeds or fails together with the next event of the request.
+        LINKED = 0 "linked",
+        /// Debits may not exceed credits.
+        DEBITS_MUST_NOT_EXCEED_CREDITS = 1 "debits_must_not_exceed_credits",
+        /// Credits may not exceed debits.
+        CREDITS_MUST_NOT_EXCEED_DEBITS = 2 "credits_must_not_exceed_debits",
+        /// Its balances after each transfer can be asked for.
+        HISTORY = 3 "history",
+        /// It brings a timestamp of the past.
+        IMPORTED = 4 "imported",
+        /// It takes no transfers but voids.
+        CLOSED = 5 "closed",
+    }
 
-impl TransferFlags {
-    /// Chained to the next event.
-    pub const LINKED: u16 = 1 << 0;
-    /// First phase of two.
-    pub const PENDING: u16 = 1 << 1;
+    /// Flags of a transfer, as TigerBeetle numbers them.
+    TransferFlags: u16 {
+        /// Succeeds or fails together with the next event of the request.
+        LINKED = 0 "linked",
+        /// First phase of two: reserves money.
+        PENDING = 1 "pending",
+        /// Moves what a pending transfer reserved, or part of it.
+        POST_PENDING_TRANSFER = 2 "post_pending_transfer",
+        /// Releases what a pending transfer reserved.
+        VOID_PENDING_TRANSFER = 3 "void_pending_transfer",
+        /// Moves at most what makes the debit account's debits equal its credits.
+        BALANCING_DEBIT = 4 "balancing_debit",
+        /// Moves at most what makes the credit account's credits equal its debits.
+        BALANCING_CREDIT = 5 "balancing_credit",
+        /// Closes the debit account.
+        CLOSING_DEBIT = 6 "closing_debit",
+        /// Closes the credit account.
+        CLOSING_CREDIT = 7 "closing_credit",
+        /// It brings a timestamp of the past.
+        IMPORTED = 8 "imported",
+    }
+
+    /// Flags of an account filter, as TigerBeetle numbers them.
+    AccountFilterFlags: u32 {
+        /// With transfers that debit the account.
+        DEBITS = 0 "debits",
+        /// With transfers that credit the account.
+        CREDITS = 1 "credits",
+        /// The latest first.
+        REVERSED = 2 "reversed",
+    }
+
+    /// Flags of a query filter, as TigerBeetle numbers them.
+    QueryFilterFlags: u32 {
+        /// The latest first.
+        REVERSED = 0 "reversed",
+    }
+
+    /// What a change of an account's terms is about.
+    AccountChange: u32 {
+        /// Sets the overdraft limit.
+        SET_OVERDRAFT_LIMIT = 0 "set_overdraft_limit",
+        /// Takes the overdraft limit away.
+        CLEAR_OVERDRAFT_LIMIT = 1 "clear_overdraft_limit",
+        /// Sets what is frozen: all of it, so that zero lifts every freeze.
+        SET_FREEZE = 2 "set_freeze",
+    }
+
+    /// What of an account is frozen.
+    Freeze: u32 {
+        /// Nothing debits it.
+        DEBITS = 0 "debits",
+        /// Nothing credits it.
+        CREDITS = 1 "credits",
+    }
 }
+
+/// Declares numbered choices with their names.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal $text:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[repr(u32)]
+            pub enum $name {
+                $($(#[$variant_doc])* $variant = $number,)*
+            }
+
+            impl $name {
+                /// All of them.
+                pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+                /// The choice of that number, if there is one.
+                pub const fn from_number(number: u32) -> Option<Self> {
+                    match number {
+                        $($number => Some(Self::$variant),)*
+                        _ => None,
+                    }
+                }
+
+                /// Its name, as people and scripts see it.
+                pub const fn name(self) -> &'static str {
+                    match self {
+                        $(Self::$variant => $text,)*
+                    }
+                }
+            }
+        )*
+    };
+}
+
+choices! {
+    /// What became of a transfer id.
+    OutcomeState {
+        /// Nothing yet: a delayed request may still bring it. Burn the id to make this final.
+        Unknown = 0 "unknown",
+        /// It is a transfer.
+        Committed = 1 "committed",
+        /// It can never become a transfer.
+        Rejected = 2 "rejected",
+    }
+
+    /// What counts in a statement or in a balance of the past.
+    Span {
+        /// Nanoseconds.
+        Timestamp = 0 "timestamp",
+        /// Business dates as YYYYMMDD.
+        BusinessDate = 1 "business_date",
+        /// Positions of the log.
+        Lsn = 2 "lsn",
+    }
+
+    /// What a line of a statement is.
+    LineKind {
+        /// A transfer of the account.
+        Transfer = 0 "transfer",
+        /// A pending transfer of the account expired.
+        Expiry = 1 "expiry",
+    }
+}
+
+/// Most events of one request of detailed transfers.
+pub const DETAILED_EVENTS_MAX: usize =
+    (CLIENT_FRAME_BYTES_MAX - FRAME_HEADER_BYTES) / size_of::<TransferDetailBody>();
 
 const _: () = assert!(size_of::<AccountBody>() == 128);
 const _: () = assert!(size_of::<TransferBody>() == 128);

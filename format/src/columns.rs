@@ -80,6 +80,12 @@ pub enum PayloadError {
         /// Bytes promised.
         body_bytes: u32,
     },
+    /// A row that no writer makes.
+    #[error("a record of kind {kind} contradicts itself")]
+    Row {
+        /// Its kind.
+        kind: u16,
+    },
     /// The groups together do not hold what the batch header says.
     #[error("payload holds {found} records, its header says {expected}")]
     Total {

@@ -17,6 +17,8 @@ pub mod columns;
 pub mod control;
 pub mod ids;
 pub mod limits;
+pub mod movement;
+pub mod place;
 pub mod record;
 pub mod replication;
 pub mod result;
@@ -27,3 +29,4 @@ pub use ids::{
     AccountId, AccountNumber, Chain, ClusterId, Digest, Epoch, Incarnation, LedgerId, Lsn, NodeId,
     OpeningId, Site, Tail, Timestamp, TransferId,
 };
+pub use place::RecordAt;

@@ -2,8 +2,10 @@
 //!
 //! A row is laid out by field and stored column-wise (see `columns`). Its timestamp is not a
 //! column: record `i` of a batch happened at the header's timestamp plus `i` nanoseconds.
-//! Widths are multiples of eight. Numbers 6 to 31 are kept for the ledger's later kinds
-//! (pending, posted, voided, expired, limits, freezes, business dates).
+//! Widths are multiples of eight. Kinds 6 to 13 came with batch version 2; their rows stand in
+//! `ledger`.
+
+mod ledger;
 
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -13,6 +15,10 @@ use crate::ids::{
     TransferId,
 };
 use crate::limits::{REASON_BYTES_MAX, SET_MEMBERS_MAX};
+
+pub use ledger::{
+    AccountChangeRow, DayRow, DetailedRow, ExpiredRow, ImportedAccountRow, PendingRow, ResolvedRow,
+};
 
 /// What a group of records tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +34,22 @@ pub enum RecordKind {
     TransferPosted = 4,
     /// A transfer id failed in a way that must stick: [`FailedRow`].
     TransferFailed = 5,
+    /// A transfer reserved money: [`PendingRow`].
+    TransferPending = 6,
+    /// A transfer posted a pending one: [`ResolvedRow`].
+    PendingPosted = 7,
+    /// A transfer voided a pending one: [`ResolvedRow`].
+    PendingVoided = 8,
+    /// A pending transfer timed out: [`ExpiredRow`].
+    PendingExpired = 9,
+    /// A transfer of any form, with dates, an imported time or a reversal: [`DetailedRow`].
+    TransferDetailed = 10,
+    /// An account was opened at a time in the past: [`ImportedAccountRow`].
+    AccountImported = 11,
+    /// An account's terms changed: [`AccountChangeRow`].
+    AccountChanged = 12,
+    /// A business date was closed: [`DayRow`].
+    DayClosed = 13,
 }
 
 impl RecordKind {
@@ -39,6 +61,14 @@ impl RecordKind {
             3 => Some(Self::AccountOpened),
             4 => Some(Self::TransferPosted),
             5 => Some(Self::TransferFailed),
+            6 => Some(Self::TransferPending),
+            7 => Some(Self::PendingPosted),
+            8 => Some(Self::PendingVoided),
+            9 => Some(Self::PendingExpired),
+            10 => Some(Self::TransferDetailed),
+            11 => Some(Self::AccountImported),
+            12 => Some(Self::AccountChanged),
+            13 => Some(Self::DayClosed),
             _ => None,
         }
     }
@@ -50,6 +80,22 @@ impl RecordKind {
             Self::AccountOpened => size_of::<AccountRow>(),
             Self::TransferPosted => size_of::<TransferRow>(),
             Self::TransferFailed => size_of::<FailedRow>(),
+            Self::TransferPending => size_of::<PendingRow>(),
+            Self::PendingPosted | Self::PendingVoided => size_of::<ResolvedRow>(),
+            Self::PendingExpired => size_of::<ExpiredRow>(),
+            Self::TransferDetailed => size_of::<DetailedRow>(),
+            Self::AccountImported => size_of::<ImportedAccountRow>(),
+            Self::AccountChanged => size_of::<AccountChangeRow>(),
+            Self::DayClosed => size_of::<DayRow>(),
+        }
+    }
+
+    /// The lowest batch version that may hold this kind.
+    pub const fn batch_version_min(self) -> u16 {
+        if (self as u16) < Self::TransferPending as u16 {
+            1
+        } else {
+            2
         }
     }
 }

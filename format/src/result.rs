@@ -1,8 +1,8 @@
 //! How each event of a request ended: names and numbers as TigerBeetle documents them.
 //!
-//! Variants stand in order of precedence: where several apply, the first is the answer. All
-//! documented results are here, those of later features too, so that a number never changes
-//! its meaning. A number that is not here is read as `None`, never guessed.
+//! Variants stand in order of precedence: where several apply, the first is the answer. What
+//! goes beyond the documented model has numbers from 1001 on, so that neither list ever gets in
+//! the way of the other. A number that is not here is read as `None`, never guessed.
 
 /// Declares an enum of results with their numbers and snake-case names.
 macro_rules! results {
@@ -69,7 +69,7 @@ results!(
         ImportedEventTimestampMustNotAdvance = 25 "imported_event_timestamp_must_not_advance",
         /// A field that must be zero is not.
         ReservedField = 4 "reserved_field",
-        /// A flag that this version does not support.
+        /// A flag that is not documented.
         ReservedFlag = 5 "reserved_flag",
         /// Zero is no id.
         IdMustNotBeZero = 6 "id_must_not_be_zero",
@@ -127,7 +127,7 @@ results!(
         ImportedEventTimestampOutOfRange = 58 "imported_event_timestamp_out_of_range",
         /// An imported timestamp later than log time.
         ImportedEventTimestampMustNotAdvance = 59 "imported_event_timestamp_must_not_advance",
-        /// A flag that this version does not support.
+        /// A flag that is not documented.
         ReservedFlag = 4 "reserved_flag",
         /// Zero is no id.
         IdMustNotBeZero = 5 "id_must_not_be_zero",
@@ -155,12 +155,26 @@ results!(
         ExistsWithDifferentLedger = 67 "exists_with_different_ledger",
         /// There is one of this id, with another code.
         ExistsWithDifferentCode = 45 "exists_with_different_code",
+        /// There is one of this id, that reverses another transfer or none.
+        ExistsWithDifferentReverses = 1001 "exists_with_different_reverses",
+        /// There is one of this id, with another value date.
+        ExistsWithDifferentValueDate = 1002 "exists_with_different_value_date",
+        /// There is one of this id, of another business date.
+        ExistsWithDifferentBusinessDate = 1003 "exists_with_different_business_date",
         /// It is there already, just as asked for: a retry may take it as success.
         Exists = 46 "exists",
         /// A transfer of this id failed for a reason that may pass, and stays failed for ever.
         IdAlreadyFailed = 68 "id_already_failed",
         /// Two flags that contradict each other.
         FlagsAreMutuallyExclusive = 7 "flags_are_mutually_exclusive",
+        /// The value date is no date of the calendar.
+        ValueDateMustBeValid = 1004 "value_date_must_be_valid",
+        /// The business date is no date of the calendar.
+        BusinessDateMustBeValid = 1005 "business_date_must_be_valid",
+        /// The largest integer is no id.
+        ReversesMustNotBeIntMax = 1006 "reverses_must_not_be_int_max",
+        /// A transfer cannot reverse itself.
+        ReversesMustBeDifferent = 1007 "reverses_must_be_different",
         /// Zero is no id.
         DebitAccountIdMustNotBeZero = 8 "debit_account_id_must_not_be_zero",
         /// The largest integer is no id.
@@ -219,6 +233,22 @@ results!(
         PendingTransferAlreadyVoided = 34 "pending_transfer_already_voided",
         /// The pending transfer timed out before.
         PendingTransferExpired = 35 "pending_transfer_expired",
+        /// No such transfer to reverse. May pass: the id is burned.
+        ReversedTransferNotFound = 1008 "reversed_transfer_not_found",
+        /// The transfer to reverse moved no money: it is pending, or voids one.
+        ReversedTransferNotPosted = 1009 "reversed_transfer_not_posted",
+        /// A reversal debits the account that its original credited.
+        ReversedTransferHasDifferentDebitAccountId = 1010 "reversed_transfer_has_different_debit_account_id",
+        /// A reversal credits the account that its original debited.
+        ReversedTransferHasDifferentCreditAccountId = 1011 "reversed_transfer_has_different_credit_account_id",
+        /// The transfer to reverse is of another ledger.
+        ReversedTransferHasDifferentLedger = 1012 "reversed_transfer_has_different_ledger",
+        /// More than its original moved.
+        ExceedsReversedTransferAmount = 1013 "exceeds_reversed_transfer_amount",
+        /// There is a reversal of that transfer.
+        TransferAlreadyReversed = 1014 "transfer_already_reversed",
+        /// That business date is closed.
+        BusinessDateClosed = 1015 "business_date_closed",
         /// An imported timestamp not later than that of the transfer before.
         ImportedEventTimestampMustNotRegress = 60 "imported_event_timestamp_must_not_regress",
         /// An imported timestamp not later than the debit account's.
@@ -231,6 +261,10 @@ results!(
         DebitAccountAlreadyClosed = 65 "debit_account_already_closed",
         /// The credit account is closed. May pass: the id is burned.
         CreditAccountAlreadyClosed = 66 "credit_account_already_closed",
+        /// Debits of the debit account are frozen. May pass: the id is burned.
+        DebitAccountFrozen = 1016 "debit_account_frozen",
+        /// Credits of the credit account are frozen. May pass: the id is burned.
+        CreditAccountFrozen = 1017 "credit_account_frozen",
         /// The debit account's pending debits would not fit 128 bits.
         OverflowsDebitsPending = 47 "overflows_debits_pending",
         /// The credit account's pending credits would not fit 128 bits.
@@ -247,8 +281,67 @@ results!(
         OverflowsTimeout = 53 "overflows_timeout",
         /// The debit account's debits would exceed its credits. May pass: the id is burned.
         ExceedsCredits = 54 "exceeds_credits",
+        /// The debit account's debits would exceed its credits by more than its overdraft limit.
+        /// May pass: the id is burned.
+        ExceedsOverdraftLimit = 1018 "exceeds_overdraft_limit",
         /// The credit account's credits would exceed its debits. May pass: the id is burned.
         ExceedsDebits = 55 "exceeds_debits",
+        /// Only in records and outcomes: the id was burned by request before anything had it.
+        Burned = 1019 "burned",
+    }
+);
+
+results!(
+    /// How one change of an account's terms ended.
+    ChangeAccountResult {
+        /// The terms are now as asked for.
+        Changed = 0xffff_ffff "changed",
+        /// A field that must be zero is not.
+        ReservedField = 1 "reserved_field",
+        /// A bit that this version does not know.
+        ReservedFlag = 2 "reserved_flag",
+        /// Nothing to change was named.
+        NothingToChange = 3 "nothing_to_change",
+        /// No such account.
+        AccountNotFound = 4 "account_not_found",
+        /// The account's terms are so already.
+        Unchanged = 5 "unchanged",
+    }
+);
+
+results!(
+    /// How the close of a business date ended.
+    CloseDayResult {
+        /// The date is closed, the next one is current.
+        Closed = 0xffff_ffff "closed",
+        /// A field that must be zero is not.
+        ReservedField = 1 "reserved_field",
+        /// The date is no date of the calendar.
+        DateMustBeValid = 2 "date_must_be_valid",
+        /// The next date is no date of the calendar.
+        NextDateMustBeValid = 3 "next_date_must_be_valid",
+        /// The next date is not later than the date.
+        NextDateMustBeLater = 4 "next_date_must_be_later",
+        /// This date was closed before, with the same next one: a retry may take it as success.
+        AlreadyClosed = 5 "already_closed",
+        /// Another date is the current one.
+        DateIsNotCurrent = 6 "date_is_not_current",
+    }
+);
+
+results!(
+    /// How the burning of one transfer id ended.
+    BurnResult {
+        /// No transfer can ever have this id.
+        Burned = 0xffff_ffff "burned",
+        /// Zero is no id.
+        IdMustNotBeZero = 1 "id_must_not_be_zero",
+        /// The largest integer is no id.
+        IdMustNotBeIntMax = 2 "id_must_not_be_int_max",
+        /// A transfer has it: it is committed.
+        Exists = 3 "exists",
+        /// It failed or was burned before, and stays so.
+        AlreadyFailed = 4 "already_failed",
     }
 );
 
@@ -265,7 +358,16 @@ impl CreateTransferResult {
                 | Self::ExceedsDebits
                 | Self::DebitAccountAlreadyClosed
                 | Self::CreditAccountAlreadyClosed
+                | Self::ReversedTransferNotFound
+                | Self::DebitAccountFrozen
+                | Self::CreditAccountFrozen
+                | Self::ExceedsOverdraftLimit
         )
+    }
+
+    /// Whether a record may say that an id failed so: for a reason that may pass, or by request.
+    pub const fn is_sticky(self) -> bool {
+        self.is_transient() || matches!(self, Self::Burned)
     }
 }
 
@@ -286,8 +388,8 @@ mod tests {
             .iter()
             .map(|r| r.number())
             .collect();
-        let expected: BTreeSet<u32> = (1..=68).chain([u32::MAX]).collect();
-        assert_eq!(transfers, expected);
+        let expected = (1..=68).chain(1001..=1019).chain([u32::MAX]);
+        assert_eq!(transfers, expected.collect());
         for &result in CreateTransferResult::ALL {
             assert_eq!(
                 CreateTransferResult::from_number(result.number()),

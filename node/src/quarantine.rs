@@ -5,8 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use kanjo_engine::Entry;
-use kanjo_format::columns::Groups;
-use kanjo_format::record::{RecordKind, TransferRow};
+use kanjo_format::columns::PayloadError;
+use kanjo_format::movement::{Form, Movement, each_movement};
 use kanjo_format::{BatchPlace, Tail, TransferId};
 
 use crate::error::NodeError;
@@ -44,25 +44,30 @@ impl CutRecord {
         .map_err(failed)?;
         for batch in store.reader.scan(place) {
             let batch = batch?;
-            for group in Groups::new(&batch.payload, batch.header.record_count()).flatten() {
-                if group.kind != RecordKind::TransferPosted {
-                    continue;
-                }
-                let mut rows: Vec<TransferRow> = Vec::new();
-                group.read_rows(&mut rows);
-                for row in rows {
-                    ids.push(row.id());
-                    writeln!(
-                        out,
-                        "lsn {} epoch {} transfer {} amount {} debit account number {} credit account number {}",
-                        batch.header.lsn(),
-                        batch.header.epoch(),
-                        row.id(),
-                        row.amount,
-                        row.debit_account(),
-                        row.credit_account()
-                    )
-                    .map_err(failed)?;
+            let told = each_movement(&batch.header, &batch.payload, |at, movement| {
+                let Movement::Transfer(transfer) = movement else {
+                    return Ok(());
+                };
+                ids.push(transfer.id);
+                writeln!(
+                    out,
+                    "lsn {} epoch {} transfer {} {} amount {} debit account number {} credit account number {}",
+                    at.lsn(),
+                    batch.header.epoch(),
+                    transfer.id,
+                    form_text(transfer.form),
+                    transfer.amount,
+                    transfer.debit,
+                    transfer.credit
+                )
+                .map_err(|source| Unwritten::System(failed(source)))
+            });
+            match told {
+                Ok(()) => {}
+                Err(Unwritten::System(error)) => return Err(error),
+                // The raw bytes stand beside the report; a record that no writer makes is theirs to tell.
+                Err(Unwritten::Payload(error)) => {
+                    writeln!(out, "lsn {}: {error}", batch.header.lsn()).map_err(failed)?;
                 }
             }
         }
@@ -104,5 +109,27 @@ impl CutRecord {
         out.flush().map_err(failed)?;
         drop(out);
         self.file.sync_all().map_err(failed)
+    }
+}
+
+/// Why a movement is not in the report.
+enum Unwritten {
+    Payload(PayloadError),
+    System(NodeError),
+}
+
+impl From<PayloadError> for Unwritten {
+    fn from(error: PayloadError) -> Self {
+        Self::Payload(error)
+    }
+}
+
+const fn form_text(form: Form) -> &'static str {
+    match form {
+        Form::Posts => "posted",
+        Form::Reserves => "pending",
+        Form::PostsPending(_) => "posted a pending one:",
+        Form::VoidsPending(_) => "voided a pending one:",
+        Form::Reverses(_) => "reversed another one:",
     }
 }

@@ -296,6 +296,7 @@ fn execute(frame: &Frame<'_>, book: &Mutex<Book>, burn: bool) -> Vec<u8> {
             send(rows.len(), rows.as_bytes())
         }
         FrameKind::Hello | FrameKind::Welcome => panic!("a second greeting"),
+        other => panic!("this node does not know {other:?}"),
     }
 }
 

@@ -44,6 +44,7 @@ fn push_any(payload: &mut Vec<u8>, kind: RecordKind, rows: &[Vec<u8>]) {
         RecordKind::AccountOpened => push::<AccountRow>(payload, kind, rows),
         RecordKind::TransferPosted => push::<TransferRow>(payload, kind, rows),
         RecordKind::TransferFailed => push::<FailedRow>(payload, kind, rows),
+        other => unreachable!("{other:?} is not drawn"),
     }
 }
 

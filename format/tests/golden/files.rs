@@ -1,6 +1,6 @@
 //! What stands on disk.
 
-use kanjo_format::batch::{BATCH_VERSION, FLAG_SEGMENT_END, stored_bytes};
+use kanjo_format::batch::{BATCH_VERSION_MIN, FLAG_SEGMENT_END, stored_bytes};
 use kanjo_format::checkpoint::{
     CheckpointAccountRow, CheckpointReader, CheckpointWriter, EpochRow, LedgerRow, ReignSectionRow,
     SectionKind, UnprotectedRow,
@@ -9,7 +9,9 @@ use kanjo_format::columns::{Groups, find_row};
 use kanjo_format::control::Control;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::record::{RecordKind, Row, TransferRow};
-use kanjo_format::result::{CreateAccountResult, CreateTransferResult};
+use kanjo_format::result::{
+    BurnResult, ChangeAccountResult, CloseDayResult, CreateAccountResult, CreateTransferResult,
+};
 use kanjo_format::segment::{BLOCK_ENTRY_BYTES, SEALED_FOOTER_BYTES, SealedFooter, SegmentHeader};
 use kanjo_format::{BatchHeader, BatchPlace, Chain, Epoch, Lsn, Tail};
 
@@ -21,7 +23,7 @@ fn a_batch_of_version_1_is_read_to_its_values() {
     let header = BatchHeader::decode(bytes).unwrap();
     let payload = &bytes[BATCH_HEADER_BYTES..][..header.payload_bytes()];
     let fields = samples::batch_fields();
-    assert_eq!(bytes[4..6], BATCH_VERSION.to_le_bytes());
+    assert_eq!(bytes[4..6], BATCH_VERSION_MIN.to_le_bytes());
     assert_eq!(header.cluster(), fields.cluster);
     assert_eq!(header.epoch(), fields.epoch);
     assert_eq!(header.lsn(), fields.lsn);
@@ -226,9 +228,10 @@ fn a_checkpoint_of_version_1_is_read_and_written_back_alike() {
 
 /// A later version may add results; what stands in the file keeps number and name.
 #[test]
-fn results_of_version_1_keep_their_numbers_and_names() {
-    let text = str::from_utf8(fixture("results-v1.txt")).unwrap();
-    for line in text.lines() {
+fn results_of_every_version_keep_their_numbers_and_names() {
+    let texts =
+        ["results-v1.txt", "results-v2.txt"].map(|name| str::from_utf8(fixture(name)).unwrap());
+    for line in texts.into_iter().flat_map(str::lines) {
         let mut words = line.split(' ');
         let (Some(request), Some(number), Some(name), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -239,6 +242,9 @@ fn results_of_version_1_keep_their_numbers_and_names() {
         let known = match request {
             "create_accounts" => CreateAccountResult::from_number(number).map(|r| r.name()),
             "create_transfers" => CreateTransferResult::from_number(number).map(|r| r.name()),
+            "change_accounts" => ChangeAccountResult::from_number(number).map(|r| r.name()),
+            "close_day" => CloseDayResult::from_number(number).map(|r| r.name()),
+            "burn" => BurnResult::from_number(number).map(|r| r.name()),
             _ => panic!("{line:?} names no request"),
         };
         assert_eq!(known, Some(name));

@@ -7,7 +7,10 @@ use kanjo_format::client;
 use kanjo_format::columns::Groups;
 use kanjo_format::control::{CONTROL_ROW_BYTES, Control};
 use kanjo_format::limits::BATCH_HEADER_BYTES;
-use kanjo_format::record::{AccountRow, FailedRow, RecordKind, ReignRow, TransferRow};
+use kanjo_format::record::{
+    AccountChangeRow, AccountRow, DayRow, DetailedRow, ExpiredRow, FailedRow, ImportedAccountRow,
+    PendingRow, RecordKind, ReignRow, ResolvedRow, TransferRow,
+};
 use kanjo_format::replication;
 use kanjo_format::segment::{
     BLOCK_ENTRY_BYTES, SEALED_FOOTER_BYTES, SEGMENT_HEADER_BYTES, SealedFooter, SegmentHeader,
@@ -75,6 +78,15 @@ fn read_groups(payload: &[u8], record_count: u32) {
             RecordKind::AccountOpened => group.read_rows::<AccountRow>(&mut Vec::new()),
             RecordKind::TransferPosted => group.read_rows::<TransferRow>(&mut Vec::new()),
             RecordKind::TransferFailed => group.read_rows::<FailedRow>(&mut Vec::new()),
+            RecordKind::AccountImported => group.read_rows::<ImportedAccountRow>(&mut Vec::new()),
+            RecordKind::AccountChanged => group.read_rows::<AccountChangeRow>(&mut Vec::new()),
+            RecordKind::DayClosed => group.read_rows::<DayRow>(&mut Vec::new()),
+            RecordKind::TransferPending => group.read_rows::<PendingRow>(&mut Vec::new()),
+            RecordKind::PendingPosted | RecordKind::PendingVoided => {
+                group.read_rows::<ResolvedRow>(&mut Vec::new());
+            }
+            RecordKind::PendingExpired => group.read_rows::<ExpiredRow>(&mut Vec::new()),
+            RecordKind::TransferDetailed => group.read_rows::<DetailedRow>(&mut Vec::new()),
         }
     }
 }

@@ -64,6 +64,8 @@ fixtures! {
     "replication-v1/stored.frame",
     "replication-v1/welcome.frame",
     "results-v1.txt",
+    "results-v2.txt",
+
     "segment-raw-header-v1.bin",
     "segment-v1.bin",
     "segment-v1.sealed",

@@ -14,7 +14,9 @@ use kanjo_format::replication::{
     self, Body, Encoding, EpochEntry, Follow, Granted, Hello, Mark, Purpose, RefusalCode, Refused,
     SeedFile, Welcome, WireBatch,
 };
-use kanjo_format::result::{CreateAccountResult, CreateTransferResult};
+use kanjo_format::result::{
+    BurnResult, ChangeAccountResult, CloseDayResult, CreateAccountResult, CreateTransferResult,
+};
 use kanjo_format::segment::{
     BlockEntry, SEGMENT_HEADER_BYTES, SealedFooter, SegmentForm, SegmentHeader, block_crc,
     index_crc,
@@ -761,14 +763,27 @@ pub(crate) fn batch_frame(encoding: Encoding, packed: &[u8]) -> Vec<u8> {
 
 /// Number and name of every result, one a line.
 pub(crate) fn results() -> String {
-    let mut lines = String::new();
-    for result in CreateAccountResult::ALL {
-        lines += &format!("create_accounts {} {result}\n", result.number());
+    fn lines(request: &str, results: impl Iterator<Item = (u32, &'static str)>) -> String {
+        results.fold(String::new(), |text, (number, name)| {
+            text + &format!("{request} {number} {name}\n")
+        })
     }
-    for result in CreateTransferResult::ALL {
-        lines += &format!("create_transfers {} {result}\n", result.number());
-    }
-    lines
+    let accounts = CreateAccountResult::ALL.iter();
+    let transfers = CreateTransferResult::ALL.iter();
+    let changes = ChangeAccountResult::ALL.iter();
+    let days = CloseDayResult::ALL.iter();
+    let burns = BurnResult::ALL.iter();
+    [
+        lines("create_accounts", accounts.map(|r| (r.number(), r.name()))),
+        lines(
+            "create_transfers",
+            transfers.map(|r| (r.number(), r.name())),
+        ),
+        lines("change_accounts", changes.map(|r| (r.number(), r.name()))),
+        lines("close_day", days.map(|r| (r.number(), r.name()))),
+        lines("burn", burns.map(|r| (r.number(), r.name()))),
+    ]
+    .concat()
 }
 
 /// Every fixture whose bytes follow from the values alone.
@@ -780,7 +795,7 @@ pub(crate) fn plain_fixtures() -> Vec<Fixture> {
         ("batch-segment-end-v1.bin", stored(&segment_end, &[])),
         ("segment-raw-header-v1.bin", raw_header().encode()),
         ("control-slot-v1.bin", control().encode()),
-        ("results-v1.txt", results().into_bytes()),
+        ("results-v2.txt", results().into_bytes()),
         (
             "replication-v1/batch-raw.frame",
             batch_frame(Encoding::Raw, &payload),

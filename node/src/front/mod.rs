@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kanjo_format::client::{
-    CLIENT_VERSION, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, WelcomeBody,
+    CLIENT_VERSION, CLIENT_VERSION_MIN, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome,
+    WelcomeBody,
 };
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX};
 use kanjo_format::{ClusterId, Epoch, NodeId};
@@ -148,7 +149,7 @@ impl Front {
             Door::ReadsOnly(_) => {
                 let all: Vec<Request> = self.queue.borrow_mut().drain(..).collect();
                 let (writes, reads): (Vec<_>, Vec<_>) =
-                    all.into_iter().partition(|r| is_write(r.kind));
+                    all.into_iter().partition(|r| r.kind.is_write());
                 *self.queue.borrow_mut() = reads.into();
                 writes
             }
@@ -377,9 +378,9 @@ impl Front {
                 body.cluster.get()
             ));
         }
-        if !(body.version_min.get()..=body.version_max.get()).contains(&CLIENT_VERSION) {
+        if body.version_max.get() < CLIENT_VERSION_MIN || body.version_min.get() > CLIENT_VERSION {
             return refuse(format!(
-                "this node speaks protocol version {CLIENT_VERSION}, the client {} to {}",
+                "this node speaks protocol versions {CLIENT_VERSION_MIN} to {CLIENT_VERSION}, the client {} to {}",
                 body.version_min, body.version_max
             ));
         }
@@ -470,7 +471,7 @@ impl Front {
             .map_err(|error| (Outcome::Malformed, error.to_string()))?;
         match &*self.door.borrow() {
             Door::Closed(outcome, text) => return Err((*outcome, text.clone())),
-            Door::ReadsOnly(text) if is_write(frame.kind) => {
+            Door::ReadsOnly(text) if frame.kind.is_write() => {
                 return Err((Outcome::Overloaded, text.clone()));
             }
             Door::Open | Door::ReadsOnly(_) => {}
@@ -484,8 +485,4 @@ impl Front {
         };
         Err((Outcome::Overloaded, full.to_owned()))
     }
-}
-
-pub(crate) const fn is_write(kind: FrameKind) -> bool {
-    matches!(kind, FrameKind::CreateAccounts | FrameKind::CreateTransfers)
 }

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::Primary;
 use super::replies::Reply;
 use crate::error::NodeError;
-use crate::front::{Request, is_write};
+use crate::front::Request;
 use crate::promotion;
 use crate::store::LogHistory;
 
@@ -49,7 +49,7 @@ impl Primary<'_> {
         let mut executed = Vec::new();
         loop {
             let room = open.room();
-            let fits = |r: &Request| !is_write(r.kind) || r.count as usize <= room;
+            let fits = |r: &Request| !r.kind.is_write() || r.count as usize <= room;
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
@@ -156,7 +156,7 @@ fn execute(
             ledger.lookup_transfers(ids, Some(open), history, &mut found)?;
             (found.len(), found.as_bytes().to_vec())
         }
-        FrameKind::Hello | FrameKind::Welcome => unreachable!("the front queues only requests"),
+        kind => unreachable!("the front queues no {kind:?}"),
     };
     Ok(Reply {
         ticket: request.ticket,

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kanjo_format::columns::{Group, Groups};
-use kanjo_format::record::{AccountRow, FailedRow, RecordKind, ReignRow, Row, TransferRow};
-use kanjo_format::{BatchHeader, Lsn, Timestamp};
+use kanjo_format::columns::{Group, Groups, PayloadError};
+use kanjo_format::movement::{self, Form, Movement, Transfer};
+use kanjo_format::record::{
+    AccountChangeRow, AccountRow, DayRow, FailedRow, ImportedAccountRow, RecordKind, ReignRow, Row,
+};
+use kanjo_format::{AccountNumber, BatchHeader, Lsn, RecordAt, Timestamp};
 use kanjo_wal::LogFiles;
 use serde::Serialize;
 
@@ -86,23 +89,82 @@ enum What {
         user_data_64: u64,
         user_data_32: u32,
     },
-    TransferPosted {
-        id: String,
+    AccountChanged {
+        account: u32,
+        account_id: Option<String>,
+        overdraft_limit: Option<String>,
+        freeze: u8,
+    },
+    TransferPosted(ShownTransfer),
+    TransferPending(ShownTransfer),
+    PendingPosted(ShownTransfer),
+    PendingVoided(ShownTransfer),
+    TransferReversed(ShownTransfer),
+    PendingExpired {
+        pending: Place,
         debit_account: u32,
-        debit_account_id: Option<String>,
         credit_account: u32,
-        credit_account_id: Option<String>,
-        amount: String,
-        code: u16,
-        flags: u16,
-        user_data_128: String,
-        user_data_64: u64,
-        user_data_32: u32,
     },
     TransferFailed {
         id: String,
         result: String,
     },
+    DayClosed {
+        closed: u32,
+        next: u32,
+    },
+}
+
+/// A transfer of any form as JSON shows it.
+#[derive(Serialize)]
+struct ShownTransfer {
+    id: String,
+    debit_account: u32,
+    debit_account_id: Option<String>,
+    credit_account: u32,
+    credit_account_id: Option<String>,
+    amount: String,
+    code: u16,
+    flags: u16,
+    user_data_128: String,
+    user_data_64: u64,
+    user_data_32: u32,
+    /// The transfer that it posts, voids or reverses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    related: Option<Place>,
+    #[serde(skip_serializing_if = "is_zero")]
+    timeout: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    value_date: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    business_date: u32,
+    /// Where it differs from the record's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported_timestamp: Option<u64>,
+}
+
+/// Where another record stands.
+#[derive(Clone, Copy, Serialize)]
+struct Place {
+    lsn: u64,
+    index: usize,
+}
+
+impl From<RecordAt> for Place {
+    fn from(at: RecordAt) -> Self {
+        Self {
+            lsn: at.lsn().get(),
+            index: at.index(),
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]
@@ -179,14 +241,42 @@ impl Dump {
             }
             RecordKind::SetChange => self.rows(header, group, |_, row| What::SetChange(reign(row))),
             RecordKind::AccountOpened => self.rows(header, group, Self::account),
-            RecordKind::TransferPosted => self.rows(header, group, Self::transfer),
-            RecordKind::TransferFailed => {
-                self.rows(header, group, |_, row: &FailedRow| What::TransferFailed {
-                    id: row.id.to_string(),
-                    result: result_name(row.result.get()),
+            RecordKind::AccountImported => {
+                self.rows(header, group, |dump, row: &ImportedAccountRow| {
+                    dump.account(&row.account)
                 })
             }
+            RecordKind::AccountChanged => self.rows(header, group, Self::account_change),
+            RecordKind::DayClosed => self.rows(header, group, |_, row: &DayRow| What::DayClosed {
+                closed: row.closed.get(),
+                next: row.next.get(),
+            }),
+            RecordKind::TransferPosted
+            | RecordKind::TransferFailed
+            | RecordKind::TransferPending
+            | RecordKind::PendingPosted
+            | RecordKind::PendingVoided
+            | RecordKind::PendingExpired
+            | RecordKind::TransferDetailed => self.movements(header, group),
         }
+    }
+
+    fn movements(&mut self, header: &BatchHeader, group: &Group<'_>) -> Result<(), Failure> {
+        let mut all = Vec::with_capacity(group.count);
+        movement::each_of_group(header, group, |at, movement| {
+            all.push((at, movement));
+            Ok::<_, PayloadError>(())
+        })
+        .map_err(|error| Failure::failed(format!("batch at lsn {}: {error}", header.lsn())))?;
+        for (at, movement) in all {
+            if self.left == 0 {
+                break;
+            }
+            let recorded = movement::record_time(header, at.index());
+            let what = self.movement(&movement, recorded);
+            self.record(header, at.index(), what)?;
+        }
+        Ok(())
     }
 
     fn rows<R: Row>(
@@ -201,20 +291,26 @@ impl Dump {
             if self.left == 0 {
                 break;
             }
-            self.left -= 1;
-            let timestamp = header.timestamp().get().saturating_add(index as u64);
-            let record = ShownRecord {
-                lsn: header.lsn().get(),
-                index,
-                epoch: header.epoch().to_string(),
-                timestamp,
-                time: show_time(Timestamp::new(timestamp)),
-                what: what(self, row),
-            };
-            match self.json {
-                true => self.output.json_line(&record)?,
-                false => self.output.line(record_line(&record))?,
-            }
+            let what = what(self, row);
+            self.record(header, index, what)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, header: &BatchHeader, index: usize, what: What) -> Result<(), Failure> {
+        self.left -= 1;
+        let timestamp = header.timestamp().get().saturating_add(index as u64);
+        let record = ShownRecord {
+            lsn: header.lsn().get(),
+            index,
+            epoch: header.epoch().to_string(),
+            timestamp,
+            time: show_time(Timestamp::new(timestamp)),
+            what,
+        };
+        match self.json {
+            true => self.output.json_line(&record)?,
+            false => self.output.line(record_line(&record))?,
         }
         Ok(())
     }
@@ -233,22 +329,68 @@ impl Dump {
         }
     }
 
-    fn transfer(&mut self, row: &TransferRow) -> What {
-        let id_of = |number: u32| self.accounts.get(&number).map(u128::to_string);
-        let (debit, credit) = (row.debit_account.get(), row.credit_account.get());
-        What::TransferPosted {
-            id: row.id.to_string(),
-            debit_account: debit,
-            debit_account_id: id_of(debit),
-            credit_account: credit,
-            credit_account_id: id_of(credit),
-            amount: row.amount.to_string(),
-            code: row.code.get(),
-            flags: row.flags.get(),
-            user_data_128: row.user_data_128.to_string(),
-            user_data_64: row.user_data_64.get(),
-            user_data_32: row.user_data_32.get(),
+    fn account_change(&mut self, row: &AccountChangeRow) -> What {
+        What::AccountChanged {
+            account: row.account.get(),
+            account_id: self.id_of(AccountNumber::new(row.account.get())),
+            overdraft_limit: (row.has_overdraft_limit == 1)
+                .then(|| row.overdraft_limit.to_string()),
+            freeze: row.freeze,
         }
+    }
+
+    fn movement(&self, movement: &Movement, recorded: Timestamp) -> What {
+        match movement {
+            Movement::Transfer(transfer) => {
+                let shown = self.transfer(transfer, recorded);
+                match transfer.form {
+                    Form::Posts => What::TransferPosted(shown),
+                    Form::Reserves => What::TransferPending(shown),
+                    Form::PostsPending(_) => What::PendingPosted(shown),
+                    Form::VoidsPending(_) => What::PendingVoided(shown),
+                    Form::Reverses(_) => What::TransferReversed(shown),
+                }
+            }
+            Movement::Expired(expired) => What::PendingExpired {
+                pending: expired.pending.into(),
+                debit_account: expired.debit.get(),
+                credit_account: expired.credit.get(),
+            },
+            Movement::Failed(row) => failed(row),
+        }
+    }
+
+    fn transfer(&self, transfer: &Transfer, recorded: Timestamp) -> ShownTransfer {
+        ShownTransfer {
+            id: transfer.id.to_string(),
+            debit_account: transfer.debit.get(),
+            debit_account_id: self.id_of(transfer.debit),
+            credit_account: transfer.credit.get(),
+            credit_account_id: self.id_of(transfer.credit),
+            amount: transfer.amount.to_string(),
+            code: transfer.code,
+            flags: transfer.flags,
+            user_data_128: transfer.user_data_128.to_string(),
+            user_data_64: transfer.user_data_64,
+            user_data_32: transfer.user_data_32,
+            related: transfer.form.related().map(Place::from),
+            timeout: transfer.timeout,
+            value_date: transfer.value_date,
+            business_date: transfer.business_date,
+            imported_timestamp: (transfer.timestamp != recorded)
+                .then_some(transfer.timestamp.get()),
+        }
+    }
+
+    fn id_of(&self, number: AccountNumber) -> Option<String> {
+        self.accounts.get(&number.get()).map(u128::to_string)
+    }
+}
+
+fn failed(row: &FailedRow) -> What {
+    What::TransferFailed {
+        id: row.id.to_string(),
+        result: result_name(row.result.get()),
     }
 }
 
@@ -315,27 +457,64 @@ fn record_line(record: &ShownRecord) -> String {
             "account {id} (#{number}) opened ledger {ledger} code {code} flags {flags} \
              user data {user_data_128}/{user_data_64}/{user_data_32}"
         ),
-        What::TransferPosted {
-            id,
-            debit_account,
-            debit_account_id,
-            credit_account,
-            credit_account_id,
-            amount,
-            code,
-            flags,
-            user_data_128,
-            user_data_64,
-            user_data_32,
+        What::AccountChanged {
+            account,
+            account_id,
+            overdraft_limit,
+            freeze,
         } => format!(
-            "transfer {id} posted amount {amount} debit {} credit {} code {code} flags {flags} \
-             user data {user_data_128}/{user_data_64}/{user_data_32}",
-            account_text(*debit_account, debit_account_id),
-            account_text(*credit_account, credit_account_id)
+            "account {} overdraft limit {} freeze {freeze}",
+            account_text(*account, account_id),
+            overdraft_limit.as_deref().unwrap_or("none")
         ),
+        What::TransferPosted(transfer) => transfer_text("posted", transfer),
+        What::TransferPending(transfer) => transfer_text("pending", transfer),
+        What::PendingPosted(transfer) => transfer_text("posts a pending one:", transfer),
+        What::PendingVoided(transfer) => transfer_text("voids a pending one:", transfer),
+        What::TransferReversed(transfer) => transfer_text("reverses another one:", transfer),
+        What::PendingExpired { pending, .. } => {
+            format!("pending transfer {} expired", place_text(*pending))
+        }
+        What::DayClosed { closed, next } => {
+            format!("business date {closed} closed, {next} is current")
+        }
         What::TransferFailed { id, result } => format!("transfer {id} failed for ever: {result}"),
     };
     format!("  {:>4}  {}  {what}", record.index, record.time)
+}
+
+fn transfer_text(verb: &str, transfer: &ShownTransfer) -> String {
+    let mut text = format!(
+        "transfer {} {verb} amount {} debit {} credit {} code {} flags {} user data {}/{}/{}",
+        transfer.id,
+        transfer.amount,
+        account_text(transfer.debit_account, &transfer.debit_account_id),
+        account_text(transfer.credit_account, &transfer.credit_account_id),
+        transfer.code,
+        transfer.flags,
+        transfer.user_data_128,
+        transfer.user_data_64,
+        transfer.user_data_32
+    );
+    if let Some(place) = transfer.related {
+        text += &format!(" of {}", place_text(place));
+    }
+    let more = [
+        ("timeout", transfer.timeout),
+        ("value date", transfer.value_date),
+        ("business date", transfer.business_date),
+    ];
+    for (name, value) in more.into_iter().filter(|(_, value)| *value != 0) {
+        text += &format!(" {name} {value}");
+    }
+    if let Some(timestamp) = transfer.imported_timestamp {
+        text += &format!(" imported of {}", show_time(Timestamp::new(timestamp)));
+    }
+    text
+}
+
+fn place_text(place: Place) -> String {
+    format!("lsn {} record {}", place.lsn, place.index)
 }
 
 fn account_text(number: u32, id: &Option<String>) -> String {
