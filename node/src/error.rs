@@ -56,6 +56,9 @@ pub enum NodeError {
     /// The log.
     #[error(transparent)]
     Log(#[from] kanjo_wal::LogError),
+    /// The runs of the index.
+    #[error(transparent)]
+    Index(#[from] kanjo_index::RunError),
     /// A batch of the log does not fit the ledger.
     #[error(
         "the batch at lsn {lsn} does not fit the ledger: {source}; the log is damaged or was written by a faulty program: stop using this directory and promote or copy the other node's"

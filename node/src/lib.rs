@@ -4,7 +4,7 @@
 //! main thread  admin port, first frame of replication connections, heartbeats
 //! hot thread   client port, execution, append, shipping or following, replies
 //! sync thread  one sync of the log at a time
-//! job threads  segments ahead and marks; sealing and checkpoints
+//! job threads  segments ahead and marks; sealing, the index and checkpoints
 //! ```
 //!
 //! The hot thread owns all state; the others get values and give values back. It must never
@@ -18,7 +18,9 @@ mod dial;
 mod error;
 mod following;
 mod front;
+mod history;
 mod hot;
+mod indexing;
 mod link;
 mod node;
 mod opening;

@@ -81,6 +81,18 @@ pub struct Status {
     pub prepared_bytes: u64,
     /// Bytes of the checkpoints that this process wrote.
     pub checkpoint_bytes: u64,
+    /// Below this position ids and accounts are looked up in the index on disk.
+    pub indexed_lsn: u64,
+    /// Files of the index.
+    pub index_runs: u64,
+    /// Bytes of them.
+    pub index_bytes: u64,
+    /// Transfer ids that are still looked up in memory.
+    pub young_ids: u64,
+    /// Pending transfers that are not resolved.
+    pub pending: u64,
+    /// The current business date as YYYYMMDD; 0 without a calendar.
+    pub business_date: u32,
 }
 
 /// What a node knows of the other one.

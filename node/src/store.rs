@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kanjo_engine::{
-    HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot,
-};
-use kanjo_format::columns::{Groups, find_row};
-use kanjo_format::record::{Protection, RecordKind, ReignRow, TransferRow};
+use kanjo_engine::{Ledger, Restored, Snapshot};
+use kanjo_format::columns::Groups;
+use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_format::replication::EpochEntry;
-use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
+use kanjo_format::{Batch, BatchHeader, BatchPlace, Epoch, Lsn, Tail};
 use kanjo_shipper::LocalLog;
 use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer};
 
 use crate::config::{Config, Device};
 use crate::error::NodeError;
+use crate::history::LogHistory;
+use crate::indexing::{Indexing, place_at};
 use crate::replay::each_batch;
 
 /// Directory, log and ledger of one node. Lives on the hot thread.
@@ -29,6 +29,7 @@ pub(crate) struct Store {
     pub(crate) syncer: Syncer,
     pub(crate) ledger: Ledger,
     pub(crate) history: LogHistory,
+    pub(crate) indexing: Indexing,
     /// Where the next batch to apply stands.
     applied: BatchPlace,
     /// End of what was applied of reigns that served alone.
@@ -74,15 +75,14 @@ impl Store {
         }
         let (reader, syncer) = (log.reader(), log.syncer());
         let control = dir.control();
+        let indexing = Indexing::open(&dir, &reader, table_seed())?;
         let store = Self {
             applied: start_of_log(&dir),
             segment_bytes: control.segment_bytes,
             alone_to: Lsn::ZERO,
             ledger: Ledger::new(table_seed()),
-            history: LogHistory {
-                reader: reader.clone(),
-                last: None,
-            },
+            history: LogHistory::new(reader.clone(), Arc::clone(indexing.set())),
+            indexing,
             dir,
             log,
             reader,
@@ -94,7 +94,7 @@ impl Store {
     /// Drops the ledger and builds it anew from the newest usable checkpoint and the log, up to
     /// the last batch that ends at or below `through`.
     pub(crate) fn rebuild(&mut self, through: Lsn) -> Result<Replayed, NodeError> {
-        self.history.last = None;
+        self.history.forget();
         self.applied = start_of_log(&self.dir);
         let mut checkpoints = self.dir.checkpoints()?;
         checkpoints.sort();
@@ -141,8 +141,21 @@ impl Store {
             )));
         }
         self.ledger = ledger;
-        let mut place = start_of_log(&self.dir);
-        each_batch(&self.reader.clone(), place, lsn, |batch, behind| {
+        // What is in the old part of the index need not be read again.
+        let old = self.indexing.old_part();
+        self.ledger.cover_index(&old);
+        let mut place = match old.end.min(lsn) {
+            Lsn::ZERO => start_of_log(&self.dir),
+            begin => BatchPlace {
+                epoch: tail.epoch,
+                ..place_at(&self.reader, mine, begin).map_err(|e| damaged(e.to_string()))?
+            },
+        };
+        let begin = BatchPlace {
+            epoch: Epoch::NONE,
+            ..place
+        };
+        each_batch(&self.reader.clone(), begin, lsn, |batch, behind| {
             self.ledger
                 .index_only(&batch.header, &batch.payload, behind.lsn)
                 .map_err(|error| damaged(error.to_string()))?;
@@ -232,7 +245,22 @@ impl Store {
             })?;
         self.applied = behind;
         self.note_alone(was_alone);
+        if header.is_segment_end() {
+            self.drop_young();
+        }
         Ok(())
+    }
+
+    /// What of the young part of the index is in the old one too is dropped.
+    fn drop_young(&mut self) {
+        let end = self.indexing.set().end().min(self.applied.lsn);
+        self.ledger.drop_index_below(end);
+    }
+
+    /// Looks up in the newest runs from now on.
+    pub(crate) fn take_runs(&mut self) {
+        self.history.set_runs(Arc::clone(self.indexing.set()));
+        self.drop_young();
     }
 
     /// Notes that the batch just appended was executed on this ledger.
@@ -350,7 +378,7 @@ impl Store {
     /// Cuts the log, keeping what is cut, and the ledger with it if it was ahead.
     pub(crate) fn cut(&mut self, to: Lsn, reason: &str) -> Result<CutReport, NodeError> {
         let report = self.log.cut(to, reason)?;
-        self.history.last = None;
+        self.history.forget();
         if self.applied.lsn > to {
             self.rebuild(to)?;
         }
@@ -385,33 +413,4 @@ fn start_of_log(dir: &DataDir) -> BatchPlace {
 fn table_seed() -> u64 {
     // Without a random source the tables still work, only their order can be guessed.
     getrandom::u64().unwrap_or(0x6b61_6e6a_6f00)
-}
-
-/// Finds transfers of the past in the log.
-pub(crate) struct LogHistory {
-    reader: LogReader,
-    last: Option<(Lsn, Batch<Bytes>)>,
-}
-
-impl HistoryReader for LogHistory {
-    fn transfer_at(&mut self, at: RecordAt) -> Result<PostedTransfer, HistoryError> {
-        let lsn = at.lsn();
-        let unreadable = |reason: String| HistoryError { at, reason };
-        if self.last.as_ref().is_none_or(|(last, _)| *last != lsn) {
-            let batch = self
-                .reader
-                .read(lsn)
-                .map_err(|error| unreadable(error.to_string()))?;
-            let batch = batch.ok_or_else(|| unreadable("the log ends before it".to_owned()))?;
-            self.last = Some((lsn, batch));
-        }
-        let (_, batch) = self.last.as_ref().expect("just read");
-        let header = &batch.header;
-        let kind = RecordKind::TransferPosted;
-        let row = find_row::<TransferRow>(&batch.payload, header.record_count(), kind, at.index())
-            .map_err(|error| unreadable(error.to_string()))?
-            .ok_or_else(|| unreadable("another kind of record stands there".to_owned()))?;
-        let timestamp = Timestamp::new(header.timestamp().get() + at.index() as u64);
-        Ok(PostedTransfer { row, timestamp })
-    }
 }

@@ -11,6 +11,8 @@ use kanjo_format::{Lsn, Tail};
 use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Sealer, Syncer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::indexing::{self, IndexError, IndexJob, Indexed};
+
 /// How much the thread of derived data yields to others (`nice`).
 const DERIVE_NICENESS: i32 = 10;
 
@@ -111,6 +113,8 @@ pub(crate) enum Job {
     Checkpoint(Box<Snapshot>, Lsn, Arc<DataDir>),
     /// Write a mark into the control file.
     Mark(Arc<DataDir>, ControlChange),
+    /// Build or merge runs of the index.
+    Index(IndexJob),
 }
 
 /// How a job ended.
@@ -123,6 +127,8 @@ pub(crate) enum JobDone {
     Checkpointed(Lsn, Result<u64, DirError>),
     /// A mark is on disk.
     Marked(Result<(), DirError>),
+    /// There is a new set of runs.
+    Indexed(Result<Indexed, IndexError>),
 }
 
 impl Job {
@@ -130,7 +136,7 @@ impl Job {
     const fn is_patient(&self) -> bool {
         match self {
             Self::Prepare(_) | Self::Mark(..) => false,
-            Self::Seal(..) | Self::Checkpoint(..) => true,
+            Self::Seal(..) | Self::Checkpoint(..) | Self::Index(_) => true,
         }
     }
 }
@@ -222,6 +228,7 @@ fn perform(job: Job) -> JobDone {
         Job::Prepare(preparer) => JobDone::Prepared(preparer.prepare()),
         Job::Seal(sealer, number, level) => JobDone::Sealed(number, sealer.seal(number, level)),
         Job::Mark(dir, change) => JobDone::Marked(dir.update(change)),
+        Job::Index(job) => JobDone::Indexed(indexing::perform(job)),
         Job::Checkpoint(snapshot, lsn, dir) => {
             JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir))
         }

@@ -50,6 +50,7 @@ impl Hot {
         self.free_disk_bytes = self.store.dir.free_bytes()?;
         self.disk_low = self.free_disk_bytes < self.config.free_disk_floor_bytes;
         self.seal_next(committed);
+        self.index_next();
         self.checkpoint_if_due(committed);
         Ok(())
     }
@@ -133,6 +134,17 @@ impl Hot {
         }
     }
 
+    /// Only committed segments are sealed, and only what is applied may leave the young part.
+    fn index_next(&mut self) {
+        if self.disk_rests() {
+            return;
+        }
+        let store = &mut self.store;
+        if let Some(job) = store.indexing.next(&store.reader) {
+            self.jobs.submit(Job::Index(job));
+        }
+    }
+
     fn checkpoint_if_due(&mut self, committed: Lsn) {
         let applied = self.store.applied();
         let due = applied.lsn.since(self.last_checkpoint) >= self.config.checkpoint_every_bytes;
@@ -203,6 +215,11 @@ impl Hot {
                         tracing::debug!(%lsn, bytes, "checkpoint written");
                     }
                     Err(error) => tracing::warn!(%lsn, %error, "cannot write a checkpoint"),
+                }
+            }
+            JobDone::Indexed(outcome) => {
+                if self.store.indexing.done(outcome) {
+                    self.store.take_runs();
                 }
             }
             JobDone::Marked(outcome) => {

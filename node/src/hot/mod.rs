@@ -301,6 +301,12 @@ impl Hot {
             sealed_bytes: self.counters.sealed_bytes,
             prepared_bytes: self.counters.prepared_bytes,
             checkpoint_bytes: self.counters.checkpoint_bytes,
+            indexed_lsn: self.store.indexing.set().end().get(),
+            index_runs: self.store.indexing.set().runs().len() as u64,
+            index_bytes: self.store.indexing.set().bytes(),
+            young_ids: self.store.ledger.index().len() as u64,
+            pending: self.store.ledger.pending_count().into(),
+            business_date: self.store.ledger.business_days().current(),
         }
     }
 

@@ -1,0 +1,209 @@
+//! The old part of the index, beside the commits: builds a run when a segment is sealed, merges
+//! runs, and hands each new set to whoever looks things up.
+//!
+//! ```text
+//! sealed segment ─▶ build ─┐
+//! eight runs     ─▶ merge ─┴▶ new set ─▶ history, queries; generations below its end are dropped
+//! ```
+//!
+//! All of it is derived: a failure leaves the young part as it is, which takes more memory and gives
+//! the same answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kanjo_engine::OldPart;
+use kanjo_format::segment::SegmentForm;
+use kanjo_format::{BatchPlace, Epoch, Lsn, TransferId};
+use kanjo_index::{Merge, RunBuilder, RunError, RunSet, SetParams};
+use kanjo_wal::{DataDir, LogError, LogReader};
+
+use crate::error::NodeError;
+
+/// The folder of the runs, in the data directory.
+pub(crate) const INDEX: &str = "index";
+/// Most bytes of filters in memory: 10 bits for each of some 200 million ids.
+const FILTER_BYTES_MAX: usize = 256 << 20;
+/// After a failure the next try is so much later.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// What is to be done, with all that it needs.
+pub(crate) enum IndexJob {
+    /// Build the run behind the set, of the log up to there.
+    Build(Arc<RunSet>, LogReader, Lsn),
+    /// Merge runs of the set.
+    Merge(Arc<RunSet>, Merge),
+}
+
+/// Why a run was not built. The log's own damage is found by whoever needs that part of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IndexError {
+    /// The run's files.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The log that it is made of.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log does not go on where the set ends.
+    #[error("the log has no batch at lsn {0}, where the index ends")]
+    Gap(Lsn),
+}
+
+/// A set that was made, and files that are in no set any more.
+pub(crate) struct Indexed {
+    pub(crate) set: RunSet,
+    replaced: Vec<PathBuf>,
+}
+
+/// The set in use, and whether another one is being made.
+pub(crate) struct Indexing {
+    set: Arc<RunSet>,
+    busy: bool,
+    rests_until: Option<Instant>,
+}
+
+impl Indexing {
+    /// Opens the runs of a data directory. What cannot be used is told and removed: it is built
+    /// again from the log.
+    pub(crate) fn open(dir: &DataDir, reader: &LogReader, seed: u64) -> Result<Self, NodeError> {
+        let control = dir.control();
+        let params = SetParams {
+            dir: dir.path().join(INDEX),
+            cluster: control.cluster,
+            segment_bytes: control.segment_bytes,
+            seed,
+            filter_bytes_max: FILTER_BYTES_MAX,
+        };
+        let (mut set, dropped) = RunSet::open(params.clone())?;
+        let mut unusable: Vec<PathBuf> = Vec::new();
+        for dropped in dropped {
+            tracing::warn!(file = %dropped.file.display(), reason = dropped.reason, "a run of the index cannot be used, it is built again");
+            unusable.push(dropped.file);
+        }
+        if set.end() > sealed_end(reader, control.segment_bytes) {
+            tracing::warn!(end = %set.end(), "the index is of a longer log than is there, it is built again");
+            unusable.extend(set.runs().iter().map(|run| run.path().to_path_buf()));
+            set = RunSet::empty(params);
+        }
+        set.remove(unusable.iter().map(PathBuf::as_path))?;
+        Ok(Self {
+            set: Arc::new(set),
+            busy: false,
+            rests_until: None,
+        })
+    }
+
+    /// The runs in use.
+    pub(crate) const fn set(&self) -> &Arc<RunSet> {
+        &self.set
+    }
+
+    /// What a ledger needs to know of the old part.
+    pub(crate) fn old_part(&self) -> OldPart {
+        let counts = self.set.counts();
+        let highest = self.set.runs().iter().map(|run| run.footer().id_high);
+        OldPart {
+            end: self.set.end(),
+            posted: counts.transfers,
+            failed: counts.failed,
+            highest_id: TransferId::new(highest.max().unwrap_or(0)),
+        }
+    }
+
+    /// What is due, if anything and nothing is under way.
+    pub(crate) fn next(&mut self, reader: &LogReader) -> Option<IndexJob> {
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        if self.busy || rests {
+            return None;
+        }
+        let job = self.due(reader)?;
+        self.busy = true;
+        Some(job)
+    }
+
+    fn due(&self, reader: &LogReader) -> Option<IndexJob> {
+        if let Some(merge) = self.set.next_merge() {
+            return Some(IndexJob::Merge(Arc::clone(&self.set), merge));
+        }
+        let segment_bytes = self.set.params().segment_bytes;
+        let end = Lsn::new((self.set.end().get() / segment_bytes + 1) * segment_bytes);
+        let sealed = sealed_end(reader, segment_bytes) >= end;
+        sealed.then(|| IndexJob::Build(Arc::clone(&self.set), reader.clone(), end))
+    }
+
+    /// Takes the outcome of a job. Whether there is a new set.
+    pub(crate) fn done(&mut self, outcome: Result<Indexed, IndexError>) -> bool {
+        self.busy = false;
+        let Indexed { set, replaced } = match outcome {
+            Ok(indexed) => indexed,
+            Err(error) => {
+                self.rests_until = Some(Instant::now() + REST_AFTER_FAILURE);
+                tracing::warn!(%error, "cannot build the index; what is not in it stays in memory");
+                return false;
+            }
+        };
+        // Whoever reads an old run has it open; the files are in no set from here on.
+        if let Err(error) = set.remove(replaced.iter().map(PathBuf::as_path)) {
+            tracing::warn!(%error, "merged runs stay until the next start");
+        }
+        tracing::debug!(end = %set.end(), runs = set.runs().len(), bytes = set.bytes(), "index extended");
+        self.set = Arc::new(set);
+        true
+    }
+}
+
+/// Does a job; long, so on a thread that yields.
+pub(crate) fn perform(job: IndexJob) -> Result<Indexed, IndexError> {
+    match job {
+        IndexJob::Build(set, reader, end) => build(set, &reader, end),
+        IndexJob::Merge(set, merge) => {
+            let run = kanjo_index::merge(&merge)?;
+            Ok(Indexed {
+                set: set.with_merged(&run)?,
+                replaced: merge.runs.iter().map(|run| run.path().to_path_buf()).collect(),
+            })
+        }
+    }
+}
+
+fn build(set: Arc<RunSet>, reader: &LogReader, end: Lsn) -> Result<Indexed, IndexError> {
+    let from = place_at(reader, set.params().cluster, set.end())?;
+    let mut builder = RunBuilder::new(Arc::clone(&set));
+    let mut scan = reader.scan(from);
+    while scan.place().lsn < end && !builder.is_full() {
+        let batch = scan.next().ok_or(IndexError::Gap(scan.place().lsn))??;
+        builder.add_batch(&batch.header, &batch.payload)?;
+    }
+    let run = builder.finish()?;
+    Ok(Indexed {
+        set: set.with(&run)?,
+        replaced: Vec::new(),
+    })
+}
+
+/// The place of the log at `lsn`, as far as a reader needs it to go on from there.
+pub(crate) fn place_at(
+    reader: &LogReader,
+    cluster: kanjo_format::ClusterId,
+    lsn: Lsn,
+) -> Result<BatchPlace, IndexError> {
+    let chain = reader.chain_at(lsn)?.ok_or(IndexError::Gap(lsn))?;
+    Ok(BatchPlace {
+        cluster,
+        lsn,
+        // Any epoch may follow: only that epochs do not fall is checked from here on.
+        epoch: Epoch::NONE,
+        chain,
+    })
+}
+
+/// End of the sealed segments that follow each other from lsn 0 on.
+fn sealed_end(reader: &LogReader, segment_bytes: u64) -> Lsn {
+    let mut segments = reader.segments();
+    segments.sort_unstable_by_key(|segment| segment.number);
+    let sealed = (0..).zip(&segments).take_while(|(number, segment)| {
+        segment.number == *number && segment.form == SegmentForm::Sealed
+    });
+    Lsn::new(sealed.count() as u64 * segment_bytes)
+}
