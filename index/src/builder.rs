@@ -108,10 +108,15 @@ impl RunBuilder {
         self.records
     }
 
-    /// Whether the run should be finished here and another one begun, to bound memory. Segments
-    /// of the default size hardly ever get there.
-    pub const fn is_full(&self) -> bool {
-        self.records >= RUN_BUILD_RECORDS_MAX
+    /// Whether the run ends here: at the end of a segment, or earlier where it has become so long
+    /// that memory would not stay bounded. All who build runs over a log cut it in the same
+    /// places, so a run can be compared with one that is built again.
+    pub fn is_complete(&self) -> bool {
+        let at_segment_end = self
+            .end_lsn
+            .get()
+            .is_multiple_of(self.before.params().segment_bytes);
+        self.end_lsn > self.first_lsn && (at_segment_end || self.records >= RUN_BUILD_RECORDS_MAX)
     }
 
     /// Adds the next batch.

@@ -51,6 +51,8 @@ pub struct Dropped {
     pub file: PathBuf,
     /// Why it was left out.
     pub reason: String,
+    /// Whether it is what an interruption leaves: unfinished, or covered by a wider run.
+    pub is_leftover: bool,
 }
 
 /// What became of a transfer by a later record.
@@ -93,6 +95,24 @@ pub struct Merge {
     pub tier: u8,
 }
 
+impl Dropped {
+    const fn leftover(file: PathBuf, reason: String) -> Self {
+        Self {
+            file,
+            reason,
+            is_leftover: true,
+        }
+    }
+
+    const fn bad(file: PathBuf, reason: String) -> Self {
+        Self {
+            file,
+            reason,
+            is_leftover: false,
+        }
+    }
+}
+
 impl RunSet {
     /// A set without runs.
     pub fn empty(params: SetParams) -> Self {
@@ -103,59 +123,59 @@ impl RunSet {
         }
     }
 
-    /// Opens the runs of a folder, which is made if it is not there. Changes nothing else: what
-    /// is left out stays where it is.
+    /// Opens the runs of a folder; one that is not there has none. Changes nothing: what is left
+    /// out stays where it is.
     pub fn open(mut params: SetParams) -> Result<(Self, Vec<Dropped>), RunError> {
         let dir = params.dir.clone();
-        fs::create_dir_all(&dir).map_err(RunError::io(&dir, 0, "make the folder"))?;
         let mut dropped = Vec::new();
         let mut found: Vec<Arc<Run>> = Vec::new();
         for file in files(&dir)? {
-            let opened = match file.extension().is_some_and(|end| end == "run") {
-                true => Run::open(file.clone()).map_err(|error| error.to_string()),
-                false => Err("not a finished run".to_owned()),
-            };
-            let of_cluster = opened.and_then(|run| match run.footer().cluster == params.cluster {
-                true => Ok(run),
-                false => Err(format!("of cluster {}", run.footer().cluster)),
-            });
-            match of_cluster {
-                Ok(run) => found.push(Arc::new(run)),
-                Err(reason) => dropped.push(Dropped { file, reason }),
+            if file.extension().is_none_or(|end| end != "run") {
+                dropped.push(Dropped::leftover(file, "not a finished run".into()));
+                continue;
+            }
+            match Run::open(file.clone()) {
+                Ok(run) if run.footer().cluster == params.cluster => found.push(Arc::new(run)),
+                Ok(run) => {
+                    let reason = format!("of cluster {}", run.footer().cluster);
+                    dropped.push(Dropped::bad(file, reason));
+                }
+                Err(error) => dropped.push(Dropped::bad(file, error.to_string())),
             }
         }
         found.sort_by_key(|run| (run.first_lsn(), std::cmp::Reverse(run.end_lsn())));
-        let mut set = Self::empty(params.clone());
+        if let Some(first) = found.first() {
+            params.seed = first.footer().seed;
+        }
+        let mut set = Self::empty(params);
         for run in found {
-            let (first, end) = (run.first_lsn(), set.end());
-            let reason = if set.runs.is_empty() && first == Lsn::ZERO {
-                params.seed = run.footer().seed;
-                set.params.seed = params.seed;
-                None
-            } else if run.end_lsn() <= end {
-                Some(format!("covered by a wider run that ends at lsn {end}"))
-            } else if first != end {
-                Some(format!(
-                    "begins at lsn {first}, but the runs before it end at {end}"
-                ))
-            } else if run.footer().seed != params.seed {
-                Some("hashed under another seed".to_owned())
-            } else {
-                None
-            };
-            let reason = match reason {
-                None => set
-                    .push(Arc::clone(&run))
-                    .err()
-                    .map(|error| error.to_string()),
-                some => some,
-            };
-            if let Some(reason) = reason {
-                let file = run.path().to_path_buf();
-                dropped.push(Dropped { file, reason });
+            let (file, end) = (run.path().to_path_buf(), set.end());
+            if run.end_lsn() <= end {
+                let reason = format!("covered by a wider run that ends at lsn {end}");
+                dropped.push(Dropped::leftover(file, reason));
+            } else if let Err(error) = set.push(run) {
+                dropped.push(Dropped::bad(file, error.to_string()));
             }
         }
         Ok((set.with_filters(), dropped))
+    }
+
+    /// The first `runs` runs of the set, to be gone on with in another folder.
+    pub fn prefix(&self, runs: usize, dir: PathBuf) -> Self {
+        let runs = self.runs[..runs.min(self.runs.len())].to_vec();
+        let accounts = runs.last().map_or(0, |run| {
+            run.footer().first_account as usize + run.footer().accounts as usize
+        });
+        let params = SetParams {
+            dir,
+            ..self.params.clone()
+        };
+        let ledgers = Arc::new(self.ledgers[..accounts].to_vec());
+        Self {
+            params,
+            runs,
+            ledgers,
+        }
     }
 
     /// The same set and one more run, which begins where the set ends.
@@ -189,16 +209,23 @@ impl RunSet {
     }
 
     fn push(&mut self, run: Arc<Run>) -> Result<(), RunError> {
-        let footer = run.footer();
-        let follows = footer.first_lsn == self.end()
-            && footer.seed == self.params.seed
-            && footer.cluster == self.params.cluster
-            && footer.first_account as usize == self.ledgers.len();
-        if !follows {
-            return Err(RunError::Refused {
-                doing: "take in a run",
-                why: format!("{} does not follow the others", run.path().display()),
-            });
+        let (footer, end) = (run.footer(), self.end());
+        let refused = |why: String| {
+            let why = format!("{}: {why}", run.path().display());
+            let doing = "take in a run";
+            Err(RunError::Refused { doing, why })
+        };
+        if footer.first_lsn != end {
+            let first = footer.first_lsn;
+            return refused(format!(
+                "it begins at lsn {first}, the runs before it end at {end}"
+            ));
+        }
+        if footer.seed != self.params.seed {
+            return refused("its hashes have another seed".into());
+        }
+        if footer.first_account as usize != self.ledgers.len() {
+            return refused("it counts other accounts before it".into());
         }
         if footer.accounts > 0 {
             run.accounts(Arc::make_mut(&mut self.ledgers))?;
@@ -415,7 +442,11 @@ impl RunSet {
 fn files(dir: &Path) -> Result<Vec<PathBuf>, RunError> {
     let list = || RunError::io(dir, 0, "list the folder");
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(list())? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+        entries => entries.map_err(list())?,
+    };
+    for entry in entries {
         files.push(entry.map_err(list())?.path());
     }
     files.sort();

@@ -37,6 +37,7 @@ impl RunWriter {
         first_lsn: Lsn,
         end_lsn: Lsn,
     ) -> Result<Self, RunError> {
+        make_dir(dir)?;
         let target = dir.join(run_name(first_lsn, end_lsn));
         let temporary = target.with_extension("run.tmp");
         let file =
@@ -141,4 +142,13 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), RunError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(RunError::io(path, 0, "sync the directory"))
+}
+
+/// Makes the folder of the runs, unless it is there.
+fn make_dir(path: &Path) -> Result<(), RunError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(RunError::io(path, 0, "make the folder"))?;
+    sync_dir(path.parent().unwrap_or(path))
 }

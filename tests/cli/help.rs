@@ -2,7 +2,7 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 17] = [
     &["format"],
     &["start"],
     &["status"],
@@ -16,6 +16,9 @@ const COMMANDS: [&[&str]; 14] = [
     &["log", "ls"],
     &["log", "dump"],
     &["log", "verify"],
+    &["index", "ls"],
+    &["index", "rebuild"],
+    &["index", "verify"],
     &["completions"],
 ];
 

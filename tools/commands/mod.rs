@@ -8,6 +8,7 @@ mod cluster;
 mod completions;
 mod format;
 mod import;
+mod index;
 mod log;
 mod promote;
 mod start;
@@ -63,6 +64,8 @@ enum Command {
     Import(import::Args),
     #[command(subcommand)]
     Log(log::LogCommand),
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     Completions(completions::Args),
     Demo(crate::demo::DemoArgs),
     /// Measure commits, load, promotion, growth and peers against this machine's floor
@@ -84,6 +87,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Transfer(command) => transfer::run(command),
         Command::Import(args) => import::run(args),
         Command::Log(command) => log::run(command),
+        Command::Index(command) => index::run(command),
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => args.run(),
         Command::Bench(command) => command.run(),
