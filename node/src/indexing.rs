@@ -78,7 +78,9 @@ impl Indexing {
         let (mut set, dropped) = RunSet::open(params.clone())?;
         let mut unusable: Vec<PathBuf> = Vec::new();
         for dropped in dropped {
-            tracing::warn!(file = %dropped.file.display(), reason = dropped.reason, "a run of the index cannot be used, it is built again");
+            if !dropped.is_leftover {
+                tracing::warn!(file = %dropped.file.display(), reason = dropped.reason, "a run of the index cannot be used, it is built again");
+            }
             unusable.push(dropped.file);
         }
         if set.end() > sealed_end(reader, control.segment_bytes) {
@@ -161,7 +163,11 @@ pub(crate) fn perform(job: IndexJob) -> Result<Indexed, IndexError> {
             let run = kanjo_index::merge(&merge)?;
             Ok(Indexed {
                 set: set.with_merged(&run)?,
-                replaced: merge.runs.iter().map(|run| run.path().to_path_buf()).collect(),
+                replaced: merge
+                    .runs
+                    .iter()
+                    .map(|run| run.path().to_path_buf())
+                    .collect(),
             })
         }
     }
@@ -171,7 +177,7 @@ fn build(set: Arc<RunSet>, reader: &LogReader, end: Lsn) -> Result<Indexed, Inde
     let from = place_at(reader, set.params().cluster, set.end())?;
     let mut builder = RunBuilder::new(Arc::clone(&set));
     let mut scan = reader.scan(from);
-    while scan.place().lsn < end && !builder.is_full() {
+    while scan.place().lsn < end && !builder.is_complete() {
         let batch = scan.next().ok_or(IndexError::Gap(scan.place().lsn))??;
         builder.add_batch(&batch.header, &batch.payload)?;
     }

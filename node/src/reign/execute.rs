@@ -11,8 +11,8 @@ use super::Primary;
 use super::replies::Reply;
 use crate::error::NodeError;
 use crate::front::Request;
+use crate::history::LogHistory;
 use crate::promotion;
-use crate::store::LogHistory;
 
 /// So many events are executed at once: that takes longer than the sync they would wait for.
 const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
