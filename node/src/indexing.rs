@@ -17,12 +17,10 @@ use kanjo_engine::OldPart;
 use kanjo_format::segment::SegmentForm;
 use kanjo_format::{BatchPlace, Epoch, Lsn, TransferId};
 use kanjo_index::{Merge, RunBuilder, RunError, RunSet, SetParams};
-use kanjo_wal::{DataDir, LogError, LogReader};
+use kanjo_wal::{DataDir, INDEX, LogError, LogReader};
 
 use crate::error::NodeError;
 
-/// The folder of the runs, in the data directory.
-pub(crate) const INDEX: &str = "index";
 /// Most bytes of filters in memory: 10 bits for each of some 200 million ids.
 const FILTER_BYTES_MAX: usize = 256 << 20;
 /// After a failure the next try is so much later.
@@ -88,7 +86,9 @@ impl Indexing {
             unusable.extend(set.runs().iter().map(|run| run.path().to_path_buf()));
             set = RunSet::empty(params);
         }
-        set.remove(unusable.iter().map(PathBuf::as_path))?;
+        if !unusable.is_empty() {
+            set.remove(unusable.iter().map(PathBuf::as_path))?;
+        }
         Ok(Self {
             set: Arc::new(set),
             busy: false,
@@ -146,7 +146,9 @@ impl Indexing {
             }
         };
         // Whoever reads an old run has it open; the files are in no set from here on.
-        if let Err(error) = set.remove(replaced.iter().map(PathBuf::as_path)) {
+        if !replaced.is_empty()
+            && let Err(error) = set.remove(replaced.iter().map(PathBuf::as_path))
+        {
             tracing::warn!(%error, "merged runs stay until the next start");
         }
         tracing::debug!(end = %set.end(), runs = set.runs().len(), bytes = set.bytes(), "index extended");

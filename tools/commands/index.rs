@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kanjo_format::Lsn;
 use kanjo_format::segment::SegmentForm;
 use kanjo_index::SetParams;
-use kanjo_wal::LogFiles;
+use kanjo_wal::{INDEX, LogFiles};
 
 use crate::exit::{Exit, Failure};
 
@@ -41,7 +41,7 @@ fn params(dir: &Path, files: &LogFiles) -> Result<SetParams, Failure> {
         .map_err(|error| Failure::failed(format!("no random bytes: {error}")))?;
     let control = files.control();
     Ok(SetParams {
-        dir: dir.join("index"),
+        dir: dir.join(INDEX),
         cluster: control.cluster,
         segment_bytes: control.segment_bytes,
         seed: u64::from_le_bytes(seed),

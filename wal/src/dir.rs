@@ -1,7 +1,7 @@
 //! The data directory: its lock, its control file, and the files beside the log.
 //!
 //! ```text
-//! LOCK  control  log/  checkpoints/LLLLLLLLLLLLLLLL.ckpt  quarantine/
+//! LOCK  control  log/  checkpoints/LLLLLLLLLLLLLLLL.ckpt  quarantine/  index/
 //! ```
 //!
 //! One process has the directory at a time (an exclusive `flock` on `LOCK`, gone with the
@@ -24,13 +24,16 @@ pub(crate) const CONTROL: &str = "control";
 pub(crate) const LOG: &str = "log";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// The folder of the index: made here with the others, filled and read by others.
+pub const INDEX: &str = "index";
 const CHECKPOINT_SUFFIX: &str = ".ckpt";
 /// What an unfinished `format` can leave, and what a fresh file system has by itself.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 7] = [
     LOCK,
     LOG,
     CHECKPOINTS,
     QUARANTINE,
+    INDEX,
     "control.tmp",
     "lost+found",
 ];
@@ -60,7 +63,7 @@ impl DataDir {
         fs::create_dir_all(path).map_err(DirError::io(path, "create the directory"))?;
         refuse_non_empty(path)?;
         let _lock = lock(path)?;
-        for name in [LOG, CHECKPOINTS, QUARANTINE] {
+        for name in [LOG, CHECKPOINTS, QUARANTINE, INDEX] {
             let sub = path.join(name);
             fs::create_dir_all(&sub).map_err(DirError::io(&sub, "create the directory"))?;
             sync_dir(&sub)?;
@@ -86,7 +89,7 @@ impl DataDir {
         let mut control = ControlFile::open(&path.join(CONTROL))?;
         // A start that is lost could be mistaken for an older image of the disk: both slots.
         control.write(true, |c| c.start_count += 1)?;
-        for name in [LOG, CHECKPOINTS, QUARANTINE] {
+        for name in [LOG, CHECKPOINTS, QUARANTINE, INDEX] {
             let sub = path.join(name);
             fs::create_dir_all(&sub).map_err(DirError::io(&sub, "create the directory"))?;
         }
@@ -275,7 +278,7 @@ fn refuse_non_empty(path: &Path) -> Result<(), DirError> {
         if !HARMLESS.contains(&name.as_str()) {
             return Err(not_empty(name));
         }
-        if [LOG, CHECKPOINTS, QUARANTINE].contains(&name.as_str())
+        if [LOG, CHECKPOINTS, QUARANTINE, INDEX].contains(&name.as_str())
             && let Some(inner) = names(&path.join(&name))?.into_iter().next()
         {
             return Err(not_empty(format!("{name}/{inner}")));
