@@ -55,6 +55,8 @@ pub(crate) struct Conduct {
     pub(crate) cluster: u128,
     pub(crate) primary: bool,
     pub(crate) epoch: u64,
+    /// The protocol version of its greeting; 0 as a node of version 1 has it.
+    pub(crate) version: u8,
     /// Acts for the next requests; `otherwise` after them.
     pub(crate) next: VecDeque<Act>,
     pub(crate) otherwise: Act,
@@ -86,6 +88,7 @@ impl Server {
             cluster: CLUSTER,
             primary,
             epoch,
+            version: 2,
             next: VecDeque::new(),
             otherwise: Act::Serve,
             mute: false,
@@ -205,7 +208,8 @@ async fn serve(
             epoch: conduct.epoch.into(),
             node: 1.into(),
             primary: conduct.primary.into(),
-            reserved: [0; 3],
+            version: conduct.version,
+            reserved: [0; 2],
         }
     };
     let (done, body) = (Outcome::Done, welcome.as_bytes());

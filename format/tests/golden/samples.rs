@@ -381,7 +381,8 @@ pub(crate) fn client_welcome() -> WelcomeBody {
         epoch: Epoch::from_terms(1, 4).get().into(),
         node: 1.into(),
         primary: 1,
-        reserved: [0; 3],
+        version: 0,
+        reserved: [0; 2],
     }
 }
 
