@@ -165,7 +165,8 @@ impl Client {
                 unknown = Some(error.clone());
             }
             let wake = Instant::now() + backoff.pause();
-            if !again || wake >= deadline {
+            // An attempt that has no time would only make the outcome unknown.
+            if !again || wake + min >= deadline {
                 // What an earlier attempt left open outweighs that the last one did nothing.
                 return Err(unknown.unwrap_or(error));
             }
