@@ -5,14 +5,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use kanjo_format::TransferId;
-use kanjo_format::client::{FrameKind, TransferBody, TransferFlags};
+use kanjo_format::client::{TransferBody, TransferDetailBody, TransferFlags};
 use kanjo_format::result::CreateTransferResult;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::client::after;
 use crate::results::TRANSFER_EXISTS;
-use crate::split::split;
+use crate::split::{Posting, split};
 use crate::{Client, ClientError, CreateResult};
 
 /// What became of one transfer.
@@ -53,10 +53,26 @@ impl Client {
         transfers: &[TransferBody],
         overall: Duration,
     ) -> Result<Vec<Resolved>, ClientError> {
+        self.resolve_all(transfers, overall).await
+    }
+
+    /// As [`Self::create_transfers_resolved`], for transfers with dates and for reversals.
+    pub async fn create_transfers_detailed_resolved(
+        &self,
+        transfers: &[TransferDetailBody],
+        overall: Duration,
+    ) -> Result<Vec<Resolved>, ClientError> {
+        self.resolve_all(transfers, overall).await
+    }
+
+    async fn resolve_all<P: Posting>(
+        &self,
+        transfers: &[P],
+        overall: Duration,
+    ) -> Result<Vec<Resolved>, ClientError> {
         let deadline = after(overall);
-        let requests = split(transfers, FrameKind::CreateTransfers.request_rows_max())?;
         let mut resolved = Vec::with_capacity(transfers.len());
-        for request in requests {
+        for request in split(transfers, P::KIND.request_rows_max())? {
             match self.resolve(request, deadline).await {
                 Ok(results) => resolved.extend(results),
                 Err(error) if resolved.is_empty() => return Err(error),
@@ -72,21 +88,22 @@ impl Client {
         Ok(resolved)
     }
 
-    async fn resolve(
+    async fn resolve<P: Posting>(
         &self,
-        transfers: &[TransferBody],
+        transfers: &[P],
         deadline: Instant,
     ) -> Result<Vec<Resolved>, ClientError> {
         let post = |client: Client| async move {
-            let kind = FrameKind::CreateTransfers;
-            client.write_once(kind, transfers, client.due()).await
+            client.write_once(P::KIND, transfers, client.due()).await
         };
         let Repeated {
             answer: mut results,
             was_unknown: repeated,
         } = self.repeat(deadline, post).await?;
         if repeated {
-            self.resolve_chains(transfers, &mut results, deadline)
+            let transfers: Vec<TransferBody> =
+                transfers.iter().map(|one| *one.transfer()).collect();
+            self.resolve_chains(&transfers, &mut results, deadline)
                 .await?;
         }
         let resolved = |result| Resolved { result, repeated };

@@ -1,13 +1,14 @@
 //! Cutting many events into requests, so that the cuts change no result.
 
 use kanjo_format::client::{
-    AccountBody, AccountFlags, TransferBody, TransferDetailBody, TransferFlags,
+    AccountBody, AccountFlags, FrameKind, TransferBody, TransferDetailBody, TransferFlags,
 };
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::ClientError;
 
 /// What a cut must respect of an event.
-pub(crate) trait Event {
+pub(crate) trait Event: IntoBytes + Immutable {
     /// Whether it succeeds or fails together with the next one.
     fn is_linked(&self) -> bool;
     /// Whether it brings a timestamp of the past.
@@ -41,6 +42,31 @@ impl Event for TransferDetailBody {
 
     fn is_imported(&self) -> bool {
         self.transfer.is_imported()
+    }
+}
+
+/// An event that posts a transfer.
+pub(crate) trait Posting: Event {
+    /// The kind of request that posts it.
+    const KIND: FrameKind;
+
+    /// Without what only a detailed request has.
+    fn transfer(&self) -> &TransferBody;
+}
+
+impl Posting for TransferBody {
+    const KIND: FrameKind = FrameKind::CreateTransfers;
+
+    fn transfer(&self) -> &TransferBody {
+        self
+    }
+}
+
+impl Posting for TransferDetailBody {
+    const KIND: FrameKind = FrameKind::CreateTransfersDetailed;
+
+    fn transfer(&self) -> &TransferBody {
+        &self.transfer
     }
 }
 

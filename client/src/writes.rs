@@ -144,7 +144,7 @@ impl Client {
         named(results, BurnResult::from_number)
     }
 
-    async fn create<E: Event + IntoBytes + Immutable>(
+    async fn create<E: Event>(
         &self,
         kind: FrameKind,
         events: &[E],
