@@ -39,6 +39,15 @@ impl<R> Page<R> {
         Lsn::new(self.body.lsn.get())
     }
 
+    /// The business date that is current at that position, as YYYYMMDD; `None` where there is no
+    /// calendar.
+    pub fn business_date(&self) -> Option<u32> {
+        match self.body.business_date.get() {
+            0 => None,
+            date => Some(date),
+        }
+    }
+
     /// Log time at that position.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::new(self.body.timestamp.get())

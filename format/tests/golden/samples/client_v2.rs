@@ -142,6 +142,7 @@ pub(crate) fn page() -> PageBody {
         lsn: (9_u64 << 12).into(),
         next: (TIME + 50).into(),
         timestamp: (TIME + 90).into(),
+        business_date: 20_260_202.into(),
         reserved: 0.into(),
     }
 }
