@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use kanjo_format::Lsn;
 use kanjo_format::client::{FeedBody, FeedRowBody, FrameKind};
+use kanjo_format::limits::PAGE_BYTES;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::{Client, ClientError, Page};
 
-/// Rows wished for at a time. A node never splits a batch of the log, so there may be more.
+/// Rows wished for at a time. A node gives the rest of a batch with them where there is room.
 const ROWS_WISHED: u32 = 1_024;
 /// How long a node may wait for something new before it says that there is nothing.
 const WAIT: Duration = Duration::from_secs(1);
@@ -21,14 +22,20 @@ const WAIT: Duration = Duration::from_secs(1);
 pub struct Feed {
     client: Client,
     position: Lsn,
+    /// The last row that was given: its lsn and index.
+    last: Option<Place>,
 }
 
-/// Some rows of the feed, of whole batches of the log.
+/// Lsn of a row's batch, and its index within that.
+type Place = (u64, u32);
+
+/// Some rows of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedBatch {
     /// In the order of the log.
     pub rows: Vec<FeedRowBody>,
-    /// Where to go on, once these rows were dealt with: a feed from here has the next ones.
+    /// Where to go on, once these rows were dealt with: a feed from here has the next ones. It
+    /// may lie within a batch.
     pub resume: Lsn,
 }
 
@@ -52,6 +59,7 @@ impl Client {
         Feed {
             client: self.clone(),
             position: from,
+            last: None,
         }
     }
 }
@@ -95,28 +103,35 @@ impl Feed {
         let client = &self.client;
         let patient = client.with_deadline(client.deadline.saturating_add(wait));
         let page: Page<FeedRowBody> = patient.page(FrameKind::ReadFeed, &[asked]).await?;
-        let resume = resume_of(&page, self.position).map_err(ClientError::Protocol)?;
+        let resume = resume_of(&page, self.position, self.last).map_err(ClientError::Protocol)?;
         self.position = resume;
+        self.last = page.rows.last().map(place).or(self.last);
         let rows = page.rows;
         Ok(FeedBatch { rows, resume })
     }
 }
 
-/// Where to go on behind a page. An error if the page has rows from before `from`, out of order,
-/// or from behind where it says to go on: then rows would come twice, or be left out.
-fn resume_of(page: &Page<FeedRowBody>, from: Lsn) -> Result<Lsn, String> {
+fn place(row: &FeedRowBody) -> Place {
+    (row.lsn.get(), row.index.get())
+}
+
+/// Where to go on behind a page. An error if the page has rows from before `from` or up to
+/// `last`, out of order, or from behind where it says to go on: then rows would come twice, or be
+/// left out.
+fn resume_of(page: &Page<FeedRowBody>, from: Lsn, last: Option<Place>) -> Result<Lsn, String> {
     // Without a place to continue the page has everything up to what it shows.
     let resume = page.next().map_or(page.lsn(), Lsn::new).max(from);
-    let mut least = (from.get(), 0);
+    // A position within a batch is above the batch's own lsn.
+    let first = (from.get() - from.get() % PAGE_BYTES, 0);
+    let mut least = last.map_or(first, |last| first.max((last.0, last.1.saturating_add(1))));
     for row in &page.rows {
-        let place = (row.lsn.get(), row.index.get());
-        if place < least {
+        let (lsn, index) = place(row);
+        if (lsn, index) < least {
             return Err(format!(
-                "a row of the feed at lsn {} index {} is behind its place",
-                place.0, place.1
+                "a row of the feed at lsn {lsn} index {index} is behind its place"
             ));
         }
-        least = (place.0, place.1.saturating_add(1));
+        least = (lsn, index.saturating_add(1));
     }
     match page.rows.last() {
         Some(last) if last.lsn.get() >= resume.get() => Err(format!(
@@ -132,17 +147,20 @@ mod tests {
     use super::*;
     use kanjo_format::client::PageBody;
 
+    const PAGE: u64 = PAGE_BYTES;
+
+    /// Positions are in pages of the log.
     fn page(rows: &[(u64, u32)], lsn: u64, next: u64) -> Page<FeedRowBody> {
         let row = |&(lsn, index): &(u64, u32)| FeedRowBody {
-            lsn: lsn.into(),
+            lsn: (lsn * PAGE).into(),
             index: index.into(),
             ..FeedRowBody::default()
         };
         Page {
             rows: rows.iter().map(row).collect(),
             body: PageBody {
-                lsn: lsn.into(),
-                next: next.into(),
+                lsn: (lsn * PAGE).into(),
+                next: (next * PAGE).into(),
                 ..PageBody::default()
             },
         }
@@ -150,22 +168,33 @@ mod tests {
 
     #[test]
     fn a_page_says_where_the_next_one_begins() {
-        let from = Lsn::new(10);
-        let resume = |page| resume_of(&page, from).map(Lsn::get);
-        assert_eq!(resume(page(&[(10, 0), (10, 1), (20, 0)], 90, 30)), Ok(30));
-        assert_eq!(resume(page(&[(10, 0)], 90, 0)), Ok(90));
-        assert_eq!(resume(page(&[], 90, 50)), Ok(50));
+        let from = Lsn::new(PAGE);
+        let resume = |page| resume_of(&page, from, None).map(|lsn| lsn.get() / PAGE);
+        assert_eq!(resume(page(&[(1, 0), (1, 1), (2, 0)], 9, 3)), Ok(3));
+        assert_eq!(resume(page(&[(1, 0)], 9, 0)), Ok(9));
+        assert_eq!(resume(page(&[], 9, 5)), Ok(5));
         // A node that has not come as far as this feed.
-        assert_eq!(resume(page(&[], 5, 0)), Ok(10));
+        assert_eq!(resume(page(&[], 0, 0)), Ok(1));
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_for_a_page_goes_on_within() {
+        let within = Lsn::new(PAGE + 500);
+        let rest = page(&[(1, 1_000), (1, 1_001)], 9, 2);
+        assert!(resume_of(&rest, within, Some((PAGE, 999))).is_ok());
+        assert!(resume_of(&rest, within, Some((PAGE, 1_000))).is_err());
     }
 
     #[test]
     fn rows_that_come_twice_or_out_of_order_are_no_feed() {
-        let from = Lsn::new(10);
-        for rows in [&[(9, 0)][..], &[(10, 1), (10, 1)], &[(20, 0), (10, 0)]] {
-            assert!(resume_of(&page(rows, 90, 30), from).is_err(), "{rows:?}");
+        let from = Lsn::new(2 * PAGE);
+        for rows in [&[(1, 0)][..], &[(2, 1), (2, 1)], &[(3, 0), (2, 0)]] {
+            assert!(
+                resume_of(&page(rows, 9, 8), from, None).is_err(),
+                "{rows:?}"
+            );
         }
-        assert!(resume_of(&page(&[(30, 0)], 90, 30), from).is_err());
-        assert!(resume_of(&page(&[(30, 0)], 30, 0), from).is_err());
+        assert!(resume_of(&page(&[(3, 0)], 9, 3), from, None).is_err());
+        assert!(resume_of(&page(&[(3, 0)], 3, 0), from, None).is_err());
     }
 }
