@@ -217,6 +217,11 @@ impl Client {
         }
     }
 
+    /// Where the log stands now: a page without rows, for its lsn, log time and business date.
+    pub async fn position(&self) -> Result<Page<AccountBalanceBody>, ClientError> {
+        self.balances_as_of_page(&[]).await
+    }
+
     /// One page of an answer.
     pub(crate) async fn page<Q: IntoBytes + Immutable, R: ReplyRow>(
         &self,
