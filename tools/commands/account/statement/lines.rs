@@ -183,22 +183,37 @@ pub(super) struct ShownBalance {
     credits_posted: String,
     debits_pending: String,
     credits_pending: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lines: Option<u64>,
 }
 
-pub(super) fn shown_balance(
-    kind: &'static str,
-    balance: &AccountBalanceBody,
-    totals: Option<&Totals>,
-) -> ShownBalance {
+/// The end of a statement as JSON shows it.
+#[derive(Serialize)]
+pub(super) struct ShownClosing {
+    #[serde(flatten)]
+    balance: ShownBalance,
+    lines: u64,
+    debits: String,
+    credits: String,
+    /// The position of the log that it shows.
+    lsn: u64,
+}
+
+pub(super) fn shown_balance(kind: &'static str, balance: &AccountBalanceBody) -> ShownBalance {
     ShownBalance {
         kind,
         debits_posted: balance.debits_posted.to_string(),
         credits_posted: balance.credits_posted.to_string(),
         debits_pending: balance.debits_pending.to_string(),
         credits_pending: balance.credits_pending.to_string(),
-        lines: totals.map(|totals| totals.lines),
+    }
+}
+
+pub(super) fn shown_closing(totals: &Totals, lsn: u64) -> ShownClosing {
+    ShownClosing {
+        balance: shown_balance("closing", &totals.closing),
+        lines: totals.lines,
+        debits: totals.debits.to_string(),
+        credits: totals.credits.to_string(),
+        lsn,
     }
 }
 
