@@ -3,6 +3,7 @@
 mod bench;
 mod directories;
 mod help;
+mod ledger;
 mod node;
 mod pair;
 mod start;
