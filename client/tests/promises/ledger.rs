@@ -230,3 +230,18 @@ async fn the_feed_has_every_record_once_over_a_promotion() {
     let mut resumed = client.feed(nothing.resume);
     assert_eq!(ids(&resumed.next().await.unwrap().rows), [11]);
 }
+
+/// What a multi-threaded runtime must be able to run.
+#[tokio::test]
+async fn calls_can_be_spawned() {
+    fn spawnable<T: Send>(_: &T) {}
+    let (_server, client) = pair().await;
+    let ids = [TransferId::new(1)];
+    let filter = AccountFilterBody::default();
+    let mut feed = client.feed(Lsn::ZERO);
+    spawnable(&client.settle(&ids, OVERALL));
+    spawnable(&client.get_account_transfers(&filter));
+    spawnable(&client.statement(&StatementBody::default()));
+    spawnable(&client.create_transfers_detailed_resolved(&[], OVERALL));
+    spawnable(&feed.next());
+}
