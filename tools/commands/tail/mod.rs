@@ -2,15 +2,21 @@
 
 mod rows;
 
+use std::io::Write;
 use std::time::Duration;
 
-use kanjo_client::{ClientError, Feed, FeedBatch, Lsn};
+use kanjo_client::{Feed, FeedBatch, Lsn};
 use serde_json::json;
 
 use self::rows::{row_line, shown};
 use super::cluster::ClusterArgs;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::Output;
+
+/// How long a node may wait for something new before it says that there is nothing.
+const WAIT: Duration = Duration::from_secs(1);
+/// Between two tries while no node can answer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,16 +93,35 @@ impl Tail {
         }
     }
 
-    /// Until it is interrupted.
+    /// Until it is interrupted. Waits out a time without a primary, and says so once.
     async fn follow(&mut self) -> Result<(), Failure> {
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
+        let mut waits = false;
         loop {
-            let next: Result<FeedBatch, ClientError> = tokio::select! {
-                next = self.feed.next() => next,
+            let read = tokio::select! {
+                read = self.feed.read(WAIT) => read,
                 _ = &mut interrupted => return Ok(()),
             };
-            self.print(&next?)?;
+            match read {
+                Ok(batch) => {
+                    waits = false;
+                    if !batch.rows.is_empty() {
+                        self.print(&batch)?;
+                    }
+                }
+                Err(error) if error.worth_repeating() => {
+                    if !waits {
+                        let _ = writeln!(std::io::stderr(), "kanjo: {error}; waiting");
+                    }
+                    waits = true;
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        _ = &mut interrupted => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
