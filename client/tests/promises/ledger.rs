@@ -231,6 +231,56 @@ async fn the_feed_has_every_record_once_over_a_promotion() {
     assert_eq!(ids(&resumed.next().await.unwrap().rows), [11]);
 }
 
+/// A node that answers random bytes gets an error, or is believed; nothing panics, and no page
+/// goes on for ever.
+#[tokio::test]
+async fn random_answers_are_errors_or_values() {
+    let (server, client) = pair().await;
+    let ids = [1, 2].map(TransferId::new);
+    let (account, query) = (
+        AccountFilterBody {
+            limit: 5.into(),
+            ..AccountFilterBody::default()
+        },
+        QueryFilterBody {
+            limit: 5.into(),
+            ..QueryFilterBody::default()
+        },
+    );
+    let statement = StatementBody {
+        from: 20_260_101.into(),
+        unit: 1.into(),
+        limit: 5.into(),
+        ..StatementBody::default()
+    };
+    let mut errors = 0;
+    for seed in 1..300_u64 {
+        let rows = (seed % 4) as u32;
+        server.always(Act::Garble(rows, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        // A page without rows may go on: only those with some end at the limit.
+        if rows > 0 {
+            errors += u32::from(client.get_account_transfers(&account).await.is_err());
+            errors += u32::from(client.get_account_balances(&account).await.is_err());
+            errors += u32::from(client.query_accounts(&query).await.is_err());
+            errors += u32::from(client.query_transfers(&query).await.is_err());
+            errors += u32::from(client.statement(&statement).await.is_err());
+        }
+        let short = client.with_deadline(Duration::from_millis(50));
+        if rows <= 2 {
+            errors += u32::from(short.lookup_outcomes(&ids).await.is_err());
+            errors += u32::from(short.burn(&ids).await.is_err());
+            errors += u32::from(short.lookup_transfer_details(&ids).await.is_err());
+        }
+        errors += u32::from(client.opening_balance(&statement).await.is_err());
+        errors += u32::from(client.trial_balance().await.is_err());
+        let mut feed = client.feed(Lsn::new(4_096));
+        errors += u32::from(feed.read(Duration::ZERO).await.is_err());
+    }
+    assert!(errors > 1_000, "only {errors} of all were refused");
+    server.always(Act::Serve);
+    client.create_transfers(&[transfer(1)]).await.unwrap();
+}
+
 /// What a multi-threaded runtime must be able to run.
 #[tokio::test]
 async fn calls_can_be_spawned() {
