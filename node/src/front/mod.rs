@@ -389,7 +389,8 @@ impl Front {
             epoch: identity.epoch.get().into(),
             node: identity.node.get().into(),
             primary: identity.primary.into(),
-            reserved: [0; 3],
+            version: CLIENT_VERSION.min(body.version_max.get()) as u8,
+            reserved: [0; 2],
         };
         self.put(
             id,
