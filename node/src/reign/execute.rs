@@ -47,12 +47,17 @@ impl Primary<'_> {
         let store = &mut self.hot.store;
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         let mut executed = Vec::new();
+        let mut queries = Vec::new();
         loop {
             let room = open.room();
             let fits = |r: &Request| !r.kind.is_write() || r.count as usize <= room;
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
+            if request.kind.is_paged() {
+                queries.push(request);
+                continue;
+            }
             executed.push(execute(
                 &mut store.ledger,
                 &mut store.history,
@@ -62,7 +67,8 @@ impl Primary<'_> {
         }
         if open.is_empty() {
             store.ledger.discard_batch(open);
-            return self.hold_reads(executed);
+            self.hold_reads(executed)?;
+            return self.begin_queries(queries);
         }
         self.append_open(open)?;
         let lsn = self.hot.store.log.tail().lsn;
@@ -71,7 +77,7 @@ impl Primary<'_> {
             // after it and check the epoch.
             self.reign.replies.hold_write(reply, lsn);
         }
-        Ok(())
+        self.begin_queries(queries)
     }
 
     fn append_open(&mut self, mut open: OpenBatch) -> Result<(), NodeError> {
