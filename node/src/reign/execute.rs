@@ -49,8 +49,11 @@ impl Primary<'_> {
         let mut executed = Vec::new();
         let mut queries = Vec::new();
         loop {
-            let room = open.room();
-            let fits = |r: &Request| !r.kind.is_write() || r.count as usize <= room;
+            let fits = |r: &Request| {
+                store
+                    .ledger
+                    .fits_request(&mut open, r.kind, r.count as usize)
+            };
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
@@ -139,7 +142,7 @@ fn execute(
     let mut runs: Vec<ResultRun> = Vec::new();
     let (count, body) = match request.kind {
         FrameKind::CreateAccounts => {
-            ledger.create_accounts(open, rows::<AccountBody>(request), &mut runs);
+            ledger.create_accounts(open, rows::<AccountBody>(request), history, &mut runs)?;
             (runs.len(), runs.as_bytes().to_vec())
         }
         FrameKind::CreateTransfers => {
