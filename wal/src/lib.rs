@@ -35,7 +35,7 @@ mod verify;
 pub use browse::{LogFiles, Visit};
 pub use cut::CutReport;
 pub use device::{DeviceKind, DeviceWrap, LogDevice};
-pub use dir::DataDir;
+pub use dir::{DataDir, DirLock};
 pub use error::{DirError, LogError};
 pub use log::Log;
 pub use prepare::{Prepared, Preparer};
