@@ -2,7 +2,7 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 0] = [
+const COMMANDS: [&[&str]; 33] = [
     &["format"],
     &["start"],
     &["status"],

@@ -32,7 +32,7 @@ pub enum Asked {
 impl Ledger {
     /// Makes a query of a request whose kind is one of those that are answered by pages. `rows` is its
     /// body, whose size was checked. Panics for another kind, which only a bug can cause.
-    pub fn ask(&mut self, kind: FrameKind, rows: &[u8], calendar: Calendar) -> Asked {
+    pub fn ask(&mut self, kind: FrameKind, rows: &[u8]) -> Asked {
         if kind == FrameKind::GetTrialBalance {
             return Asked::TrialBalance(self.book());
         }
@@ -42,19 +42,14 @@ impl Ledger {
             let next = one(rows).map_or(0, |b| self.query_accounts(&b, rows_max, &mut found));
             return Asked::Accounts(found, next);
         }
-        match self.query(kind, rows, calendar, rows_max) {
+        match self.query(kind, rows, rows_max) {
             Some(query) => Asked::Query(Box::new(query)),
             None => Asked::Nothing,
         }
     }
 
-    fn query(
-        &self,
-        kind: FrameKind,
-        rows: &[u8],
-        calendar: Calendar,
-        rows_max: usize,
-    ) -> Option<Query> {
+    fn query(&self, kind: FrameKind, rows: &[u8], rows_max: usize) -> Option<Query> {
+        let calendar = Calendar::of(self.business_days());
         Some(match kind {
             FrameKind::GetAccountTransfers => {
                 let body: AccountFilterBody = one(rows)?;

@@ -38,7 +38,7 @@ pub use accounts::Book;
 pub use ask::Asked;
 pub use balances::{Balances, Present};
 pub use bodies::{Names, balance_body, detail_body, feed_body, line_body, transfer_body};
-pub use calendar::{Calendar, Day};
+pub use calendar::Calendar;
 pub use feed::{Change, FeedItem, FeedQuery};
 pub use history::{BalanceQuery, BalanceThen, Moment, MomentQuery};
 pub use memory::MemoryPast;

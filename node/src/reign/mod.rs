@@ -245,6 +245,9 @@ impl Primary<'_> {
         self.reign.replies.expire(now, &self.hot.front);
         self.tick_queries(now)?;
         if !stopping {
+            self.expire_if_due()?;
+        }
+        if !stopping {
             let door = self.hot.door_of_primary();
             self.hot.front.set_door_if_changed(door);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kanjo_engine::query::{Asked, Calendar};
+use kanjo_engine::query::Asked;
 use kanjo_format::Lsn;
 use kanjo_format::client::{FeedBody, FrameKind, Outcome, PageBody, QueryFilterBody};
 use kanjo_format::limits::QUERIES_MAX;
@@ -125,7 +125,6 @@ impl Primary<'_> {
         assert!(store.ledger.is_idle(), "a query is of one place of the log");
         let tail = store.log.tail().lsn;
         let is_feed = request.kind == FrameKind::ReadFeed;
-        let calendar = calendar_of(&store.ledger);
         let shown = Shown {
             // A feed tells of what is committed, and waits for nothing else.
             lsn: if is_feed {
@@ -134,9 +133,9 @@ impl Primary<'_> {
                 tail
             },
             timestamp: store.ledger.log_time().get(),
-            business_date: calendar.current_at(kanjo_format::RecordAt::MAX),
+            business_date: store.ledger.business_days().current(),
         };
-        let work = match store.ledger.ask(request.kind, &request.rows, calendar) {
+        let work = match store.ledger.ask(request.kind, &request.rows) {
             Asked::Query(query) => Work::Query(query),
             Asked::TrialBalance(book) => Work::TrialBalance(book),
             Asked::Accounts(rows, next) => {
@@ -294,9 +293,4 @@ fn feed_patience(request: &Request) -> Option<Instant> {
 fn needs_ledgers(request: &Request) -> bool {
     request.kind == FrameKind::QueryTransfers
         && QueryFilterBody::read_from_bytes(&request.rows).is_ok_and(|body| body.ledger.get() != 0)
-}
-
-/// The ledger's business dates.
-fn calendar_of(_ledger: &kanjo_engine::Ledger) -> Calendar {
-    Calendar::default()
 }
