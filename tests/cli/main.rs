@@ -4,6 +4,7 @@ mod bench;
 mod directories;
 mod help;
 mod ledger;
+mod index;
 mod node;
 mod pair;
 mod start;
