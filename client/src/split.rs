@@ -52,6 +52,9 @@ pub(crate) trait Posting: Event {
 
     /// Without what only a detailed request has.
     fn transfer(&self) -> &TransferBody;
+
+    /// Whether it names another transfer, which stands in for what is zero.
+    fn is_related(&self) -> bool;
 }
 
 impl Posting for TransferBody {
@@ -60,6 +63,11 @@ impl Posting for TransferBody {
     fn transfer(&self) -> &TransferBody {
         self
     }
+
+    fn is_related(&self) -> bool {
+        let resolves = TransferFlags::POST_PENDING_TRANSFER | TransferFlags::VOID_PENDING_TRANSFER;
+        self.flags.get() & resolves != 0
+    }
 }
 
 impl Posting for TransferDetailBody {
@@ -67,6 +75,10 @@ impl Posting for TransferDetailBody {
 
     fn transfer(&self) -> &TransferBody {
         &self.transfer
+    }
+
+    fn is_related(&self) -> bool {
+        self.transfer.is_related() || self.reverses.get() != 0
     }
 }
 

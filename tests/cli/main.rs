@@ -3,8 +3,8 @@
 mod bench;
 mod directories;
 mod help;
-mod ledger;
 mod index;
+mod ledger;
 mod node;
 mod pair;
 mod start;

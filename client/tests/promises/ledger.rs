@@ -85,6 +85,10 @@ async fn a_chain_whose_answer_was_lost_is_resolved_as_posted() {
         assert!(one.posted() && one.result.transfer_exists(), "{one:?}");
     }
     assert_eq!((server.posted(), server.requests()), (4, 3));
+    // So it is for a program that is started again and asks the same.
+    let again = Client::connect(config([&server.address])).await.unwrap();
+    let resolved = again.create_transfers_resolved(&batch, OVERALL).await;
+    assert!(resolved.unwrap().iter().all(|one| one.posted()));
 }
 
 #[tokio::test]
