@@ -364,7 +364,7 @@ fn a_tail_has_every_record_once_over_a_promotion_and_can_be_resumed() {
     pair.open_account("77", &[]);
     let mut tail = Tail::start(&pair, 0);
     pair.post(1, 77, 10, "--id 1");
-    pair.post(1, 77, 10, "--id 2");
+    pair.post(1, 77, 10, "--id 2 --value-date 2026-02-02");
     assert_eq!(tail.transfers_through("2"), ["1", "2"]);
     pair.stop(0);
     let admin = pair.addresses[1].admin.clone();

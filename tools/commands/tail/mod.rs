@@ -64,6 +64,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
             feed: client.feed(from),
             output: Output::new(),
             json: args.json,
+            resume: None,
         };
         let printed = match args.no_follow {
             true => tail.print_to_end().await,
@@ -79,6 +80,8 @@ struct Tail {
     feed: Feed,
     output: Output,
     json: bool,
+    /// The last position that was printed.
+    resume: Option<Lsn>,
 }
 
 impl Tail {
