@@ -32,6 +32,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::ids::{AccountNumber, ClusterId, LedgerId, Lsn, Timestamp, TransferId};
+use crate::limits::PAGE_BYTES;
 
 /// First bytes of a run file.
 pub const RUN_MAGIC: [u8; 4] = *b"KNJX";
@@ -409,7 +410,13 @@ impl RunFooter {
         if self.tier > RUN_TIER_TOP {
             return field("tier", self.tier.into());
         }
-        if self.end_lsn <= self.first_lsn || self.end_lsn.get() >= 1 << 61 {
+        if !self.first_lsn.get().is_multiple_of(PAGE_BYTES) {
+            return field("first_lsn", self.first_lsn.get());
+        }
+        if self.end_lsn <= self.first_lsn
+            || self.end_lsn.get() >= 1 << 61
+            || !self.end_lsn.get().is_multiple_of(PAGE_BYTES)
+        {
             return field("end_lsn", self.end_lsn.get());
         }
         if self.records > RUN_RECORDS_MAX {

@@ -24,7 +24,7 @@ pub(crate) struct Stream<T> {
     at: usize,
 }
 
-impl<T: Copy> Stream<T> {
+impl<T: Copy + Ord> Stream<T> {
     fn new(
         run: &Arc<Run>,
         section: RunSection,
@@ -64,6 +64,7 @@ impl<T: Copy> Stream<T> {
 
     fn load(&mut self) -> Result<bool, RunError> {
         let (run, n) = (&self.run, self.next_block);
+        let last = self.rows.last().copied();
         self.at = 0;
         self.rows.clear();
         if n >= run.file.fences(self.section).len() {
@@ -71,6 +72,11 @@ impl<T: Copy> Stream<T> {
         }
         run.file.block(self.section, n, &mut self.block)?;
         (self.decode)(&self.block, &mut self.rows).map_err(run.file.bad_block(self.section, n))?;
+        // Whoever merges or compares relies on it.
+        let follows = last.is_none_or(|last| self.rows.first().is_none_or(|row| last <= *row));
+        if !follows || !self.rows.is_sorted() {
+            return Err(run.bad_block(self.section, n, "rows out of order"));
+        }
         self.next_block += 1;
         Ok(!self.rows.is_empty())
     }
@@ -102,6 +108,8 @@ pub(crate) struct Chunks {
     block: Vec<u8>,
     heads: Vec<ChunkHead>,
     at: usize,
+    /// List and last record of the chunk that was taken last.
+    last: Option<(ListKey, u64)>,
     /// Items of the chunk that was taken last.
     pub(crate) items: Vec<Item>,
 }
@@ -114,6 +122,7 @@ impl Chunks {
             block: Vec::new(),
             heads: Vec::new(),
             at: 0,
+            last: None,
             items: Vec::new(),
         }
     }
@@ -137,7 +146,14 @@ impl Chunks {
     pub(crate) fn take(&mut self) -> Result<Sums, RunError> {
         let head = &self.heads[self.at];
         let n = self.next_block - 1;
+        if self.last.is_some_and(|last| last > (head.key, head.first)) {
+            return Err(self
+                .run
+                .bad_block(RunSection::Lists, n, "chunks out of order"));
+        }
         self.run.items(n, &self.block, head, &mut self.items)?;
+        let end = self.items.last().map_or(head.first, Item::last);
+        self.last = Some((head.key, end));
         self.at += 1;
         Ok(head.sums)
     }

@@ -1,15 +1,17 @@
 //! From a request to a query: what only the ledger knows is looked up here.
 
-use kanjo_format::AccountId;
 use kanjo_format::client::{
     AccountBody, AccountFilterBody, AccountFlags, BalanceAsOfBody, FeedBody, FrameKind, Span,
     StatementBody,
 };
+use kanjo_format::{AccountId, TransferId};
+use zerocopy::little_endian::U128;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::calendar::Calendar;
 use super::feed::FeedQuery;
 use super::history::{BalanceQuery, Moment, MomentQuery};
+use super::lookups::LookupQuery;
 use super::statement::StatementQuery;
 use super::transfers::{Filter, TransferQuery};
 use super::{Book, Query};
@@ -30,8 +32,8 @@ pub enum Asked {
 }
 
 impl Ledger {
-    /// Makes a query of a request whose kind is one of those that are answered by pages. `rows` is its
-    /// body, whose size was checked. Panics for another kind, which only a bug can cause.
+    /// Makes a query of a request that is answered by pages, or that looks up transfers. `rows` is
+    /// its body, whose size was checked. Panics for another kind, which only a bug can cause.
     pub fn ask(&mut self, kind: FrameKind, rows: &[u8]) -> Asked {
         if kind == FrameKind::GetTrialBalance {
             return Asked::TrialBalance(self.book());
@@ -84,6 +86,13 @@ impl Ledger {
                     return None;
                 }
                 Query::Feed(FeedQuery::new(from, limit, calendar, rows_max))
+            }
+            FrameKind::LookupTransfers
+            | FrameKind::LookupTransferDetails
+            | FrameKind::LookupOutcomes => {
+                let ids = <[U128]>::ref_from_bytes(rows).ok()?.iter();
+                let ids = ids.map(|id| TransferId::new(id.get()));
+                Query::Lookups(LookupQuery::new(self, ids))
             }
             kind => panic!("{kind:?} is not answered by pages"),
         })

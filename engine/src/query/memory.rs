@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt};
+use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt, TransferId};
 
 use super::balances::Balances;
 use super::past::{Key, Past, PastBatch, PastError};
@@ -78,6 +78,10 @@ impl Past for MemoryPast {
 
     fn base(&mut self, _: AccountNumber, _: RecordAt) -> Result<(RecordAt, Balances), PastError> {
         Ok((RecordAt::MIN, Balances::default()))
+    }
+
+    fn find(&mut self, _: TransferId) -> Result<Vec<RecordAt>, PastError> {
+        Ok(Vec::new())
     }
 
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId> {

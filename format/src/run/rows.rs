@@ -14,7 +14,7 @@ use crate::limits::PAGE_BYTES;
 use crate::place::RecordAt;
 
 /// Where a batch stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BatchRow {
     /// Its lsn.
     pub lsn: Lsn,
@@ -57,7 +57,7 @@ pub struct LinkRow {
 }
 
 /// A pending transfer that the run leaves open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReservedRow {
     /// Which record.
     pub ordinal: u64,

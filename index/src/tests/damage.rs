@@ -3,7 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use kanjo_format::{AccountNumber, ClusterId, RecordAt};
+use kanjo_format::run::{
+    FENCE_BYTES, Fence, RUN_FOOTER_BYTES, RUN_HEADER_BYTES, RunFooter, RunSection, decode_fences,
+};
+use kanjo_format::{AccountNumber, ClusterId, RecordAt, Timestamp};
+use proptest::prelude::*;
 
 use super::log::{LogWriter, TestBatch};
 use super::{build, params};
@@ -135,4 +139,96 @@ fn what_lies_behind_a_gap_or_is_of_another_cluster_is_left_out() {
     };
     let (opened, dropped) = RunSet::open(stranger).unwrap();
     assert_eq!((opened.runs().len(), dropped.len()), (0, 2));
+}
+
+/// Bytes that were changed anywhere, under checksums that were made right again.
+fn repaired(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.len() - RUN_FOOTER_BYTES;
+    let file_bytes = bytes.len() as u64;
+    let fix = |part: &mut [u8]| {
+        let (body, crc) = part.split_at_mut(part.len() - 4);
+        crc.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+    };
+    fix(&mut bytes[..RUN_HEADER_BYTES]);
+    fix(&mut bytes[at..]);
+    let Ok(mut footer) = RunFooter::decode(&bytes[at..], file_bytes) else {
+        return bytes;
+    };
+    for section in RunSection::ALL {
+        let facts = *footer.section(section);
+        let start = facts.fences_offset as usize;
+        let rows = &bytes[start..start + facts.block_count as usize * FENCE_BYTES];
+        footer.sections[section as usize].fences_crc = crc32fast::hash(rows);
+        let Ok(fences) = decode_fences(&footer, section, rows) else {
+            continue;
+        };
+        let mut rows = Vec::new();
+        for fence in fences {
+            let end = fence.offset as usize + fence.bytes as usize;
+            let crc = crc32fast::hash(&bytes[fence.offset as usize..end]);
+            Fence { crc, ..fence }.encode(&mut rows);
+        }
+        bytes[start..start + rows.len()].copy_from_slice(&rows);
+        footer.sections[section as usize].fences_crc = crc32fast::hash(&rows);
+    }
+    let footer = footer.encode();
+    bytes[at..].copy_from_slice(&footer);
+    bytes
+}
+
+/// Asks everything that a set can be asked; answers may be wrong, but nothing panics.
+fn ask_everything(set: &RunSet, asked: &RunSet) {
+    let all = RecordAt::MIN..RecordAt::MAX;
+    let keys = (0..9).map(|n| RunKey::Account(AccountNumber::new(n)));
+    for key in keys.chain((0..3).map(RunKey::Code)) {
+        for direction in [Direction::Forwards, Direction::Backwards] {
+            let found = asked.postings(key, all.clone(), direction);
+            for posting in found.map_while(Result::ok).take(500) {
+                let _ = asked.resolution_of(posting.at);
+                let _ = asked.reversal_of(posting.at);
+                let _ = asked.base(AccountNumber::new(1), posting.at);
+            }
+        }
+    }
+    for id in (0..40).chain([u128::MAX / 2 + 5]) {
+        let _ = asked.find(kanjo_format::TransferId::new(id));
+    }
+    let _ = asked.seek_time(Timestamp::new(1_010));
+    let _ = asked.counts();
+    if asked.runs().len() > 1 {
+        let runs = asked.runs().to_vec();
+        let _ = merge(&Merge { runs, tier: 1 });
+    }
+    for run in asked.runs() {
+        let _ = crate::verify::same_content(run, &set.runs()[..1]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_changed_run_under_right_checksums_never_panics(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        in_footer: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (set, _) = small_set(&folder, 2);
+        let other = tempfile::tempdir().unwrap();
+        for run in set.runs() {
+            fs::copy(run.path(), other.path().join(run.path().file_name().unwrap())).unwrap();
+        }
+        let path = other.path().join(set.runs()[1].path().file_name().unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, value) in changes {
+            let from = if in_footer { bytes.len() - 4_000.min(bytes.len()) } else { 0 };
+            let at = from + at.index(bytes.len() - from);
+            bytes[at] = value;
+        }
+        fs::write(&path, repaired(bytes)).unwrap();
+        for filter_bytes_max in [0, 1 << 20] {
+            let asked = SetParams { filter_bytes_max, ..params(other.path()) };
+            ask_everything(&set, &RunSet::open(asked).unwrap().0);
+        }
+    }
 }

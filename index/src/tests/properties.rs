@@ -130,7 +130,7 @@ fn log(seed: u64, batches: usize) -> Vec<TestBatch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn runs_answer_as_the_log_does(seed: u64, batches in 1_usize..60, cut in 1_u64..12) {

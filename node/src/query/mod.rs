@@ -8,6 +8,7 @@
 //! made. It knows nothing of commits: its pages are held on the hot thread like any read.
 
 mod past;
+mod runs;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 use kanjo_engine::query::{Book, Budget, Page, PastError, Query};
 use kanjo_format::Lsn;
 use kanjo_format::client::TrialBalanceBody;
+use kanjo_index::RunSet;
 use kanjo_wal::LogReader;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -43,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) history: u64,
     /// Ledgers of all accounts, where the query needs them.
     pub(crate) ledgers: AccountLedgers,
+    /// What of the log is indexed; `None` while nothing is.
+    pub(crate) runs: Option<RunSet>,
     /// Set once nobody waits for the answer.
     pub(crate) abandoned: Arc<AtomicBool>,
 }
@@ -167,19 +171,17 @@ enum Turn {
 
 fn turn(past: &mut LogPast, mut job: Job) -> Turn {
     let id = job.id;
+    past.show(&job);
     let outcome = match &mut job.work {
         Work::TrialBalance(book) => Ok(Found::Totals(book.trial_balance())),
-        Work::Query(query) => {
-            past.show(job.history, job.end, job.ledgers.clone());
-            match query.step(past, &mut Budget::new(TURN_RECORDS)) {
-                Ok(None) => return Turn::Over(Box::new(job)),
-                Ok(Some(next)) => match job.work {
-                    Work::Query(query) => Ok(Found::Page(query.into_page(next))),
-                    Work::TrialBalance(_) => unreachable!("just matched"),
-                },
-                Err(error) => Err(error),
-            }
-        }
+        Work::Query(query) => match query.step(past, &mut Budget::new(TURN_RECORDS)) {
+            Ok(None) => return Turn::Over(Box::new(job)),
+            Ok(Some(next)) => match job.work {
+                Work::Query(query) => Ok(Found::Page(query.into_page(next))),
+                Work::TrialBalance(_) => unreachable!("just matched"),
+            },
+            Err(error) => Err(error),
+        },
     };
     Turn::Done(Answered { id, outcome })
 }

@@ -7,8 +7,11 @@ use bytes::Bytes;
 use kanjo_engine::Ledger;
 use kanjo_engine::query::{Balances, Key, Past, PastBatch, PastError};
 use kanjo_format::limits::PAGE_BYTES;
-use kanjo_format::{AccountNumber, Batch, LedgerId, Lsn, RecordAt};
+use kanjo_format::{AccountNumber, Batch, LedgerId, Lsn, RecordAt, TransferId};
 use kanjo_wal::{LogError, LogReader, Stretch};
+
+use super::Job;
+use super::runs::{Runs, run_key};
 
 /// Batches that are kept for who asks again.
 const RECENT_BATCHES: usize = 8;
@@ -47,14 +50,15 @@ impl AccountLedgers {
     }
 }
 
-/// The log up to one place. What of it is indexed is asked of the runs; until there are any,
-/// nothing is, and every batch is looked through.
+/// The log up to one place. What of it is indexed is asked of the runs; where there are none,
+/// every batch is looked through.
 pub(super) struct LogPast {
     reader: LogReader,
     segment_bytes: u64,
     history: u64,
     end: Lsn,
     ledgers: AccountLedgers,
+    runs: Runs,
     batches: VecDeque<PastBatch<Bytes>>,
     stretches: VecDeque<Stretch>,
 }
@@ -67,19 +71,22 @@ impl LogPast {
             history: 0,
             end: Lsn::ZERO,
             ledgers: AccountLedgers::default(),
+            runs: Runs::default(),
             batches: VecDeque::new(),
             stretches: VecDeque::new(),
         }
     }
 
-    /// Shows the past of that history up to `end` from now on.
-    pub(super) fn show(&mut self, history: u64, end: Lsn, ledgers: AccountLedgers) {
-        if self.history != history {
+    /// Shows the past as a job is to see it.
+    pub(super) fn show(&mut self, job: &Job) {
+        if self.history != job.history {
             // The log was cut since: what was read of its end may be no part of it now.
             self.batches.clear();
             self.stretches.clear();
         }
-        (self.history, self.end, self.ledgers) = (history, end, ledgers);
+        (self.history, self.end) = (job.history, job.end);
+        self.ledgers = job.ledgers.clone();
+        self.runs.show(job.runs.clone(), job.id);
     }
 
     fn read(&mut self, lsn: Lsn) -> Result<PastBatch<Bytes>, PastError> {
@@ -158,23 +165,35 @@ impl Past for LogPast {
     }
 
     fn indexed_to(&self) -> Lsn {
-        Lsn::ZERO
+        self.runs.end().min(self.end)
     }
 
-    fn is_indexed(&self, _: Key) -> bool {
-        false
+    fn is_indexed(&self, key: Key) -> bool {
+        run_key(key).is_some()
     }
 
-    fn seek(&mut self, _: Key, _: RecordAt) -> Result<Option<RecordAt>, PastError> {
-        Ok(None)
+    fn seek(&mut self, key: Key, from: RecordAt) -> Result<Option<RecordAt>, PastError> {
+        self.runs.seek(key, from)
     }
 
-    fn seek_back(&mut self, _: Key, _: RecordAt) -> Result<Option<RecordAt>, PastError> {
-        Ok(None)
+    fn seek_back(&mut self, key: Key, before: RecordAt) -> Result<Option<RecordAt>, PastError> {
+        self.runs.seek_back(key, before)
     }
 
-    fn base(&mut self, _: AccountNumber, _: RecordAt) -> Result<(RecordAt, Balances), PastError> {
-        Ok((RecordAt::MIN, Balances::default()))
+    fn base(
+        &mut self,
+        account: AccountNumber,
+        before: RecordAt,
+    ) -> Result<(RecordAt, Balances), PastError> {
+        self.runs.base(account, before)
+    }
+
+    fn start_of_time(&mut self, timestamp: u64) -> Result<Lsn, PastError> {
+        self.runs.start_of_time(timestamp)
+    }
+
+    fn find(&mut self, id: TransferId) -> Result<Vec<RecordAt>, PastError> {
+        self.runs.find(id)
     }
 
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId> {

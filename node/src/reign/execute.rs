@@ -17,6 +17,9 @@ use crate::store::LogHistory;
 
 /// So many events are executed at once: that takes longer than the sync they would wait for.
 const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
+/// Most transfers that one request looks up on the hot thread; each may take a block of a sealed
+/// segment, which is decompressed in about a millisecond.
+const LOOKUPS_HERE_MAX: usize = 4;
 
 impl Primary<'_> {
     /// Whether requests may be executed: what they write can commit, and not too much waits.
@@ -74,7 +77,7 @@ impl Primary<'_> {
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
-            if request.kind.is_paged() {
+            if request.kind.is_paged() || is_long_lookup(&request) {
                 queries.push(request);
                 continue;
             }
@@ -152,6 +155,17 @@ impl Primary<'_> {
         }
         self.want_exchange(token)
     }
+}
+
+/// Whether transfers are looked up by the thread for queries: old ones take reading.
+fn is_long_lookup(request: &Request) -> bool {
+    request.count as usize > LOOKUPS_HERE_MAX
+        && matches!(
+            request.kind,
+            FrameKind::LookupTransfers
+                | FrameKind::LookupTransferDetails
+                | FrameKind::LookupOutcomes
+        )
 }
 
 /// What execution needs beside the batch.

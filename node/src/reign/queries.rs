@@ -155,6 +155,7 @@ impl Primary<'_> {
             end: shown.lsn,
             history: self.hot.history(),
             ledgers: self.hot.account_ledgers.clone(),
+            runs: self.hot.runs.clone(),
             abandoned: Arc::clone(&abandoned),
         });
         let query = UnderWay {
@@ -216,7 +217,10 @@ impl Primary<'_> {
             business_date: shown.business_date.into(),
             reserved: 0.into(),
         };
-        let mut body = page.as_bytes().to_vec();
+        let mut body = match request.kind.is_paged() {
+            true => page.as_bytes().to_vec(),
+            false => Vec::new(),
+        };
         body.extend_from_slice(rows);
         let reply = Reply {
             ticket: request.ticket,

@@ -413,6 +413,17 @@ impl Past for IndexedPast {
         Ok((at, balances[account.get() as usize]))
     }
 
+    fn start_of_time(&mut self, timestamp: u64) -> Result<Lsn, PastError> {
+        let early = |batch: &&PastBatch<Arc<[u8]>>| batch.header.last_timestamp().get() < timestamp;
+        let early = self.past.batches().iter().take_while(early);
+        let last = early.last().map_or(Lsn::ZERO, |batch| batch.header.lsn());
+        Ok(last.min(self.to))
+    }
+
+    fn find(&mut self, id: TransferId) -> Result<Vec<RecordAt>, PastError> {
+        self.past.find(id)
+    }
+
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId> {
         self.past.ledger_of(account)
     }
