@@ -142,9 +142,12 @@ impl Tail {
     }
 
     fn resume(&mut self) -> Result<(), Failure> {
-        let lsn = self.feed.position().get();
-        self.output
-            .json_line(&json!({ "kind": "resume", "lsn": lsn }))
+        let lsn = self.feed.position();
+        if self.resume.replace(lsn) == Some(lsn) {
+            return Ok(());
+        }
+        let resume = json!({ "kind": "resume", "lsn": lsn.get() });
+        self.output.json_line(&resume)
     }
 
     fn end(mut self) -> Result<(), Failure> {
