@@ -1,7 +1,6 @@
 //! The whole ledger by hand, on a running pair.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -10,33 +9,33 @@ use crate::{done, done_json, refused, text};
 
 impl Pair {
     /// What the command of these words prints, read as one JSON value.
-    fn json(&self, line: &str) -> Value {
+    pub(crate) fn json(&self, line: &str) -> Value {
         done_json(&self.words(&format!("{line} --json")))
     }
 
     /// What it prints, read as one JSON object a line.
-    fn lines(&self, line: &str) -> Vec<Value> {
+    pub(crate) fn lines(&self, line: &str) -> Vec<Value> {
         let printed = done(&self.words(&format!("{line} --json")));
         let read = |line: &str| serde_json::from_str(line).expect("JSON");
         printed.lines().map(read).collect()
     }
 
-    fn done(&self, line: &str) -> String {
+    pub(crate) fn done(&self, line: &str) -> String {
         done(&self.words(line))
     }
 
     /// It must fail with exit code 1 and that in its message.
-    fn refused(&self, line: &str, why: &str) {
+    pub(crate) fn refused(&self, line: &str, why: &str) {
         let (code, said) = refused(&self.words(line));
         assert!(code == 1 && said.contains(why), "{line}: {said}");
     }
 
-    fn words<'a>(&'a self, line: &'a str) -> Vec<&'a str> {
+    pub(crate) fn words<'a>(&'a self, line: &'a str) -> Vec<&'a str> {
         let words: Vec<&str> = line.split_whitespace().collect();
         self.args(&words)
     }
 
-    fn post(&self, debit: u32, credit: u32, amount: u32, more: &str) {
+    pub(crate) fn post(&self, debit: u32, credit: u32, amount: u32, more: &str) {
         self.done(&format!(
             "transfer create --debit {debit} --credit {credit} --amount {amount} --ledger 203 \
              --code 9 {more}"
@@ -265,6 +264,57 @@ fn lists_filter_turn_round_and_end_at_their_limit() {
     pair.refused("account transfers 79", "there is no account 79");
 }
 
+/// 28,205 transfers are several pages in every command.
+#[test]
+fn what_is_listed_over_many_pages_is_everything_and_once() {
+    let pair = Pair::start();
+    pair.done("import --preset berka");
+    let ids = |lines: &[Value]| -> Vec<String> {
+        let id = |line: &Value| line["id"].as_str().expect("an id").to_owned();
+        lines.iter().map(id).collect()
+    };
+    let all = pair.lines("transfer list");
+    let forward = ids(&all);
+    assert_eq!(forward.len(), 28_205);
+    assert_eq!(forward.iter().collect::<BTreeSet<_>>().len(), 28_205);
+    let mut backward = ids(&pair.lines("transfer list --reversed"));
+    backward.reverse();
+    assert!(forward == backward, "the same in both directions");
+    let tail = pair.lines("tail --from 0 --no-follow");
+    let posted: Vec<String> = tail
+        .iter()
+        .filter(|row| row["kind"] == "transfer_posted")
+        .map(|row| row["transfer"]["id"].as_str().expect("an id").to_owned())
+        .collect();
+    assert!(posted == forward, "the feed has them all in the same order");
+
+    // The bank's own account in most of them.
+    let busy = "4294967297";
+    let is_of = |row: &&Value| row["debit_account_id"] == busy || row["credit_account_id"] == busy;
+    let count = all.iter().filter(is_of).count();
+    assert!(count > 8_189, "more than a page");
+    let listed = pair.lines(&format!("account transfers {busy}"));
+    assert_eq!(listed.len(), count);
+    let statement = pair.lines(&format!("account statement {busy}"));
+    assert_eq!(statement.len(), count + 2);
+    let (closing, shown) = (
+        &statement[count + 1],
+        &pair.json(&format!("account show {busy}"))[0],
+    );
+    for field in ["debits_posted", "credits_posted"] {
+        assert_eq!(closing[field], shown[field]);
+    }
+    let half = &listed[count / 2];
+    let at = half["timestamp"].as_u64().expect("a timestamp");
+    let then = &pair.json(&format!("account balance {busy} --at {at}"))[0];
+    let until = pair.lines(&format!("account statement {busy} --to {at}"));
+    let closing = until.last().expect("a closing balance");
+    assert_eq!(closing["lines"], count / 2 + 1);
+    for field in ["debits_posted", "credits_posted"] {
+        assert_eq!(closing[field], then[field]);
+    }
+}
+
 #[test]
 fn the_truth_about_an_id_can_be_had_and_made_final() {
     let pair = Pair::start();
@@ -313,86 +363,4 @@ fn a_file_with_chains_pending_transfers_and_dates_is_imported() {
     let shown = pair.json("transfer show 2 4");
     assert_eq!(shown[0]["value_date"], "2026-03-01");
     assert_eq!(shown[1]["business_date"], "2026-02-15");
-}
-
-/// `kanjo tail` as a program follows it.
-struct Tail {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Tail {
-    fn start(pair: &Pair, from: u64) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kanjo"))
-            .args(["tail", "--json", "--from", &from.to_string()])
-            .args(["--connect", &pair.connect])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("kanjo starts");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, lines }
-    }
-
-    /// Ids of posted transfers up to and with `last`.
-    fn transfers_through(&mut self, last: &str) -> Vec<String> {
-        let mut ids = Vec::new();
-        while ids.last().map(String::as_str) != Some(last) {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).expect("a line");
-            assert!(read > 0, "the tail ended behind {ids:?}");
-            let row: Value = serde_json::from_str(&line).expect("JSON");
-            if row["kind"] == "transfer_posted" {
-                ids.push(row["transfer"]["id"].as_str().expect("an id").to_owned());
-            }
-        }
-        ids
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The primary is stopped in the middle and the other node promoted: the tail goes on there.
-#[test]
-fn a_tail_has_every_record_once_over_a_promotion_and_can_be_resumed() {
-    let mut pair = Pair::start();
-    pair.open_account("1", &[]);
-    pair.open_account("77", &[]);
-    let mut tail = Tail::start(&pair, 0);
-    pair.post(1, 77, 10, "--id 1");
-    pair.post(1, 77, 10, "--id 2 --value-date 2026-02-02");
-    assert_eq!(tail.transfers_through("2"), ["1", "2"]);
-    pair.stop(0);
-    let admin = pair.addresses[1].admin.clone();
-    done(&[
-        "promote",
-        "--connect",
-        &admin,
-        "--alone",
-        "--reason",
-        "a drill",
-    ]);
-    pair.post(1, 77, 10, "--id 3");
-    assert_eq!(tail.transfers_through("3"), ["3"]);
-    let all = pair.lines("tail --from 0 --no-follow");
-    let posted = |rows: &[Value]| {
-        let is_posted = |row: &&Value| row["kind"] == "transfer_posted";
-        rows.iter().filter(is_posted).count()
-    };
-    assert_eq!(posted(&all), 3);
-    let resume = all.last().expect("a last line")["lsn"].as_u64();
-    pair.post(1, 77, 10, "--id 4");
-    let rest = pair.lines(&format!(
-        "tail --from {} --no-follow",
-        resume.expect("an lsn")
-    ));
-    assert_eq!(posted(&rest), 1);
-    assert_eq!(rest[0]["transfer"]["id"], "4");
-    let said = pair.done("tail --from 0 --no-follow");
-    assert!(said.contains("transfer 4 posted 10 from 1 to 77"), "{said}");
-    assert!(said.contains("resume with --from "), "{said}");
 }

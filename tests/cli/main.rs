@@ -2,6 +2,7 @@
 
 mod bench;
 mod directories;
+mod feed;
 mod help;
 mod index;
 mod ledger;
