@@ -286,6 +286,7 @@ fn read_welcome(
         cluster: found,
         node: NodeId::new(welcome.node.get()),
         epoch: Epoch::new(welcome.epoch.get()),
+        version: welcome.agreed_version().min(CLIENT_VERSION),
     };
     Ok((peer, welcome.primary == 1))
 }

@@ -163,7 +163,7 @@ impl Driver {
         self.known.hint = Some(peer.address.clone());
         self.shared.set_primary(peer.clone());
         let mut service = Service {
-            session: Session::new(codec, inbox),
+            session: Session::new(codec, inbox, peer.version),
             peer,
             drain_until: None,
             probe: None,

@@ -25,6 +25,7 @@ mod index;
 mod ledger;
 mod lookup;
 mod pendings;
+pub mod query;
 mod reign;
 mod totals;
 

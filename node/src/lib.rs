@@ -27,6 +27,7 @@ mod opening;
 mod operator;
 mod promotion;
 mod quarantine;
+mod query;
 mod reign;
 mod replay;
 mod seed_files;

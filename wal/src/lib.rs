@@ -28,6 +28,7 @@ mod recovery;
 mod scan;
 mod seal;
 mod sealed;
+mod stretch;
 mod sync;
 mod verify;
 
@@ -42,6 +43,7 @@ pub use reader::{LogReader, SegmentInfo};
 pub use recovery::Recovery;
 pub use scan::Scan;
 pub use seal::{SealInfo, Sealer};
+pub use stretch::Stretch;
 pub use sync::Syncer;
 pub use verify::{
     CheckpointCheck, Problem, VerifiedFile, VerifyProgress, VerifyReport, verify, verify_with,

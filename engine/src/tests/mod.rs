@@ -3,6 +3,7 @@
 mod checkpoints;
 mod desk;
 mod garbage;
+mod mixes;
 mod model;
 mod models;
 mod order;
