@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
 use kanjo_format::{Lsn, Tail};
-use kanjo_index::RunSet;
 use kanjo_shipper::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -74,8 +73,6 @@ pub(crate) struct Hot {
     /// Queries that were ever begun.
     pub(crate) query_count: u64,
     pub(crate) account_ledgers: AccountLedgers,
-    /// What of the log is indexed by runs on the disk: queries look through the rest.
-    pub(crate) runs: Option<RunSet>,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) admin: mpsc::Receiver<AdminRequest>,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -162,7 +159,6 @@ impl Hot {
             queries,
             query_count: 0,
             account_ledgers: AccountLedgers::default(),
-            runs: None,
             inbound: ports.inbound,
             admin: ports.admin,
             shutdown: ports.shutdown,

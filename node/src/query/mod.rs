@@ -45,8 +45,8 @@ pub(crate) struct Job {
     pub(crate) history: u64,
     /// Ledgers of all accounts, where the query needs them.
     pub(crate) ledgers: AccountLedgers,
-    /// What of the log is indexed; `None` while nothing is.
-    pub(crate) runs: Option<RunSet>,
+    /// What of the log is indexed.
+    pub(crate) runs: Arc<RunSet>,
     /// Set once nobody waits for the answer.
     pub(crate) abandoned: Arc<AtomicBool>,
 }

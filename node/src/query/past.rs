@@ -86,7 +86,7 @@ impl LogPast {
         }
         (self.history, self.end) = (job.history, job.end);
         self.ledgers = job.ledgers.clone();
-        self.runs.show(job.runs.clone(), job.id);
+        self.runs.show(Arc::clone(&job.runs), job.id);
     }
 
     fn read(&mut self, lsn: Lsn) -> Result<PastBatch<Bytes>, PastError> {

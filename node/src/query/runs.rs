@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use kanjo_engine::query::{Balances, Key, PastError};
 use kanjo_format::{AccountNumber, Lsn, RecordAt, Timestamp, TransferId};
@@ -15,7 +16,7 @@ const STEPS_MAX: usize = 64;
 /// The runs that a query reads.
 #[derive(Default)]
 pub(super) struct Runs {
-    set: Option<RunSet>,
+    set: Option<Arc<RunSet>>,
     /// Whose turn it is.
     job: u64,
     ways: VecDeque<Way>,
@@ -34,12 +35,12 @@ struct Way {
 
 impl Runs {
     /// The runs of a job.
-    pub(super) fn show(&mut self, set: Option<RunSet>, job: u64) {
-        (self.set, self.job) = (set, job);
+    pub(super) fn show(&mut self, set: Arc<RunSet>, job: u64) {
+        (self.set, self.job) = (Some(set), job);
     }
 
     pub(super) fn end(&self) -> Lsn {
-        self.set.as_ref().map_or(Lsn::ZERO, RunSet::end)
+        self.set.as_ref().map_or(Lsn::ZERO, |set| set.end())
     }
 
     pub(super) fn seek(&mut self, key: Key, from: RecordAt) -> Result<Option<RecordAt>, PastError> {

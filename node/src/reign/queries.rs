@@ -155,7 +155,7 @@ impl Primary<'_> {
             end: shown.lsn,
             history: self.hot.history(),
             ledgers: self.hot.account_ledgers.clone(),
-            runs: self.hot.runs.clone(),
+            runs: Arc::clone(self.hot.store.indexing.set()),
             abandoned: Arc::clone(&abandoned),
         });
         let query = UnderWay {
