@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use kanjo_format::run::lists::Sums;
 use kanjo_format::run::rows::LinkKind;
-use kanjo_format::run::{RUN_MERGE_WIDTH, RUN_TIER_TOP, RunHasher, RunKey};
+use kanjo_format::run::{RUN_BLOCK_BYTES_AIM, RUN_MERGE_WIDTH, RUN_TIER_TOP, RunHasher, RunKey};
 use kanjo_format::{AccountNumber, ClusterId, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
 
+use crate::book::Book;
 use crate::cursor::{Direction, Places, Postings, start_of};
 use crate::error::RunError;
 use crate::run::{Run, RunInfo};
@@ -415,8 +416,23 @@ impl RunSet {
         Ok(base)
     }
 
+    /// The bases of all accounts, as [`RunSet::base`] gives them one by one, read in one go. What
+    /// was never moved before `before` is left out.
+    pub fn book(&self, before: RecordAt) -> Result<Book, RunError> {
+        Book::new(self, before)
+    }
+
+    /// About how many bytes the list of `key` takes, to choose the shortest of several; costs no
+    /// look at the disk.
+    pub fn list_bytes(&self, key: RunKey) -> u64 {
+        let blocks = |run: &Arc<Run>| run.list_blocks(run.hasher.list(key)) as u64;
+        self.runs.iter().map(blocks).sum::<u64>() * RUN_BLOCK_BYTES_AIM as u64
+    }
+
     /// A place such that everything at or behind that time stands at or behind it, and everything
-    /// in batches before it is earlier; the set's end if all of it is earlier.
+    /// in batches before it is earlier; the set's end if all of it is earlier. Transfers rise in
+    /// time along the log; an expiry may be later than an imported transfer behind it, so the
+    /// first transfer at that time may stand in a later batch.
     pub fn seek_time(&self, time: Timestamp) -> Result<RecordAt, RunError> {
         let n = self.runs.partition_point(|run| run.footer().time < time);
         let lsn = match self.runs.get(n) {
