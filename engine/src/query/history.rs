@@ -3,7 +3,7 @@
 use kanjo_format::RecordAt;
 use kanjo_format::client::Span;
 
-use super::balances::{Balances, BalancesAt, Effect, Present};
+use super::balances::{Balances, BalancesAt, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError};
@@ -38,7 +38,7 @@ pub struct BalanceQuery {
 enum State {
     Located,
     Opening(Box<(BalancesAt, Walk)>),
-    Rows(Box<Walk>, Balances),
+    Rows(Box<Walk>, Running),
 }
 
 impl BalanceQuery {
@@ -108,7 +108,7 @@ impl BalanceQuery {
                 balances.apply(effect);
             }
             let then = BalanceThen {
-                balances: *balances,
+                balances: balances.shown(),
                 timestamp: event.timestamp(),
             };
             if filter.reversed {
@@ -156,7 +156,7 @@ pub struct MomentQuery {
 struct UnderWay {
     extent: Extent,
     opening: Opening,
-    balances: Option<Balances>,
+    balances: Option<Running>,
     /// Looks for the last movement that counts.
     last: Walk,
 }
@@ -211,10 +211,7 @@ impl MomentQuery {
             let Some(then) = under_way.step(past, budget)? else {
                 return Ok(None);
             };
-            self.found.push(BalanceThen {
-                balances: then.balances.shown(moment.unit),
-                ..then
-            });
+            self.found.push(then);
             self.under_way = None;
             if budget.is_spent() && self.found.len() < self.moments.len() {
                 return Ok(None);
@@ -274,7 +271,7 @@ impl UnderWay {
                 Step::End => 0,
             };
             return Ok(Some(BalanceThen {
-                balances,
+                balances: balances.shown(),
                 timestamp,
             }));
         }

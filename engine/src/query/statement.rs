@@ -3,7 +3,7 @@
 use kanjo_format::RecordAt;
 use kanjo_format::client::{Span, StatementBody};
 
-use super::balances::{Balances, Effect, Present};
+use super::balances::{Balances, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError, behind, transfer_at};
@@ -44,7 +44,7 @@ pub struct StatementQuery {
 enum State {
     Located,
     Opening(Box<(Opening, [Walk; 2], Extent)>),
-    Lines(Box<([Walk; 2], Extent)>, Balances),
+    Lines(Box<([Walk; 2], Extent)>, Running),
 }
 
 impl StatementQuery {
@@ -138,7 +138,7 @@ impl StatementQuery {
                         if event.touches(self.account.number) && extent.holds(at, &event) {
                             let effect = Effect::of(past, budget, &event, self.account.number)?;
                             balances.apply(effect);
-                            let shown = balances.shown(self.unit);
+                            let shown = balances.shown();
                             let line = line(past, budget, &self.calendar, at, &event, shown)?;
                             self.lines.push(line);
                         }
@@ -185,19 +185,4 @@ fn line<P: Past>(
         timestamp: event.timestamp(),
         balances,
     })
-}
-
-impl Balances {
-    /// By business date, what a pending transfer reserved may be released on an earlier date than
-    /// its own: nothing is reserved then, rather than less than nothing.
-    pub(super) fn shown(mut self, unit: Span) -> Self {
-        if unit == Span::BusinessDate {
-            for pending in [&mut self.debits_pending, &mut self.credits_pending] {
-                if pending.cast_signed() < 0 {
-                    *pending = 0;
-                }
-            }
-        }
-        self
-    }
 }

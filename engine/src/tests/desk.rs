@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::client::{
     AccountBody, AccountChangeBody, CloseDayBody, FrameKind, ResultRun, TransferBody,
-    TransferDetailBody,
+    TransferDetailBody, TransferFlags,
 };
 use kanjo_format::columns::PayloadError;
 use kanjo_format::movement::{Form, Movement, Transfer, each_movement, transfer_at};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(0xc1);
-pub(super) const SEGMENT_BYTES: u64 = 1 << 20;
+pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
@@ -280,8 +280,22 @@ impl Desk {
         self.run(&Request::Transfers(vec![event]))[0].0
     }
 
-    pub(super) fn detailed(&mut self, event: TransferDetailBody) -> u32 {
-        self.run(&Request::Details(vec![event]))[0].0
+    /// How one transfer ends that is asked for in a request of its own.
+    pub(super) fn ends(&mut self, event: TransferBody) -> CreateTransferResult {
+        CreateTransferResult::from_number(self.transfer(event)).unwrap()
+    }
+
+    /// How several end that are asked for together.
+    pub(super) fn all_end(&mut self, events: Vec<TransferBody>) -> Vec<CreateTransferResult> {
+        let results = self.run(&Request::Transfers(events)).into_iter();
+        results
+            .map(|(result, _)| CreateTransferResult::from_number(result).unwrap())
+            .collect()
+    }
+
+    pub(super) fn detail_ends(&mut self, event: TransferDetailBody) -> CreateTransferResult {
+        let results = self.run(&Request::Details(vec![event]));
+        CreateTransferResult::from_number(results[0].0).unwrap()
     }
 
     pub(super) fn reign(&mut self, kind: RecordKind, row: ReignRow) {
@@ -401,4 +415,57 @@ pub(super) fn transfer(id: u128, debit: u128, credit: u128, amount: u128) -> Tra
 /// Some chain that is not the genesis.
 pub(super) fn chain(byte: u8) -> Chain {
     Chain::new([byte; 32])
+}
+
+/// A pending transfer.
+pub(super) fn pending(
+    id: u128,
+    debit: u128,
+    credit: u128,
+    amount: u128,
+    timeout: u32,
+) -> TransferBody {
+    TransferBody {
+        timeout: timeout.into(),
+        flags: TransferFlags::PENDING.into(),
+        ..transfer(id, debit, credit, amount)
+    }
+}
+
+/// Posts a pending transfer, or a part of it.
+pub(super) fn post(id: u128, pending: u128, amount: u128) -> TransferBody {
+    TransferBody {
+        id: id.into(),
+        pending_id: pending.into(),
+        amount: amount.into(),
+        flags: TransferFlags::POST_PENDING_TRANSFER.into(),
+        ..TransferBody::default()
+    }
+}
+
+/// Voids a pending transfer.
+pub(super) fn void(id: u128, pending: u128) -> TransferBody {
+    TransferBody {
+        flags: TransferFlags::VOID_PENDING_TRANSFER.into(),
+        ..post(id, pending, 0)
+    }
+}
+
+/// The same with more flags.
+pub(super) fn with(event: TransferBody, flags: u16) -> TransferBody {
+    TransferBody {
+        flags: (event.flags.get() | flags).into(),
+        ..event
+    }
+}
+
+/// Balances of an account: debits pending and posted, credits pending and posted.
+pub(super) fn balances(desk: &Desk, id: u128) -> [u128; 4] {
+    let account = lookup_account(&desk.ledger, id).unwrap();
+    [
+        account.debits_pending.get(),
+        account.debits_posted.get(),
+        account.credits_pending.get(),
+        account.credits_posted.get(),
+    ]
 }

@@ -316,7 +316,7 @@ fn ids() -> Vec<u128> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn every_way_to_an_lsn_gives_what_execution_gave(
