@@ -436,7 +436,7 @@ impl Node {
         // What was posted again may be in what waits to be applied.
         self.hot.store.replay(self.following.apply_to)?;
         self.compare_digest()?;
-        record.finish(&self.hot.store)?;
+        record.finish(&mut self.hot.store)?;
         Ok(())
     }
 }

@@ -81,10 +81,12 @@ impl Indexing {
             }
             unusable.push(dropped.file);
         }
-        if set.end() > sealed_end(reader, control.segment_bytes) {
-            tracing::warn!(end = %set.end(), "the index is of a longer log than is there, it is built again");
-            unusable.extend(set.runs().iter().map(|run| run.path().to_path_buf()));
-            set = RunSet::empty(params);
+        while !is_of_log(&set, reader)? {
+            let kept = set.runs().len() - 1;
+            let run = &set.runs()[kept];
+            tracing::warn!(run = %run.path().display(), "a run of the index is of another log than is there, it is built again");
+            unusable.push(run.path().to_path_buf());
+            set = set.prefix(kept, params.dir.clone());
         }
         if !unusable.is_empty() {
             set.remove(unusable.iter().map(PathBuf::as_path))?;
@@ -155,6 +157,16 @@ impl Indexing {
         self.set = Arc::new(set);
         true
     }
+}
+
+/// Whether the log holds, sealed, exactly what the set's last run was built from. An empty set is of
+/// every log.
+fn is_of_log(set: &RunSet, reader: &LogReader) -> Result<bool, LogError> {
+    let Some(chain) = set.end_chain() else {
+        return Ok(true);
+    };
+    let sealed = set.end() <= sealed_end(reader, set.params().segment_bytes);
+    Ok(sealed && reader.chain_at(set.end())? == Some(chain))
 }
 
 /// Does a job; long, so on a thread that yields.

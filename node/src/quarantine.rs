@@ -86,7 +86,7 @@ impl CutRecord {
     }
 
     /// Adds which of them were posted again since, as the followed log tells.
-    pub(crate) fn finish(self, store: &Store) -> Result<(), NodeError> {
+    pub(crate) fn finish(self, store: &mut Store) -> Result<(), NodeError> {
         let failed = |source| NodeError::System {
             what: "write the report of a cut tail",
             source,
@@ -99,7 +99,7 @@ impl CutRecord {
         )
         .map_err(failed)?;
         for id in &self.ids {
-            let since = match store.ledger.index().find(*id) {
+            let since = match store.ledger.find_id(*id, &mut store.history)? {
                 Some(Entry::Posted(_)) => "was posted again",
                 Some(Entry::Failed(_)) => "was tried again and failed",
                 None => "was not posted again",

@@ -44,7 +44,7 @@ impl Runs {
     }
 
     pub(super) fn length(&self, key: Key) -> u64 {
-        let bytes = |set: &RunSet| run_key(key).map(|key| set.list_bytes(key));
+        let bytes = |set: &Arc<RunSet>| run_key(key).map(|key| set.list_bytes(key));
         self.set.as_ref().and_then(bytes).unwrap_or(0)
     }
 

@@ -324,7 +324,7 @@ impl Desk {
         }
     }
 
-    fn job(&self, runs: Option<RunSet>, query: Query) -> Job {
+    fn job(&self, runs: RunSet, query: Query) -> Job {
         let mut ledgers = AccountLedgers::default();
         while !ledgers.catch_up(&self.ledger) {}
         Job {
@@ -333,7 +333,7 @@ impl Desk {
             end: self.log.tail().lsn,
             history: 1,
             ledgers,
-            runs,
+            runs: Arc::new(runs),
             abandoned: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -342,7 +342,8 @@ impl Desk {
     fn compare(&mut self, kind: FrameKind, rows: &[u8]) -> Option<Page> {
         let query = self.ask(kind, rows)?;
         let expected = query.clone().run(&mut self.memory).unwrap();
-        for runs in [None, Some(self.runs.clone())] {
+        let nothing = self.runs.prefix(0, self.runs.params().dir.clone());
+        for runs in [nothing, self.runs.clone()] {
             let mut past = LogPast::new(self.log.reader(), SEGMENT_BYTES_MIN);
             past.show(&self.job(runs, query.clone()));
             let mut query = query.clone();
