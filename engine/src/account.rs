@@ -254,6 +254,10 @@ impl Accounts {
         self.cores.at_mut(number.get()).traits = traits;
     }
 
+    pub(crate) fn id_at(&self, number: AccountNumber) -> u128 {
+        self.cores.at(number.get()).id
+    }
+
     pub(crate) fn terms(&self, number: AccountNumber) -> Terms {
         self.profiles.at(number.get()).terms
     }
