@@ -17,7 +17,7 @@ use kanjo_format::record::{AccountRow, ImportedAccountRow, RecordKind};
 use kanjo_format::run::lists::Action;
 use kanjo_format::run::rows::{BatchRow, LinkKind, LinkRow};
 use kanjo_format::run::{RUN_BUILD_RECORDS_MAX, RunHasher, RunKey};
-use kanjo_format::{AccountNumber, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
+use kanjo_format::{AccountNumber, Chain, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
 
 use crate::error::RunError;
 use crate::set::RunSet;
@@ -38,6 +38,7 @@ pub struct RunBuilder {
     hasher: RunHasher,
     first_lsn: Lsn,
     end_lsn: Lsn,
+    end_chain: Chain,
     batches: Vec<BatchRow>,
     records: u64,
     transfers: u64,
@@ -71,6 +72,7 @@ impl RunBuilder {
             hasher: RunHasher::new(before.params().seed),
             first_lsn,
             end_lsn: first_lsn,
+            end_chain: Chain::default(),
             batches: Vec::new(),
             records: 0,
             transfers: 0,
@@ -148,6 +150,7 @@ impl RunBuilder {
             row.time = self.time;
         }
         self.records = end;
+        self.end_chain = header.chain_after(payload);
         self.end_lsn = header.end(self.before.params().segment_bytes);
         Ok(())
     }

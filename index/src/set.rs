@@ -9,7 +9,9 @@ use std::sync::Arc;
 use kanjo_format::run::lists::Sums;
 use kanjo_format::run::rows::LinkKind;
 use kanjo_format::run::{RUN_BLOCK_BYTES_AIM, RUN_MERGE_WIDTH, RUN_TIER_TOP, RunHasher, RunKey};
-use kanjo_format::{AccountNumber, ClusterId, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
+use kanjo_format::{
+    AccountNumber, Chain, ClusterId, LedgerId, Lsn, RecordAt, Timestamp, TransferId,
+};
 
 use crate::book::Book;
 use crate::cursor::{Direction, Places, Postings, start_of};
@@ -103,6 +105,11 @@ impl RunSet {
     /// Where the set ends: nothing from here on is in it.
     pub fn end(&self) -> Lsn {
         self.runs.last().map_or(Lsn::ZERO, |run| run.end_lsn())
+    }
+
+    /// Chain value at its end, which must be the log's there; `None` if it has no run.
+    pub fn end_chain(&self) -> Option<Chain> {
+        self.runs.last().map(|run| run.footer().end_chain)
     }
 
     /// Latest time of a transfer or expiry in it.

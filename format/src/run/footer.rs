@@ -7,7 +7,7 @@ use super::{
     FENCE_BYTES, RUN_FOOTER_MAGIC, RUN_MAGIC, RUN_RECORDS_MAX, RUN_SECTIONS, RUN_TIER_TOP,
     RUN_VERSION, RunFormatError, RunSection, filter_lines, length,
 };
-use crate::ids::{ClusterId, Lsn, Timestamp};
+use crate::ids::{Chain, ClusterId, Lsn, Timestamp};
 use crate::limits::PAGE_BYTES;
 
 /// Bytes of the header.
@@ -92,6 +92,8 @@ pub struct RunFooter {
     pub first_lsn: Lsn,
     /// Where its stretch of the log ends.
     pub end_lsn: Lsn,
+    /// Chain value there: the run is of no use beside a log that has another one.
+    pub end_chain: Chain,
     /// Seed of its hashes (see [`super::RunHasher`]).
     pub seed: u64,
     /// Records of its batches.
@@ -145,6 +147,7 @@ struct FooterRow {
     cluster: U128,
     first_lsn: U64,
     end_lsn: U64,
+    end_chain: [u8; 32],
     seed: U64,
     records: U64,
     transfers: U64,
@@ -174,6 +177,7 @@ impl RunFooter {
             cluster: self.cluster.get().into(),
             first_lsn: self.first_lsn.get().into(),
             end_lsn: self.end_lsn.get().into(),
+            end_chain: *self.end_chain.bytes(),
             seed: self.seed.into(),
             records: self.records.into(),
             transfers: self.transfers.into(),
@@ -217,6 +221,7 @@ impl RunFooter {
             cluster: ClusterId::new(row.cluster.get()),
             first_lsn: Lsn::new(row.first_lsn.get()),
             end_lsn: Lsn::new(row.end_lsn.get()),
+            end_chain: Chain::new(row.end_chain),
             seed: row.seed.get(),
             records: row.records.get(),
             transfers: row.transfers.get(),

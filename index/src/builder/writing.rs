@@ -132,6 +132,7 @@ impl RunBuilder {
             cluster: params.cluster,
             first_lsn: self.first_lsn,
             end_lsn: self.end_lsn,
+            end_chain: self.end_chain,
             seed: params.seed,
             records: self.records,
             transfers: self.transfers,
