@@ -7,7 +7,7 @@ use super::balances::{Balances, BalancesAt, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError};
-use super::times::record_place;
+use super::times::opened_place;
 use super::transfers::Filter;
 use super::walk::{Event, Step, Walk};
 use super::{PAGE_WORK, Work};
@@ -64,7 +64,7 @@ impl BalanceQuery {
             match &mut self.state {
                 State::Located => {
                     let (from, to) = self.filter.places(past)?;
-                    let opened_at = record_place(past, self.account.opened)?;
+                    let opened_at = opened_place(past, self.account.opened)?;
                     let plan = vec![Key::Account(self.account.number)];
                     let reversed = self.filter.reversed;
                     let walk = Walk::new(plan, reversed, from.max(opened_at), to);
@@ -149,6 +149,8 @@ pub struct MomentQuery {
     calendar: Calendar,
     found: Vec<BalanceThen>,
     under_way: Option<Box<UnderWay>>,
+    /// Of the moment before: many accounts are asked for at one moment.
+    extent: Option<(Span, u64, Extent)>,
     work: Work,
 }
 
@@ -169,6 +171,7 @@ impl MomentQuery {
             calendar,
             found: Vec::new(),
             under_way: None,
+            extent: None,
             work: Work::default(),
         }
     }
@@ -204,7 +207,14 @@ impl MomentQuery {
                 Some(under_way) => under_way,
                 none => {
                     let (unit, at) = (moment.unit, moment.at);
-                    let begun = UnderWay::begin(past, account, unit, at, &self.calendar)?;
+                    let extent = match &self.extent {
+                        Some((u, a, extent)) if (*u, *a) == (unit, at) => extent,
+                        _ => {
+                            let extent = Extent::behind(past, unit, at, &self.calendar)?;
+                            &self.extent.insert((unit, at, extent)).2
+                        }
+                    };
+                    let begun = UnderWay::begin(past, account, extent.clone())?;
                     none.insert(Box::new(begun))
                 }
             };
@@ -226,15 +236,8 @@ impl MomentQuery {
 }
 
 impl UnderWay {
-    fn begin<P: Past>(
-        past: &mut P,
-        account: &Present,
-        unit: Span,
-        at: u64,
-        calendar: &Calendar,
-    ) -> Result<Self, PastError> {
-        let extent = Extent::behind(past, unit, at, calendar)?;
-        let opened_at = record_place(past, account.opened)?;
+    fn begin<P: Past>(past: &mut P, account: &Present, extent: Extent) -> Result<Self, PastError> {
+        let opened_at = opened_place(past, account.opened)?;
         let opening = Opening::begin(past, account, opened_at, &extent, RecordAt::MIN)?;
         let plan = vec![Key::Account(account.number)];
         let last = Walk::new(plan, true, opened_at, extent.start.max(extent.from_end));

@@ -7,7 +7,7 @@ use super::balances::{Balances, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError, behind, transfer_at};
-use super::times::record_place;
+use super::times::opened_place;
 use super::told::Told;
 use super::walk::{Event, Step, Walk};
 use super::{PAGE_WORK, Work};
@@ -104,7 +104,7 @@ impl StatementQuery {
 
     fn begin<P: Past>(&self, past: &mut P) -> Result<State, PastError> {
         let extent = Extent::locate(past, self.unit, self.from, self.to, &self.calendar)?;
-        let opened_at = record_place(past, self.account.opened)?;
+        let opened_at = opened_place(past, self.account.opened)?;
         let cursor = match self.cursor.checked_sub(1) {
             Some(packed) => RecordAt::from_packed(packed).unwrap_or(RecordAt::MAX),
             None => RecordAt::MIN,
