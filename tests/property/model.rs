@@ -27,6 +27,9 @@ use std::collections::BTreeMap;
 use kanjo_format::result::CreateTransferResult;
 
 pub(crate) use account::{Account, Balance};
+pub(crate) use book::{Line, Totals};
+pub(crate) use filter::{BalanceAt, Filter};
+pub(crate) use outcome::Fate;
 pub(crate) use transfer::{Asked, Transfer};
 
 /// No timestamp is this large or larger.

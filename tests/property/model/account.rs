@@ -1,6 +1,6 @@
 //! Accounts: what they hold, and how one is opened.
 
-use kanjo_format::client::AccountBody;
+use kanjo_format::client::{AccountBody, AccountTermsBody};
 use kanjo_format::result::CreateAccountResult;
 
 use super::{Model, What};
@@ -48,6 +48,8 @@ pub(crate) struct Account {
     pub(crate) overdraft_limit: Option<u128>,
     pub(crate) debits_frozen: bool,
     pub(crate) credits_frozen: bool,
+    /// When limit or freeze last changed; zero where they never did.
+    pub(crate) terms_changed: u64,
 }
 
 impl Account {
@@ -63,6 +65,17 @@ impl Account {
         self.flags &= !CLOSED;
         if closed {
             self.flags |= CLOSED;
+        }
+    }
+
+    /// Its terms as a reply shows them.
+    pub(crate) fn terms(&self) -> AccountTermsBody {
+        AccountTermsBody {
+            id: self.id.into(),
+            overdraft_limit: self.overdraft_limit.unwrap_or(0).into(),
+            has_overdraft_limit: u32::from(self.overdraft_limit.is_some()).into(),
+            freeze: (u32::from(self.debits_frozen) + 2 * u32::from(self.credits_frozen)).into(),
+            timestamp: self.terms_changed.into(),
         }
     }
 
@@ -118,6 +131,7 @@ impl Model {
                     overdraft_limit: None,
                     debits_frozen: false,
                     credits_frozen: false,
+                    terms_changed: 0,
                 });
                 (R::Created, timestamp)
             }

@@ -1,55 +1,76 @@
 //! What goes beyond transfers: an account's overdraft limit and freeze, and the business date.
 
+use kanjo_format::client::{AccountChangeBody, CloseDayBody};
 use kanjo_format::result::{ChangeAccountResult, CloseDayResult, CreateTransferResult};
 
 use super::{Asked, Model, What};
 
-/// Terms of one account that shall be so from now on; `None` leaves one as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) id: u128,
-    /// `Some(None)` takes the limit away.
-    pub(crate) overdraft_limit: Option<Option<u128>>,
-    /// Debits and credits.
-    pub(crate) freeze: Option<(bool, bool)>,
-}
+const SET_LIMIT: u32 = 1 << 0;
+const CLEAR_LIMIT: u32 = 1 << 1;
+const SET_FREEZE: u32 = 1 << 2;
+const FREEZE_DEBITS: u32 = 1 << 0;
+const FREEZE_CREDITS: u32 = 1 << 1;
 
 impl Model {
-    pub(crate) fn change_account(&mut self, change: Change) -> (ChangeAccountResult, u64) {
+    pub(crate) fn change_account(
+        &mut self,
+        asked: &AccountChangeBody,
+    ) -> (ChangeAccountResult, u64) {
         use ChangeAccountResult as R;
-        let now = self.now();
-        if change.overdraft_limit.is_none() && change.freeze.is_none() {
-            return (R::NothingToChange, now);
+        let change = asked.change.get();
+        let (limit, freeze) = (asked.overdraft_limit.get(), asked.freeze.get());
+        let has = |bit: u32| change & bit != 0;
+        let place = self.accounts.iter().position(|a| a.id == asked.id.get());
+        let unasked = (limit != 0 && !has(SET_LIMIT)) || (freeze != 0 && !has(SET_FREEZE));
+        let unknown = change & !(SET_LIMIT | CLEAR_LIMIT | SET_FREEZE) != 0
+            || freeze & !(FREEZE_DEBITS | FREEZE_CREDITS) != 0;
+        let both = has(SET_LIMIT) && has(CLEAR_LIMIT);
+        let mut changed = place.map(|place| self.accounts[place].clone());
+        if let Some(account) = &mut changed {
+            if has(SET_LIMIT) {
+                account.overdraft_limit = Some(limit);
+            }
+            if has(CLEAR_LIMIT) {
+                account.overdraft_limit = None;
+            }
+            if has(SET_FREEZE) {
+                account.debits_frozen = freeze & FREEZE_DEBITS != 0;
+                account.credits_frozen = freeze & FREEZE_CREDITS != 0;
+            }
         }
-        let Some(place) = self.accounts.iter().position(|a| a.id == change.id) else {
-            return (R::AccountNotFound, now);
+        let same = place.is_some_and(|place| changed.as_ref() == Some(&self.accounts[place]));
+        let rules = [
+            (asked.reserved.get() != 0 || unasked, R::ReservedField),
+            (unknown || both, R::ReservedFlag),
+            (change == 0, R::NothingToChange),
+            (place.is_none(), R::AccountNotFound),
+            (same, R::Unchanged),
+        ];
+        if let Some((_, refused)) = rules.into_iter().find(|(applies, _)| *applies) {
+            return (refused, self.now());
+        }
+        let (Some(place), Some(mut account)) = (place, changed) else {
+            unreachable!("an account that is not there was refused");
         };
-        let mut account = self.accounts[place].clone();
-        if let Some(limit) = change.overdraft_limit {
-            account.overdraft_limit = limit;
-        }
-        if let Some(freeze) = change.freeze {
-            (account.debits_frozen, account.credits_frozen) = freeze;
-        }
-        if account == self.accounts[place] {
-            return (R::Unchanged, now);
-        }
+        let logged = self.record(What::Changed(place));
+        account.terms_changed = logged;
         self.accounts[place] = account;
-        (R::Changed, self.record(What::Changed(place)))
+        (R::Changed, logged)
     }
 
     /// A date of zero begins with business dates.
-    pub(crate) fn close_day(&mut self, date: u32, next: u32) -> (CloseDayResult, u64) {
+    pub(crate) fn close_day(&mut self, asked: &CloseDayBody) -> (CloseDayResult, u64) {
         use CloseDayResult as R;
+        let (date, next) = (asked.date.get(), asked.next.get());
         let closed_before = What::DayClosed { date, next };
         let earlier = self.events.iter().find(|event| event.what == closed_before);
-        let current = self.business_date;
         let rules = [
+            (asked.reserved.get() != 0, R::ReservedField),
             (date != 0 && !is_date(date), R::DateMustBeValid),
             (!is_date(next), R::NextDateMustBeValid),
             (next <= date, R::NextDateMustBeLater),
             (earlier.is_some(), R::AlreadyClosed),
-            (current != date, R::DateIsNotCurrent),
+            (self.business_date != date, R::DateIsNotCurrent),
         ];
         match rules.into_iter().find(|(applies, _)| *applies) {
             Some((_, R::AlreadyClosed)) => {

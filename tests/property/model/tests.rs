@@ -1,13 +1,15 @@
 //! What the model says, held against examples that were worked out by hand.
 
-use kanjo_format::client::{AccountBody, TransferBody};
+use kanjo_format::client::{
+    AccountBody, AccountChange, AccountChangeBody, CloseDayBody, Freeze, Span, TransferBody,
+};
 use kanjo_format::result::{
     BurnResult, ChangeAccountResult, CloseDayResult, CreateAccountResult, CreateTransferResult,
 };
 
 use super::filter::Filter;
 use super::outcome::Fate;
-use super::terms::{Change, is_date};
+use super::terms::is_date;
 use super::{Asked, Balance, Model, account, transfer};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -218,11 +220,13 @@ fn an_import_is_not_mixed_and_its_time_only_rises() {
 fn an_overdraft_limit_counts_reserved_debits() {
     use CreateTransferResult as R;
     let mut model = three_accounts();
-    let change = Change {
-        id: 3,
-        overdraft_limit: Some(Some(100)),
-        freeze: None,
+    let change = AccountChangeBody {
+        id: 3.into(),
+        overdraft_limit: 100.into(),
+        change: AccountChange::SET_OVERDRAFT_LIMIT.into(),
+        ..AccountChangeBody::default()
     };
+    let change = &change;
     assert_eq!(model.change_account(change).0, ChangeAccountResult::Changed);
     assert_eq!(
         model.change_account(change).0,
@@ -247,10 +251,11 @@ fn a_freeze_stops_new_money_and_no_void() {
         run(&mut model, asked(1, (1, 2), 5, transfer::PENDING)),
         R::Created
     );
-    model.change_account(Change {
-        id: 1,
-        overdraft_limit: None,
-        freeze: Some((true, false)),
+    model.change_account(&AccountChangeBody {
+        id: 1.into(),
+        change: AccountChange::SET_FREEZE.into(),
+        freeze: Freeze::DEBITS.into(),
+        ..AccountChangeBody::default()
     });
     assert_eq!(
         run(&mut model, asked(2, (1, 2), 5, 0)),
@@ -284,21 +289,30 @@ fn a_transfer_is_reversed_once_and_not_beyond_itself() {
     assert_eq!(balance(&model, 1), (0, 50, 0, 50));
 }
 
+fn close_day(model: &mut Model, date: u32, next: u32) -> CloseDayResult {
+    let close = CloseDayBody {
+        date: date.into(),
+        next: next.into(),
+        ..CloseDayBody::default()
+    };
+    model.close_day(&close).0
+}
+
 #[test]
 fn nothing_is_posted_to_a_closed_business_date() {
     use CreateTransferResult as R;
     let mut model = three_accounts();
-    assert_eq!(model.close_day(0, 20_260_105).0, CloseDayResult::Closed);
+    assert_eq!(close_day(&mut model, 0, 20_260_105), CloseDayResult::Closed);
     assert_eq!(
-        model.close_day(20_260_105, 20_260_106).0,
+        close_day(&mut model, 20_260_105, 20_260_106),
         CloseDayResult::Closed
     );
     assert_eq!(
-        model.close_day(20_260_105, 20_260_106).0,
+        close_day(&mut model, 20_260_105, 20_260_106),
         CloseDayResult::AlreadyClosed
     );
     assert_eq!(
-        model.close_day(20_260_105, 20_260_107).0,
+        close_day(&mut model, 20_260_105, 20_260_107),
         CloseDayResult::DateIsNotCurrent
     );
     let dated = |id, business_date| Asked {
@@ -366,11 +380,12 @@ fn the_past_is_what_it_was() {
     run(&mut model, asked(1, (1, 2), 5, 0));
     let then = model.log_time();
     run(&mut model, asked(2, (1, 2), 6, 0));
-    let before = model.balance_as_of(1, |event| event.logged <= then);
-    assert_eq!(before.debits_posted, 5);
-    let totals = model.trial_balance()[&1];
-    assert_eq!((totals.accounts, totals.balance.debits_posted), (3, 11));
-    assert_eq!(totals.balance.debits_posted, totals.balance.credits_posted);
+    let before = model.balance_as_of(1, Span::Timestamp, then);
+    assert_eq!((before.balance.debits_posted, before.timestamp), (5, then));
+    let totals = model.trial_balance();
+    let all = totals[&(1, 0)];
+    assert_eq!((all.accounts, all.debits_posted), (3, (11, 0)));
+    assert_eq!(all.debits_posted, all.credits_posted);
 }
 
 #[test]
