@@ -27,8 +27,12 @@ impl Modelled {
         if let Request::TickNs(passed) = request {
             self.tick(*passed)?;
         }
-        self.model.begin_batch(self.clock);
+        self.begin_batch();
         Ok(self.execute(request))
+    }
+
+    pub(crate) fn begin_batch(&mut self) {
+        self.model.begin_batch(self.clock);
     }
 
     /// Lets time pass; nothing happens by it yet.
@@ -46,6 +50,7 @@ impl Modelled {
     /// Answers in the batch that is begun.
     pub(crate) fn execute(&mut self, request: &Request) -> Reply {
         let model = &mut self.model;
+        model.begin_request(records_of(request));
         match request {
             Request::CreateAccounts(rows) => {
                 let results = model.create_accounts(rows);
@@ -79,6 +84,19 @@ impl Modelled {
             Request::TickNs(_) => Reply::Clock(self.clock),
             _ => look(model, request),
         }
+    }
+}
+
+/// How many records a request may make.
+fn records_of(request: &Request) -> usize {
+    match request {
+        Request::CreateAccounts(rows) => rows.len(),
+        Request::CreateTransfers(rows) => rows.len(),
+        Request::CreateTransfersDetailed(rows) => rows.len(),
+        Request::ChangeAccounts(rows) => rows.len(),
+        Request::Burn(ids) => ids.len(),
+        Request::CloseDay(_) => 1,
+        _ => 0,
     }
 }
 

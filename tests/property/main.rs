@@ -3,6 +3,10 @@
 
 mod answer;
 mod model;
+mod campaign;
+mod drive;
+mod generate;
+mod line;
 mod tables;
 
 /// Requests and replies as `kanjo repl` knows them, and its ledger in memory.

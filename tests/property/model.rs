@@ -7,7 +7,8 @@
 //! differ, one of them is wrong.
 //!
 //! Time: a batch begins at the clock, or 1 ns after the last record where that is later. Each
-//! record takes the next nanosecond.
+//! record takes the next nanosecond. What is due expires before a request is looked at; a request
+//! whose records could reach the due time of a pending transfer waits until then.
 
 mod account;
 mod book;
@@ -30,7 +31,7 @@ pub(crate) use account::{Account, Balance};
 pub(crate) use book::{Line, Totals};
 pub(crate) use filter::{BalanceAt, Filter};
 pub(crate) use outcome::Fate;
-pub(crate) use transfer::{Asked, Transfer};
+pub(crate) use transfer::{Asked, IMPORTED, Transfer};
 
 /// No timestamp is this large or larger.
 pub(crate) const TIME_END: u64 = 1 << 63;
@@ -92,10 +93,20 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Begins a batch at what the clock says, and lets everything expire that is due.
+    /// Begins a batch at what the clock says.
     pub(crate) fn begin_batch(&mut self, clock: u64) {
         self.next = clock.max(self.log_time() + 1);
         self.expire_due();
+    }
+
+    /// Makes sure that no pending transfer falls due while so many records are made.
+    pub(crate) fn begin_request(&mut self, records: usize) {
+        self.expire_due();
+        let last = |model: &Self| model.next + (records as u64).saturating_sub(1);
+        while let Some((due, _)) = self.first_due().filter(|(due, _)| *due <= last(self)) {
+            self.next = due;
+            self.expire_due();
+        }
     }
 
     /// When the last record was made; zero before the first.

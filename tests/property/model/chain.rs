@@ -15,6 +15,8 @@ trait Linked {
     fn create(&self, model: &mut Model) -> (Self::Result, u64);
     /// The name of a rule that both kinds of event have.
     fn name(rule: Rule) -> Self::Result;
+    /// Whether the result's time is that of what is there.
+    fn is_exists(result: Self::Result) -> bool;
     /// Makes the event's id fail for ever where that result says so.
     fn stick(&self, model: &mut Model, result: Self::Result);
 }
@@ -87,10 +89,14 @@ impl Model {
                 continue;
             }
             broken = true;
-            // Those before it are undone, and say why; what it failed for stays with its own id.
+            // Those before it are undone, and time goes on from there; what it failed for stays
+            // with its own id.
             *self = before.clone();
             for earlier in &mut results[start..start + place] {
-                earlier.0 = E::name(Rule::LinkedEventFailed);
+                *earlier = (E::name(Rule::LinkedEventFailed), self.now());
+            }
+            if !E::is_exists(result) {
+                results[start + place].1 = self.now();
             }
             event.stick(self, result);
         }
@@ -142,6 +148,10 @@ impl Linked for AccountBody {
         }
     }
 
+    fn is_exists(result: CreateAccountResult) -> bool {
+        result == CreateAccountResult::Exists
+    }
+
     fn stick(&self, _model: &mut Model, _result: CreateAccountResult) {}
 }
 
@@ -176,6 +186,10 @@ impl Linked for Asked {
             Rule::TimestampOutOfRange => R::ImportedEventTimestampOutOfRange,
             Rule::TimestampMustNotAdvance => R::ImportedEventTimestampMustNotAdvance,
         }
+    }
+
+    fn is_exists(result: CreateTransferResult) -> bool {
+        result == CreateTransferResult::Exists
     }
 
     fn stick(&self, model: &mut Model, result: CreateTransferResult) {

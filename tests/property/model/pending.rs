@@ -129,20 +129,21 @@ impl Model {
 
     /// Lets expire what is due, first what was due first. Each expiry takes a nanosecond, so
     /// another one may fall due by it.
-    pub(crate) fn expire_due(&mut self) {
-        while let Some(place) = self.next_due() {
+    pub(super) fn expire_due(&mut self) {
+        while let Some((_, place)) = self.first_due().filter(|(due, _)| *due <= self.now()) {
             let pending = self.transfers[place].clone();
             self.release(&pending, Pending::Expired);
             self.record_movement(place, true);
         }
     }
 
-    fn next_due(&self) -> Option<usize> {
-        let due = |place: &usize| self.transfers[*place].due();
-        (0..self.transfers.len())
+    /// When the next pending transfer is due, and which; of several the one created first.
+    pub(super) fn first_due(&self) -> Option<(u64, usize)> {
+        let places = 0..self.transfers.len();
+        places
             .filter(|place| self.pending.get(&self.transfers[*place].id) == Some(&Pending::Open))
-            .filter(|place| due(place).is_some_and(|due| due <= self.now()))
-            .min_by_key(|place| (due(place), *place))
+            .filter_map(|place| Some((self.transfers[place].due()?, place)))
+            .min()
     }
 }
 

@@ -12,7 +12,11 @@ impl Model {
     pub(super) fn weigh_reversal(&self, asked: &Asked) -> Result<Transfer, CreateTransferResult> {
         use CreateTransferResult as R;
         let body = &asked.body;
+        let (debit, credit) = (body.debit_account_id.get(), body.credit_account_id.get());
         first_of([
+            (debit == u128::MAX, R::DebitAccountIdMustNotBeIntMax),
+            (credit == u128::MAX, R::CreditAccountIdMustNotBeIntMax),
+            (debit != 0 && debit == credit, R::AccountsMustBeDifferent),
             (body.pending_id.get() != 0, R::PendingIdMustBeZero),
             (
                 body.timeout.get() != 0,
@@ -110,18 +114,19 @@ fn is_date_or_zero(date: u32) -> bool {
     date == 0 || super::terms::is_date(date)
 }
 
-/// Whether a retry asks for the reversal that is there.
+/// Whether a retry that reverses something asks for what is there; what it leaves open is filled
+/// in. `original` is what the transfer that is there reverses, if it does.
 pub(super) fn compare_reversal(
     there: &Transfer,
-    original: &Transfer,
+    original: Option<&Transfer>,
     asked: &Asked,
 ) -> Result<(), CreateTransferResult> {
     use CreateTransferResult as R;
     let body = &asked.body;
     let other = |asked: u128, there: u128| asked != 0 && asked != there;
-    let amount = match body.amount.get() {
-        u128::MAX => original.amount,
-        amount => amount,
+    let amount = match (body.amount.get(), original) {
+        (u128::MAX, Some(original)) => original.amount,
+        (amount, _) => amount,
     };
     first_of([
         (
@@ -132,7 +137,10 @@ pub(super) fn compare_reversal(
             other(body.credit_account_id.get(), there.credit_account_id),
             R::ExistsWithDifferentCreditAccountId,
         ),
-        (amount != there.amount, R::ExistsWithDifferentAmount),
+        (
+            there.differs_in_amount(amount),
+            R::ExistsWithDifferentAmount,
+        ),
         (
             body.user_data_128.get() != there.user_data_128,
             R::ExistsWithDifferentUserData128,

@@ -69,6 +69,16 @@ impl Transfer {
         self.flags & flag != 0
     }
 
+    /// Whether a retry asks for another amount. What a balancing transfer asks for is the most
+    /// that it may move.
+    pub(super) fn differs_in_amount(&self, asked: u128) -> bool {
+        if self.has(BALANCING_DEBIT | BALANCING_CREDIT) {
+            asked < self.amount
+        } else {
+            asked != self.amount
+        }
+    }
+
     /// When it is due to expire, if ever.
     pub(crate) fn due(&self) -> Option<u64> {
         (self.timeout != 0).then(|| self.timestamp + u64::from(self.timeout) * SECOND_NS)
@@ -311,8 +321,8 @@ impl Model {
         let compared = if there.has(POST_PENDING | VOID_PENDING) {
             let pending = self.transfer(there.pending_id).expect("it was resolved");
             super::pending::compare_resolution(there, pending, asked)
-        } else if asked.reverses != 0 && asked.reverses == there.reverses {
-            let original = self.transfer(there.reverses).expect("it was reversed");
+        } else if asked.reverses != 0 {
+            let original = self.transfer(there.reverses);
             super::reversal::compare_reversal(there, original, asked)
         } else {
             compare_plain(there, asked)
@@ -353,13 +363,6 @@ pub(super) fn first_of<const N: usize>(rules: [(bool, Refused); N]) -> Result<()
 fn compare_plain(there: &Transfer, asked: &Asked) -> Result<(), Refused> {
     use CreateTransferResult as R;
     let body = &asked.body;
-    let amount = body.amount.get();
-    // What a balancing transfer asks for is the most that it may move.
-    let amount_differs = if there.has(BALANCING_DEBIT | BALANCING_CREDIT) {
-        amount < there.amount
-    } else {
-        amount != there.amount
-    };
     first_of([
         (
             there.debit_account_id != body.debit_account_id.get(),
@@ -369,7 +372,10 @@ fn compare_plain(there: &Transfer, asked: &Asked) -> Result<(), Refused> {
             there.credit_account_id != body.credit_account_id.get(),
             R::ExistsWithDifferentCreditAccountId,
         ),
-        (amount_differs, R::ExistsWithDifferentAmount),
+        (
+            there.differs_in_amount(body.amount.get()),
+            R::ExistsWithDifferentAmount,
+        ),
         (
             there.user_data_128 != body.user_data_128.get(),
             R::ExistsWithDifferentUserData128,

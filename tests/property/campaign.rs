@@ -1,0 +1,84 @@
+//! Runs cases, each from a seed of its own, on all processors.
+//!
+//! `KANJO_CASES` says how many (the gate's share unless set), `KANJO_SEED` at which seed to begin.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+
+use crate::drive::{Pair, run};
+use crate::generate::steps;
+
+/// As many as the gate has time for.
+const GATE_CASES: u64 = 600;
+const FIRST_SEED: u64 = 1;
+
+#[test]
+fn the_engine_says_what_the_model_says() {
+    let cases = number_from("KANJO_CASES", GATE_CASES);
+    let first = number_from("KANJO_SEED", FIRST_SEED);
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + cases {
+                    return None;
+                }
+                if let Err(failure) = run_case(seed) {
+                    // The others stop at their next case.
+                    next.store(first + cases, Ordering::Relaxed);
+                    return Some(failure);
+                }
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended.filter_map(|one| one.expect("a failure is no panic")).collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    println!("cases: {cases}");
+}
+
+fn number_from(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => otherwise,
+    }
+}
+
+/// Runs the case of a seed; of a failure, the smallest case that fails too.
+fn run_case(seed: u64) -> Result<(), String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let case = (steps(), any::<Index>());
+    let ended = runner.run(&case, |(steps, cut)| {
+        let mut pair = Pair::default();
+        let cut = cut.index(steps.len() + 1);
+        run(&steps, cut, &mut pair).map_err(|different| {
+            let lines = pair.lines.join("\n");
+            TestCaseError::fail(format!("{different}\nasked:\n{lines}"))
+        })
+    });
+    match ended {
+        Ok(()) => Ok(()),
+        Err(TestError::Abort(reason)) => Err(format!("seed {seed}: {reason}")),
+        Err(TestError::Fail(reason, (steps, cut))) => Err(format!(
+            "{}\n\nseed {seed}, checkpoint {cut:?}, {} steps; again with:\n\
+             KANJO_SEED={seed} KANJO_CASES=1 cargo test --test property the_engine_says",
+            reason.message(),
+            steps.len(),
+        )),
+    }
+}

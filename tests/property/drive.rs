@@ -1,0 +1,240 @@
+//! Drives the engine and the model with the same requests and compares all that both say.
+
+use kanjo_format::client::{
+    AccountBody, AccountFilterBody, BalanceAsOfBody, QueryFilterBody, StatementBody, TransferBody,
+};
+
+use crate::answer::Modelled;
+use crate::generate::{ACCOUNTS, Passes, Step, TRANSFERS, resolve_time};
+use crate::line::line_of;
+use crate::model::TIME_END;
+use crate::repl::embedded::Embedded;
+use crate::repl::request::Request;
+
+/// Both sides, and every line that both were asked.
+#[derive(Default)]
+pub(crate) struct Pair {
+    engine: Embedded,
+    model: Modelled,
+    pub(crate) lines: Vec<String>,
+}
+
+/// Says of what was asked how the two differ.
+pub(crate) type Different = String;
+
+/// Runs a case. `cut` chooses where a checkpoint is taken.
+pub(crate) fn run(steps: &[Step], cut: usize, pair: &mut Pair) -> Result<(), Different> {
+    for step in steps {
+        pair.pass(step.passes)?;
+        pair.batch(&step.writes)?;
+        for read in &step.reads {
+            pair.ask(read)?;
+        }
+    }
+    pair.ask_everything()?;
+    pair.replay(cut)
+}
+
+impl Pair {
+    fn pass(&mut self, passes: Passes) -> Result<(), Different> {
+        let clock = self.model.clock().max(self.model.model.log_time());
+        let passed = match passes {
+            Passes::Nothing => return Ok(()),
+            Passes::By(passed) if clock + passed < TIME_END - 100_000 => passed,
+            // Time goes on by a nanosecond a record even at its edge.
+            Passes::By(_) => return Ok(()),
+            Passes::ToTheEdge(before) => match (TIME_END - before).checked_sub(clock) {
+                Some(passed) => passed,
+                None => return Ok(()),
+            },
+        };
+        self.ask(&Request::TickNs(passed))
+    }
+
+    /// Asks both the same in a batch of its own.
+    fn ask(&mut self, request: &Request) -> Result<(), Different> {
+        let request = &self.resolved(request);
+        self.lines.push(line_of(request));
+        let engine = self.engine.answer(request);
+        let model = self.model.answer(request);
+        let shown = |answered: Result<_, _>| match answered {
+            Ok(reply) => crate::repl::reply::Reply::line(&reply, "reply"),
+            Err(wrong) => format!("{wrong:?}"),
+        };
+        self.compare(shown(engine), shown(model))
+    }
+
+    /// Asks both the same requests in one batch.
+    fn batch(&mut self, requests: &[Request]) -> Result<(), Different> {
+        self.model.begin_batch();
+        let mut open = self.engine.begin_batch();
+        let mut compared = Ok(());
+        for request in requests {
+            let request = &self.resolved(request);
+            self.lines.push(line_of(request));
+            let engine;
+            (open, engine) = self.engine.execute(open, request);
+            let model = self.model.execute(request);
+            compared = self.compare(engine.line("reply"), model.line("reply"));
+            if compared.is_err() {
+                break;
+            }
+        }
+        self.engine.end_batch(open);
+        compared
+    }
+
+    fn compare(&self, engine: String, model: String) -> Result<(), Different> {
+        if engine == model {
+            return Ok(());
+        }
+        Err(format!("engine {engine}\nmodel  {model}"))
+    }
+
+    /// With times that were given as "next to the last transfer" made real.
+    fn resolved(&self, request: &Request) -> Request {
+        let model = &self.model.model;
+        let last = [
+            model.accounts.last().map_or(0, |account| account.timestamp),
+            model.transfers.last().map_or(0, |transfer| transfer.timestamp),
+            model.now(),
+        ];
+        let mut request = request.clone();
+        let account = |row: &mut AccountBody| {
+            row.timestamp = resolve_time(row.timestamp.get(), last).into();
+        };
+        let transfer = |row: &mut TransferBody| {
+            row.timestamp = resolve_time(row.timestamp.get(), last).into();
+        };
+        match &mut request {
+            Request::CreateAccounts(rows) => rows.iter_mut().for_each(account),
+            Request::CreateTransfers(rows) => rows.iter_mut().for_each(transfer),
+            Request::CreateTransfersDetailed(rows) => {
+                rows.iter_mut().for_each(|row| transfer(&mut row.transfer));
+            }
+            Request::GetAccountTransfers(body) | Request::GetAccountBalances(body) => {
+                body.timestamp_min = resolve_time(body.timestamp_min.get(), last).into();
+                body.timestamp_max = resolve_time(body.timestamp_max.get(), last).into();
+            }
+            Request::QueryAccounts(body) | Request::QueryTransfers(body) => {
+                body.timestamp_min = resolve_time(body.timestamp_min.get(), last).into();
+                body.timestamp_max = resolve_time(body.timestamp_max.get(), last).into();
+            }
+            Request::Statement(body) => {
+                body.from = resolve_time(body.from.get(), last).into();
+                body.to = resolve_time(body.to.get(), last).into();
+            }
+            Request::BalancesAsOf(rows) => {
+                for row in rows {
+                    row.at = resolve_time(row.at.get(), last).into();
+                }
+            }
+            _ => {}
+        }
+        request
+    }
+
+    /// Everything that can be looked up, and every account's past.
+    fn ask_everything(&mut self) -> Result<(), Different> {
+        for request in everything() {
+            self.ask(&request)?;
+        }
+        Ok(())
+    }
+
+    /// Every way to the end of the log gives the same ledger, and it answers retries the same.
+    fn replay(&mut self, cut: usize) -> Result<(), Different> {
+        let expected = self.engine.state();
+        let mut ways = vec![("replayed", self.engine.replayed())];
+        ways.push(("restored", self.engine.restored(cut)));
+        for (way, mut ledger) in ways {
+            let found = ledger.state();
+            if found != expected {
+                return Err(format!("{way}: {found}\nengine {expected}"));
+            }
+            let mut model = self.model.clone();
+            for request in everything().chain(self.retries()) {
+                let engine = ledger.answer(&request).map(|reply| reply.line("reply"));
+                let model = model.answer(&request).map(|reply| reply.line("reply"));
+                if engine != model {
+                    return Err(format!(
+                        "{way}, asked {}\nengine {engine:?}\nmodel  {model:?}",
+                        line_of(&request)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All transfers again, then what ends all that is still pending.
+    fn retries(&self) -> Vec<Request> {
+        let again = |transfer: &crate::model::Transfer| {
+            let mut body = transfer.body();
+            let is_imported = transfer.has(crate::model::IMPORTED);
+            if !is_imported {
+                body.timestamp = 0.into();
+            }
+            Request::CreateTransfers(vec![body])
+        };
+        let mut requests: Vec<Request> = self.model.model.transfers.iter().map(again).collect();
+        requests.push(Request::TickNs(3_000_000_000));
+        for id in 1..=TRANSFERS {
+            requests.push(Request::CreateTransfers(vec![TransferBody {
+                id: (1_000 + id).into(),
+                pending_id: id.into(),
+                flags: (1 << 3).into(),
+                ..TransferBody::default()
+            }]));
+        }
+        requests.push(Request::TrialBalance);
+        requests
+    }
+}
+
+fn everything() -> impl Iterator<Item = Request> {
+    let accounts: Vec<u128> = (0..=ACCOUNTS + 1).chain([u128::MAX]).collect();
+    let transfers: Vec<u128> = (0..=TRANSFERS).chain([u128::MAX - 1, u128::MAX]).collect();
+    let mut requests = vec![
+        Request::LookupAccounts(accounts.clone()),
+        Request::LookupAccountTerms(accounts.clone()),
+        Request::LookupTransfers(transfers.clone()),
+        Request::LookupTransferDetails(transfers.clone()),
+        Request::LookupOutcome(transfers),
+        Request::TrialBalance,
+        Request::QueryTransfers(QueryFilterBody {
+            limit: 1_000.into(),
+            flags: 1.into(),
+            ..QueryFilterBody::default()
+        }),
+        Request::QueryAccounts(QueryFilterBody {
+            limit: 1_000.into(),
+            ..QueryFilterBody::default()
+        }),
+    ];
+    for id in 1..=ACCOUNTS {
+        let filter = AccountFilterBody {
+            account_id: id.into(),
+            limit: 1_000.into(),
+            flags: 3.into(),
+            ..AccountFilterBody::default()
+        };
+        requests.push(Request::GetAccountTransfers(filter));
+        requests.push(Request::GetAccountBalances(filter));
+        for unit in [0_u32, 1] {
+            requests.push(Request::Statement(StatementBody {
+                account_id: id.into(),
+                unit: unit.into(),
+                limit: 1_000.into(),
+                ..StatementBody::default()
+            }));
+            requests.push(Request::BalancesAsOf(vec![BalanceAsOfBody {
+                account_id: id.into(),
+                at: u64::MAX.into(),
+                unit: unit.into(),
+                reserved: 0.into(),
+            }]));
+        }
+    }
+    requests.into_iter()
+}
