@@ -1,14 +1,18 @@
 //! The `kanjo` command line.
 #![forbid(unsafe_code)]
 
+mod amounts;
 mod bank;
 mod bench;
 mod berka;
 mod commands;
+mod dates;
 mod demo;
 mod exit;
+mod flags;
 mod floor;
 mod machine;
+mod moments;
 mod output;
 mod pair;
 mod plot;

@@ -35,6 +35,11 @@ impl Output {
         self.line(text)
     }
 
+    /// What was printed up to here reaches its reader.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.out.flush()?)
+    }
+
     /// All of it reaches its reader.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kanjo_format::Timestamp;
 
+use crate::dates::parse_date;
+
 const DAY_SECONDS: u64 = 24 * 3600;
 
 /// `2026-05-01T12:34:56.000000001Z`.
@@ -13,6 +15,39 @@ pub(crate) fn show_time(time: Timestamp) -> String {
     let second = seconds % DAY_SECONDS;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
+/// A time in UTC, to the second or finer (`2026-05-01T12:34:56Z`, `…56.000000001Z`), or
+/// nanoseconds since 1970 as the log has them.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    const FORM: &str =
+        "is no time like 2026-05-01T12:34:56Z, no date, and no number of nanoseconds";
+    if let Ok(nanos) = text.parse() {
+        return Ok(Timestamp::new(nanos));
+    }
+    let (date, time) = text.split_once('T').ok_or(FORM)?;
+    let date = parse_date(date)?;
+    let time = time
+        .strip_suffix('Z')
+        .ok_or("is no time in UTC: it does not end with Z")?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut fields = time.split(':');
+    let mut field = |most: u64| -> Option<u64> {
+        let digits = fields.next().filter(|digits| digits.len() == 2)?;
+        let number = digits.bytes().all(|digit| digit.is_ascii_digit());
+        let number: u64 = number.then(|| digits.parse().ok())??;
+        (number <= most).then_some(number)
+    };
+    let of_day = (|| Some(field(23)? * 3600 + field(59)? * 60 + field(59)?))().ok_or(FORM)?;
+    let is_fraction =
+        (1..=9).contains(&fraction.len()) && fraction.bytes().all(|digit| digit.is_ascii_digit());
+    if fields.next().is_some() || !is_fraction {
+        return Err(FORM.to_owned());
+    }
+    let nanos: u64 = format!("{fraction:0<9}").parse().map_err(|_| FORM)?;
+    Ok(Timestamp::new(
+        date.start().get() + of_day * 1_000_000_000 + nanos,
+    ))
 }
 
 /// `1.25 s`, `3.4 ms`, `2 h 5 min`.
@@ -62,6 +97,32 @@ mod tests {
         assert_eq!(date_of(19_723), (2024, 1, 1));
         assert_eq!(date_of(47_540), (2100, 2, 28));
         assert_eq!(date_of(47_541), (2100, 3, 1));
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for nanos in [0, 1, 951_785_123_000_000_007, 1_795_392_000_123_456_789] {
+            let time = Timestamp::new(nanos);
+            assert_eq!(parse_time(&show_time(time)), Ok(time));
+            assert_eq!(parse_time(&nanos.to_string()), Ok(time));
+        }
+        let short = parse_time("1970-01-01T00:00:01.5Z");
+        assert_eq!(short, Ok(Timestamp::new(1_500_000_000)));
+        for wrong in [
+            "",
+            "1970-01-01T00:00:01",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00Z",
+            "1970-01-01T00:00:01.Z",
+            "1970-01-01T00:00:01.0000000001Z",
+            "1970-02-30T00:00:00Z",
+            "1970-01-01T00:00:01+01:00",
+            "-5",
+            "1970-01-01T+1:00:01Z",
+            "1970-01-01T00:00:00:00Z",
+        ] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -11,14 +11,28 @@
 //! | `amount` | 128 bits, in minor units of the ledger (cents, hellers): no decimal point |
 //! | `ledger` | 32 bits |
 //! | `code` | 16 bits |
-//! | `user_data_128`, `user_data_64`, `user_data_32` | of those bits; may be absent or empty: zero |
+//!
+//! These may be absent, or empty, which is zero:
+//!
+//! | column | |
+//! |---|---|
+//! | `user_data_128`, `user_data_64`, `user_data_32` | of those bits |
+//! | `flags` | by name, with `|` between: `linked|pending` |
+//! | `pending_id` | the pending transfer that it posts or voids |
+//! | `timeout` | seconds after which a pending transfer expires |
+//! | `timestamp` | nanoseconds, of an `imported` one |
+//! | `reverses` | the transfer that it reverses |
+//! | `value_date`, `business_date` | like `2026-01-31` |
 
 use std::io::{BufRead, Read};
 
-use kanjo_client::TransferBody;
+use kanjo_client::{TransferBody, TransferDetailBody};
+
+use crate::dates::{Date, parse_date};
+use crate::flags::parse_transfer_flags;
 
 /// Columns that must be there, then those that may.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 16] = [
     "id",
     "debit_account_id",
     "credit_account_id",
@@ -28,9 +42,16 @@ const COLUMNS: [&str; 9] = [
     "user_data_128",
     "user_data_64",
     "user_data_32",
+    "flags",
+    "pending_id",
+    "timeout",
+    "timestamp",
+    "reverses",
+    "value_date",
+    "business_date",
 ];
 const REQUIRED: usize = 6;
-/// Nine numbers of 128 bits take less than a tenth of it.
+/// Numbers of 128 bits in every column take less than a tenth of it.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
 /// Why a file, or a row of it, was refused.
@@ -117,7 +138,7 @@ impl<R: BufRead> TransferCsv<R> {
         Ok(read > 0)
     }
 
-    fn next_row(&mut self) -> Result<Option<(u64, TransferBody)>, TransferCsvError> {
+    fn next_row(&mut self) -> Result<Option<(u64, TransferDetailBody)>, TransferCsvError> {
         loop {
             if !self.read_line()? {
                 return Ok(None);
@@ -148,7 +169,7 @@ impl<R: BufRead> TransferCsv<R> {
 
 impl<R: BufRead> Iterator for TransferCsv<R> {
     /// A transfer with the line that it stands on.
-    type Item = Result<(u64, TransferBody), TransferCsvError>;
+    type Item = Result<(u64, TransferDetailBody), TransferCsvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
@@ -197,8 +218,8 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn transfer(&self) -> Result<TransferBody, TransferCsvError> {
-        Ok(TransferBody {
+    fn transfer(&self) -> Result<TransferDetailBody, TransferCsvError> {
+        let transfer = TransferBody {
             id: self.number(0, 128)?.into(),
             debit_account_id: self.number(1, 128)?.into(),
             credit_account_id: self.number(2, 128)?.into(),
@@ -208,14 +229,46 @@ impl Row<'_> {
             user_data_128: self.number(6, 128)?.into(),
             user_data_64: (self.number(7, 64)? as u64).into(),
             user_data_32: (self.number(8, 32)? as u32).into(),
-            ..TransferBody::default()
+            flags: self.read(9, parse_transfer_flags)?.into(),
+            pending_id: self.number(10, 128)?.into(),
+            timeout: (self.number(11, 32)? as u32).into(),
+            timestamp: (self.number(12, 64)? as u64).into(),
+        };
+        let date = |text: &str| parse_date(text).map(Date::number);
+        Ok(TransferDetailBody {
+            transfer,
+            reverses: self.number(13, 128)?.into(),
+            value_date: self.read(14, date)?.into(),
+            business_date: self.read(15, date)?.into(),
+            ..TransferDetailBody::default()
         })
+    }
+
+    /// The field of that column; empty where there is none.
+    fn text(&self, column: usize) -> &str {
+        let text = self.places[column].and_then(|place| self.fields.get(place).copied());
+        text.unwrap_or_default()
+    }
+
+    /// What stands in that column, the default where nothing does.
+    fn read<T: Default>(
+        &self,
+        column: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, TransferCsvError> {
+        match self.text(column) {
+            "" => Ok(T::default()),
+            text => parse(text).map_err(|what| TransferCsvError::Field {
+                line: self.line,
+                column: COLUMNS[column],
+                what: format!("{text:?}: {what}"),
+            }),
+        }
     }
 
     /// The field of that column, which fits into so many bits.
     fn number(&self, column: usize, bits: u32) -> Result<u128, TransferCsvError> {
-        let text = self.places[column].and_then(|place| self.fields.get(place).copied());
-        let text = text.unwrap_or_default();
+        let text = self.text(column);
         if text.is_empty() && column >= REQUIRED {
             return Ok(0);
         }
@@ -248,10 +301,53 @@ mod tests {
 
     const HEAD: &str = "id,debit_account_id,credit_account_id,amount,ledger,code";
 
-    fn read(text: &str) -> Result<Vec<(u64, TransferBody)>, String> {
+    fn read_details(text: &str) -> Result<Vec<(u64, TransferDetailBody)>, String> {
         let rows = TransferCsv::new(text.as_bytes()).map_err(|error| error.to_string())?;
         rows.map(|row| row.map_err(|error| error.to_string()))
             .collect()
+    }
+
+    fn read(text: &str) -> Result<Vec<(u64, TransferBody)>, String> {
+        let rows = read_details(text)?.into_iter();
+        Ok(rows.map(|(line, row)| (line, row.transfer)).collect())
+    }
+
+    #[test]
+    fn columns_of_the_whole_ledger_are_read_where_they_are_there() {
+        let head =
+            format!("{HEAD},flags,pending_id,timeout,timestamp,reverses,value_date,business_date");
+        let text = format!(
+            "{head}\n1,2,3,4,5,6,linked|pending,,60,,,2026-02-02,\n2,2,3,4,5,6,,1,,77,9,,2026-01-31\n"
+        );
+        let rows = read_details(&text).unwrap();
+        let first = &rows[0].1;
+        assert_eq!(
+            (first.transfer.flags.get(), first.transfer.timeout.get()),
+            (3, 60)
+        );
+        assert_eq!(
+            (first.value_date.get(), first.business_date.get()),
+            (20_260_202, 0)
+        );
+        let second = &rows[1].1;
+        assert_eq!(
+            (second.transfer.pending_id.get(), second.reverses.get()),
+            (1, 9)
+        );
+        assert_eq!(second.transfer.timestamp.get(), 77);
+        assert_eq!(second.business_date.get(), 20_260_131);
+        let wrong = format!("{head}\n1,2,3,4,5,6,linkd,,,,,,\n");
+        let refused = read_details(&wrong).unwrap_err();
+        assert!(
+            refused.starts_with("line 2, column flags: \"linkd\""),
+            "{refused}"
+        );
+        let wrong = format!("{head}\n1,2,3,4,5,6,,,,,,2026-02-30,\n");
+        assert!(
+            read_details(&wrong)
+                .unwrap_err()
+                .contains("column value_date")
+        );
     }
 
     #[test]

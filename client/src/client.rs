@@ -4,21 +4,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kanjo_format::client::{AccountBody, FrameKind, ResultRun, TransferBody};
-use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX};
-use kanjo_format::{AccountId, ClusterId, Epoch, NodeId, TransferId};
+use kanjo_format::client::FrameKind;
+use kanjo_format::limits::CONNECTION_REQUESTS_MAX;
+use kanjo_format::{ClusterId, Epoch, NodeId, TransferId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::ClientError;
 use crate::backoff::Backoff;
 use crate::call::{Answer, Call, SendState, only_reads};
 use crate::config::ClientConfig;
 use crate::dial::{Connection, Known, SearchFailure, find_primary};
 use crate::driver::Driver;
-use crate::results::expand_runs;
-use crate::{ClientError, CreateResult};
 
 /// Longest deadline that is kept; a longer one is cut to it.
 const DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -34,6 +32,8 @@ pub struct Primary {
     pub node: NodeId,
     /// The epoch that it was in when it greeted.
     pub epoch: Epoch,
+    /// The version of the protocol that it and this client both speak.
+    pub version: u16,
 }
 
 /// A handle to a cluster. Clones share one connection and its pipeline: start any number of
@@ -43,6 +43,8 @@ pub struct Primary {
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) config: Arc<ClientConfig>,
+    /// How long one request may take.
+    pub(crate) deadline: Duration,
     shared: Arc<Shared>,
     calls: mpsc::Sender<Call>,
 }
@@ -65,6 +67,7 @@ impl Client {
         let driver = Driver::new(config.clone(), shared.clone(), receiver);
         tokio::spawn(driver.run(first));
         Ok(Self {
+            deadline: config.deadline,
             config,
             shared,
             calls,
@@ -76,146 +79,21 @@ impl Client {
         self.shared.state().primary.clone()
     }
 
-    /// Opens accounts. One result an account, in order, all from disks of both sites.
-    pub async fn create_accounts(
-        &self,
-        accounts: &[AccountBody],
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        self.create_accounts_within(accounts, self.config.deadline)
-            .await
-    }
-
-    /// As [`Self::create_accounts`], with a deadline of its own.
-    pub async fn create_accounts_within(
-        &self,
-        accounts: &[AccountBody],
-        deadline: Duration,
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        let kind = FrameKind::CreateAccounts;
-        self.create(kind, accounts, after(deadline)).await
-    }
-
-    /// Posts transfers. One result a transfer, in order. More than a request can hold are sent
-    /// in several requests, one after the other; if one of those gets no result, what was
-    /// answered before is in [`ClientError::Partial`].
-    pub async fn create_transfers(
-        &self,
-        transfers: &[TransferBody],
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        self.create_transfers_within(transfers, self.config.deadline)
-            .await
-    }
-
-    /// As [`Self::create_transfers`], with a deadline of its own for all of it.
-    pub async fn create_transfers_within(
-        &self,
-        transfers: &[TransferBody],
-        deadline: Duration,
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        let kind = FrameKind::CreateTransfers;
-        self.create(kind, transfers, after(deadline)).await
-    }
-
-    /// The accounts of these ids that exist, in the order asked for.
-    pub async fn lookup_accounts(
-        &self,
-        ids: &[AccountId],
-    ) -> Result<Vec<AccountBody>, ClientError> {
-        self.lookup_accounts_within(ids, self.config.deadline).await
-    }
-
-    /// As [`Self::lookup_accounts`], with a deadline of its own.
-    pub async fn lookup_accounts_within(
-        &self,
-        ids: &[AccountId],
-        deadline: Duration,
-    ) -> Result<Vec<AccountBody>, ClientError> {
-        let ids: Vec<u128> = ids.iter().map(|id| id.get()).collect();
-        let kind = FrameKind::LookupAccounts;
-        self.lookup(kind, &ids, after(deadline)).await
-    }
-
-    /// The transfers of these ids that exist, in the order asked for.
-    pub async fn lookup_transfers(
-        &self,
-        ids: &[TransferId],
-    ) -> Result<Vec<TransferBody>, ClientError> {
-        self.lookup_transfers_within(ids, self.config.deadline)
-            .await
-    }
-
-    /// As [`Self::lookup_transfers`], with a deadline of its own.
-    pub async fn lookup_transfers_within(
-        &self,
-        ids: &[TransferId],
-        deadline: Duration,
-    ) -> Result<Vec<TransferBody>, ClientError> {
-        let ids: Vec<u128> = ids.iter().map(|id| id.get()).collect();
-        let kind = FrameKind::LookupTransfers;
-        self.lookup(kind, &ids, after(deadline)).await
-    }
-
-    async fn create<B: IntoBytes + Immutable>(
-        &self,
-        kind: FrameKind,
-        events: &[B],
-        deadline: Instant,
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        let mut answered = Vec::with_capacity(events.len());
-        for request in events.chunks(REQUEST_EVENTS_MAX) {
-            match self.create_once(kind, request, deadline).await {
-                Ok(results) => answered.extend(results),
-                Err(error) if answered.is_empty() => return Err(error),
-                Err(error) => {
-                    let error = Box::new(error);
-                    return Err(ClientError::Partial { answered, error });
-                }
-            }
+    /// The same client, whose calls take at most `deadline` each instead of
+    /// [`ClientConfig::deadline`]: `client.with_deadline(d).lookup_accounts(&ids)`.
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
         }
-        Ok(answered)
     }
 
-    /// One request of at most [`REQUEST_EVENTS_MAX`] events.
-    pub(crate) async fn create_once<B: IntoBytes + Immutable>(
-        &self,
-        kind: FrameKind,
-        events: &[B],
-        deadline: Instant,
-    ) -> Result<Vec<CreateResult>, ClientError> {
-        let body = Bytes::copy_from_slice(events.as_bytes());
-        let answer = self.call(kind, events.len(), body, deadline).await?;
-        // The node says "done" but not what: the events may well have been executed.
-        let unreadable = |text: String| ClientError::Indeterminate {
-            cause: format!("the answer cannot be read: {text}"),
-        };
-        let runs = <[ResultRun]>::ref_from_bytes(&answer.body)
-            .map_err(|error| unreadable(error.to_string()))?;
-        expand_runs(runs, events.len()).map_err(|error| unreadable(error.to_string()))
+    /// When a call that starts now ends at the latest.
+    pub(crate) fn due(&self) -> Instant {
+        after(self.deadline)
     }
 
-    async fn lookup<R>(
-        &self,
-        kind: FrameKind,
-        ids: &[u128],
-        deadline: Instant,
-    ) -> Result<Vec<R>, ClientError>
-    where
-        R: FromBytes + Immutable + KnownLayout + Unaligned + Copy,
-    {
-        let mut rows = Vec::with_capacity(ids.len());
-        for request in ids.chunks(REQUEST_EVENTS_MAX) {
-            let bytes: Vec<u8> = request.iter().flat_map(|id| id.to_le_bytes()).collect();
-            let answer = self
-                .call(kind, request.len(), bytes.into(), deadline)
-                .await?;
-            let found = <[R]>::ref_from_bytes(&answer.body)
-                .map_err(|error| ClientError::Protocol(error.to_string()))?;
-            rows.extend_from_slice(found);
-        }
-        Ok(rows)
-    }
-
-    async fn call(
+    pub(crate) async fn call(
         &self,
         kind: FrameKind,
         count: usize,

@@ -20,6 +20,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::client::Primary;
 use crate::config::ClientConfig;
 
+/// Frames up to this size are copied.
+const COPIED_BYTES_MAX: usize = 1 << 10;
 /// How long one address has a head start before the next is dialled beside it.
 const STAGGER: Duration = Duration::from_millis(25);
 
@@ -72,9 +74,13 @@ pub(crate) fn codec() -> LengthDelimitedCodec {
         .new_codec()
 }
 
-/// The rows of a frame that was decoded from these bytes, without a copy.
+/// The rows of a frame that was decoded from these bytes. Few bytes are copied, so that the buffer that
+/// they came in is used again; many are not.
 pub(crate) fn body_of(frame: BytesMut) -> Bytes {
-    frame.freeze().slice(FRAME_HEADER_BYTES..)
+    match frame.len() <= COPIED_BYTES_MAX {
+        true => Bytes::copy_from_slice(&frame[FRAME_HEADER_BYTES..]),
+        false => frame.freeze().slice(FRAME_HEADER_BYTES..),
+    }
 }
 
 /// Dials every address, each a little after the one before or as soon as that failed, and
@@ -280,6 +286,7 @@ fn read_welcome(
         cluster: found,
         node: NodeId::new(welcome.node.get()),
         epoch: Epoch::new(welcome.epoch.get()),
+        version: welcome.agreed_version().min(CLIENT_VERSION),
     };
     Ok((peer, welcome.primary == 1))
 }

@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use kanjo_format::Epoch;
 use kanjo_format::limits::CONNECTION_REQUESTS_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +22,7 @@ use crate::call::Call;
 use crate::client::{Primary, Shared};
 use crate::config::ClientConfig;
 use crate::dial::{Connection, Known, SearchFailure, find_primary};
+use crate::outbox::Outbox;
 use crate::session::{Session, Signs};
 
 /// Bytes asked of the socket at a time.
@@ -160,7 +163,7 @@ impl Driver {
         self.known.hint = Some(peer.address.clone());
         self.shared.set_primary(peer.clone());
         let mut service = Service {
-            session: Session::new(codec, inbox),
+            session: Session::new(codec, inbox, peer.version),
             peer,
             drain_until: None,
             probe: None,
@@ -188,6 +191,8 @@ impl Driver {
         writer: &mut WriteHalf<'_>,
     ) -> Ended {
         let shared = self.shared.clone();
+        // Waits in line once, not anew at each turn.
+        let mut doubted = pin!(shared.doubt.notified());
         loop {
             let draining = service.drain_until.is_some();
             if draining && service.session.is_idle() {
@@ -206,7 +211,7 @@ impl Driver {
             service.session.inbox.reserve(READ_BYTES);
             tokio::select! {
                 biased;
-                written = writer.write_buf(&mut service.session.outbox),
+                written = write_some(writer, &mut service.session.outbox),
                     if !service.session.outbox.is_empty() =>
                 {
                     if let Err(error) = written {
@@ -234,7 +239,10 @@ impl Driver {
                     }
                     None => return Ended::Closed,
                 },
-                () = shared.doubt.notified() => self.probe(service),
+                () = doubted.as_mut() => {
+                    doubted.set(shared.doubt.notified());
+                    self.probe(service);
+                }
                 found = probed(&mut service.probe) => {
                     if let Some(better) = service.weigh(found) {
                         return Ended::Superseded(Box::new(better));
@@ -314,6 +322,16 @@ impl Service {
         let (new, old) = (better.peer.epoch, self.peer.epoch);
         (new > old || (silent && new == old)).then_some(better)
     }
+}
+
+/// Writes what the socket takes. A single piece, which most requests are, goes the shorter way.
+async fn write_some(writer: &mut WriteHalf<'_>, outbox: &mut Outbox) -> io::Result<usize> {
+    if !outbox.is_one_piece() {
+        return writer.write_buf(outbox).await;
+    }
+    let written = writer.write(outbox.chunk()).await?;
+    outbox.advance(written);
+    Ok(written)
 }
 
 /// Waits for the probe, for ever if there is none.

@@ -1,5 +1,7 @@
 //! How a call can end without a result.
 
+use kanjo_format::client::FrameKind;
+
 use crate::CreateResult;
 
 /// Why a call has no result. Repeating it with the same ids is safe after any of these.
@@ -55,6 +57,25 @@ pub enum ClientError {
     /// No address can ever serve this client: another cluster, version or protocol.
     #[error("no node of the given addresses can serve this client: {0}")]
     Refused(String),
+    /// The node is of a version that does not know this kind of request. Nothing was sent.
+    #[error(
+        "the node speaks protocol version {version}, {kind:?} needs version {}; \
+         nothing was sent: bring the nodes to a newer kanjo first",
+        kind.version_min()
+    )]
+    Unsupported {
+        /// What was asked.
+        kind: FrameKind,
+        /// The highest version that the node and this client both speak.
+        version: u16,
+    },
+    /// The events are more than one request holds and cannot be split as they are. Nothing was
+    /// sent.
+    #[error("{text}; nothing was sent")]
+    Unsplittable {
+        /// What is in the way.
+        text: String,
+    },
     /// A node sent an answer to a read that cannot be understood.
     #[error("a node broke the protocol: {0}")]
     Protocol(String),
@@ -93,6 +114,8 @@ impl ClientError {
             Self::Malformed { .. }
             | Self::Closed
             | Self::Refused(_)
+            | Self::Unsupported { .. }
+            | Self::Unsplittable { .. }
             | Self::Protocol(_)
             | Self::Config(_) => false,
         }

@@ -4,7 +4,8 @@
 //! it over a promotion, and pipelines any number of requests. It never guesses: an outcome that
 //! it cannot know is [`ClientError::Indeterminate`], never success and never failure. Repeating
 //! a request with the same ids is always safe and ends in at most one posting;
-//! [`Client::create_transfers_resolved`] does so until there is an answer.
+//! [`Client::create_transfers_resolved`] does so until there is an answer, and
+//! [`Client::settle`] makes sure that what was given up never happens later.
 //!
 //! ```text
 //! callers ──Request──▶ driver task ──frames──▶ primary
@@ -44,16 +45,35 @@ mod config;
 mod dial;
 mod driver;
 mod error;
+mod fate;
+mod feed;
+mod lookups;
 mod outbox;
+mod pages;
 mod resolve;
 mod results;
 mod session;
+mod split;
+mod statement;
+mod writes;
 
 pub use client::{Client, Primary, new_transfer_id};
 pub use config::ClientConfig;
 pub use error::ClientError;
+pub use fate::Fate;
+pub use feed::{Feed, FeedBatch};
+pub use pages::{Continue, Page};
 pub use resolve::Resolved;
-pub use results::{CreateResult, RunsError, expand_runs};
+pub use results::{CreateResult, EventResult, RunsError, expand_runs};
 
-pub use kanjo_format::client::{AccountBody, AccountFlags, ResultRun, TransferBody, TransferFlags};
-pub use kanjo_format::{AccountId, ClusterId, Epoch, NodeId, TransferId};
+pub use kanjo_format::client::{
+    AccountBalanceBody, AccountBody, AccountChange, AccountChangeBody, AccountFilterBody,
+    AccountFilterFlags, AccountFlags, AccountTermsBody, BalanceAsOfBody, FeedRowBody, Freeze,
+    LineKind, PageBody, QueryFilterBody, QueryFilterFlags, ResultRun, Span, StatementBody,
+    StatementLineBody, TransferBody, TransferDetailBody, TransferFlags, TrialBalanceBody,
+};
+pub use kanjo_format::record::RecordKind;
+pub use kanjo_format::result::{
+    BurnResult, ChangeAccountResult, CloseDayResult, CreateAccountResult, CreateTransferResult,
+};
+pub use kanjo_format::{AccountId, ClusterId, Epoch, Lsn, NodeId, Timestamp, TransferId};

@@ -29,6 +29,11 @@ impl Outbox {
         self.bytes == 0
     }
 
+    /// Whether all of it is one piece.
+    pub(crate) fn is_one_piece(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Appends one frame.
     pub(crate) fn push(&mut self, head: &[u8], body: &Bytes) {
         self.bytes += head.len() + body.len();

@@ -1,13 +1,18 @@
-//! Posting for certain: the same ids again and again, until there is an answer.
+//! Asking for certain: the same request again and again, until there is an answer.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
-use kanjo_format::client::{FrameKind, TransferBody};
-use kanjo_format::limits::REQUEST_EVENTS_MAX;
+use kanjo_format::TransferId;
+use kanjo_format::client::{TransferBody, TransferDetailBody, TransferFlags};
+use kanjo_format::result::CreateTransferResult;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::client::after;
+use crate::results::TRANSFER_EXISTS;
+use crate::split::{Posting, split};
 use crate::{Client, ClientError, CreateResult};
 
 /// What became of one transfer.
@@ -29,10 +34,17 @@ impl Resolved {
     }
 }
 
+/// An answer, and whether an attempt before it had an unknown outcome.
+pub(crate) struct Repeated<T> {
+    pub(crate) answer: T,
+    pub(crate) was_unknown: bool,
+}
+
 impl Client {
     /// Posts transfers and, where an outcome stays unknown or a node cannot take them, repeats
     /// them with the same ids until there is an answer or `overall` has passed. Each attempt
-    /// gets the deadline of [`crate::ClientConfig::deadline`].
+    /// gets the deadline of [`crate::ClientConfig::deadline`]. What does not fit one request is
+    /// cut as [`Self::create_transfers`] says.
     ///
     /// A transfer posts at most once, however often it is repeated. At the overall deadline the
     /// error says whether anything is unknown: [`ClientError::outcome_unknown`].
@@ -41,9 +53,26 @@ impl Client {
         transfers: &[TransferBody],
         overall: Duration,
     ) -> Result<Vec<Resolved>, ClientError> {
+        self.resolve_all(transfers, overall).await
+    }
+
+    /// As [`Self::create_transfers_resolved`], for transfers with dates and for reversals.
+    pub async fn create_transfers_detailed_resolved(
+        &self,
+        transfers: &[TransferDetailBody],
+        overall: Duration,
+    ) -> Result<Vec<Resolved>, ClientError> {
+        self.resolve_all(transfers, overall).await
+    }
+
+    async fn resolve_all<P: Posting>(
+        &self,
+        transfers: &[P],
+        overall: Duration,
+    ) -> Result<Vec<Resolved>, ClientError> {
         let deadline = after(overall);
         let mut resolved = Vec::with_capacity(transfers.len());
-        for request in transfers.chunks(REQUEST_EVENTS_MAX) {
+        for request in split(transfers, P::KIND.request_rows_max())? {
             match self.resolve(request, deadline).await {
                 Ok(results) => resolved.extend(results),
                 Err(error) if resolved.is_empty() => return Err(error),
@@ -59,22 +88,92 @@ impl Client {
         Ok(resolved)
     }
 
-    async fn resolve(
+    async fn resolve<P: Posting>(
         &self,
-        transfers: &[TransferBody],
+        transfers: &[P],
         deadline: Instant,
     ) -> Result<Vec<Resolved>, ClientError> {
+        let post = |client: Client| async move {
+            client.write_once(P::KIND, transfers, client.due()).await
+        };
+        let Repeated {
+            answer: mut results,
+            was_unknown: repeated,
+        } = self.repeat(deadline, post).await?;
+        if repeated {
+            let transfers: Vec<TransferBody> =
+                transfers.iter().map(|one| *one.transfer()).collect();
+            self.resolve_chains(&transfers, &mut results, deadline)
+                .await?;
+        }
+        let resolved = |result| Resolved { result, repeated };
+        Ok(results.into_iter().map(resolved).collect())
+    }
+
+    /// Of a chain of events that an earlier attempt posted the first answers `exists`, which
+    /// breaks the chain: all others answer `linked_event_failed`, although they are posted too.
+    /// Those are looked up.
+    async fn resolve_chains(
+        &self,
+        transfers: &[TransferBody],
+        results: &mut [CreateResult],
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let in_doubt = chained_to_existing(transfers, results);
+        if in_doubt.is_empty() {
+            return Ok(());
+        }
+        let id = |&at: &usize| TransferId::new(transfers[at].id.get());
+        let ids: Vec<TransferId> = in_doubt.iter().map(id).collect();
+        let ids = ids.as_slice();
+        let look_up = |client: Client| async move { client.lookup_transfers(ids).await };
+        // Without this answer the fate of these transfers is as unknown as it was.
+        let unknown = |error: ClientError| ClientError::Indeterminate {
+            cause: format!("the transfers of a repeated chain could not be looked up: {error}"),
+        };
+        let found = self.repeat(deadline, look_up).await.map_err(unknown)?;
+        let found: BTreeMap<u128, TransferBody> = found
+            .answer
+            .into_iter()
+            .map(|row| (row.id.get(), row))
+            .collect();
+        for at in in_doubt {
+            let asked = &transfers[at];
+            let stands = found.get(&asked.id.get());
+            // Amount, accounts and user data may have been filled in when it was posted.
+            if let Some(row) = stands.filter(|row| row.flags == asked.flags) {
+                results[at] = CreateResult {
+                    result: TRANSFER_EXISTS,
+                    timestamp: row.timestamp.get(),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks once and again, with growing pauses, until there is an answer, repeating does not
+    /// help, or `deadline` has come. Each attempt gets the client's deadline.
+    pub(crate) async fn repeat<T, F>(
+        &self,
+        deadline: Instant,
+        attempt: impl Fn(Client) -> F,
+    ) -> Result<Repeated<T>, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let (min, max) = (self.config.backoff_min, self.config.backoff_max);
         let mut backoff = Backoff::new(min, max);
         let mut unknown = None;
         loop {
-            let attempt = after(self.config.deadline).min(deadline);
-            let kind = FrameKind::CreateTransfers;
-            let error = match self.create_once(kind, transfers, attempt).await {
-                Ok(results) => {
-                    let repeated = unknown.is_some();
-                    let resolved = |result| Resolved { result, repeated };
-                    return Ok(results.into_iter().map(resolved).collect());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let client = self.with_deadline(self.deadline.min(left));
+            let error = match attempt(client).await {
+                Ok(answer) => {
+                    let was_unknown = unknown.is_some();
+                    return Ok(Repeated {
+                        answer,
+                        was_unknown,
+                    });
                 }
                 Err(error) => error,
             };
@@ -83,11 +182,33 @@ impl Client {
                 unknown = Some(error.clone());
             }
             let wake = Instant::now() + backoff.pause();
-            if !again || wake >= deadline {
+            // An attempt that has no time would only make the outcome unknown.
+            if !again || wake + min >= deadline {
                 // What an earlier attempt left open outweighs that the last one did nothing.
                 return Err(unknown.unwrap_or(error));
             }
             sleep(wake.saturating_duration_since(Instant::now())).await;
         }
     }
+}
+
+/// Events that answer `linked_event_failed` and whose chain has one that answers `exists`.
+fn chained_to_existing(transfers: &[TransferBody], results: &[CreateResult]) -> Vec<usize> {
+    let failed = CreateTransferResult::LinkedEventFailed.number();
+    let mut in_doubt = Vec::new();
+    let mut first = 0;
+    for at in 0..transfers.len() {
+        if transfers[at].flags.get() & TransferFlags::LINKED != 0 && at + 1 < transfers.len() {
+            continue;
+        }
+        let chain = first..at + 1;
+        first = at + 1;
+        if results[chain.clone()]
+            .iter()
+            .any(|one| one.transfer_exists())
+        {
+            in_doubt.extend(chain.filter(|&one| results[one].result == failed));
+        }
+    }
+    in_doubt
 }

@@ -1,15 +1,15 @@
 //! From runs of equal results, as they are sent, to one result an event.
 
 use kanjo_format::client::ResultRun;
-
 use kanjo_format::limits::REQUEST_EVENTS_MAX;
+use kanjo_format::result::{CreateAccountResult, CreateTransferResult};
 
 /// The event was executed now.
 pub(crate) const CREATED: u32 = u32::MAX;
 /// An account of this id and content was opened before.
 const ACCOUNT_EXISTS: u32 = 21;
 /// A transfer of this id and content was posted before.
-const TRANSFER_EXISTS: u32 = 46;
+pub(crate) const TRANSFER_EXISTS: u32 = 46;
 
 /// How one event of a create request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct CreateResult {
     /// Number of the result, as TigerBeetle numbers them: accounts and transfers each have
     /// numbers of their own, so the same one may mean another thing there.
     pub result: u32,
-    /// Nanoseconds: when it was created, or the existing one was; zero where there is none.
+    /// Nanoseconds: when it was created, when the existing one was; of any other result, when it
+    /// was found out.
     pub timestamp: u64,
 }
 
@@ -36,6 +37,25 @@ impl CreateResult {
     pub fn transfer_exists(self) -> bool {
         self.result == TRANSFER_EXISTS
     }
+
+    /// Of an account: the result by name, if this version knows it.
+    pub fn of_account(self) -> Option<CreateAccountResult> {
+        CreateAccountResult::from_number(self.result)
+    }
+
+    /// Of a transfer: the result by name, if this version knows it.
+    pub fn of_transfer(self) -> Option<CreateTransferResult> {
+        CreateTransferResult::from_number(self.result)
+    }
+}
+
+/// How one event of another request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventResult<R> {
+    /// The result by name.
+    pub result: R,
+    /// Nanoseconds: when it was recorded, or found out.
+    pub timestamp: u64,
 }
 
 /// Why runs do not describe a request's events.

@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// Refused without being done, by request number, to be sent to another node.
     returned: BTreeMap<u64, Call>,
     last_request: u64,
+    /// The version that both sides speak.
+    version: u16,
 }
 
 /// What replies say about the node, beside what callers are told.
@@ -46,7 +48,7 @@ pub(crate) struct Signs {
 }
 
 impl Session {
-    pub(crate) fn new(codec: LengthDelimitedCodec, inbox: BytesMut) -> Self {
+    pub(crate) fn new(codec: LengthDelimitedCodec, inbox: BytesMut, version: u16) -> Self {
         Self {
             codec,
             inbox,
@@ -54,6 +56,7 @@ impl Session {
             outstanding: BTreeMap::new(),
             returned: BTreeMap::new(),
             last_request: 0,
+            version,
         }
     }
 
@@ -67,8 +70,13 @@ impl Session {
         self.outstanding.is_empty()
     }
 
-    /// Frames the call, unless nobody wants it any more.
+    /// Frames the call, unless nobody wants it any more or the node does not know its kind.
     pub(crate) fn send(&mut self, call: Call) {
+        if call.kind.version_min() > self.version {
+            let (kind, version) = (call.kind, self.version);
+            call.finish(Err(ClientError::Unsupported { kind, version }));
+            return;
+        }
         if !call.start() {
             return;
         }

@@ -22,6 +22,7 @@ mod hash;
 mod index;
 mod ledger;
 mod lookup;
+pub mod query;
 mod reign;
 mod totals;
 

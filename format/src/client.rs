@@ -11,6 +11,9 @@
 //! body    `count` rows; in a reply that is not `Done`, a text
 //! ```
 //!
+//! Frames say the lowest version that knows their kind, so that a node of an older version reads
+//! all that it can answer. What both sides speak is agreed in the handshake.
+//!
 //! Replies to queries begin with a [`PageBody`], which `count` does not count.
 //!
 //! Rows of accounts and transfers have the fields, widths and order that TigerBeetle's
@@ -507,8 +510,21 @@ pub struct WelcomeBody {
     pub node: U32,
     /// 1 where this node takes writes now.
     pub primary: u8,
+    /// Highest version that the node speaks of those that the client speaks; a node of version 1
+    /// says zero.
+    pub version: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
+}
+
+impl WelcomeBody {
+    /// The version that both sides speak.
+    pub const fn agreed_version(&self) -> u16 {
+        match self.version {
+            0 => CLIENT_VERSION_MIN,
+            version => version as u16,
+        }
+    }
 }
 
 /// An account: in a request as it shall be opened, in a reply as it is.

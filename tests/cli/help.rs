@@ -2,16 +2,32 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 30] = [
     &["format"],
     &["start"],
     &["status"],
     &["promote"],
     &["alone"],
     &["account", "create"],
+    &["account", "set"],
     &["account", "show"],
+    &["account", "list"],
+    &["account", "transfers"],
+    &["account", "balances"],
+    &["account", "balance"],
+    &["account", "statement"],
     &["transfer", "create"],
+    &["transfer", "post"],
+    &["transfer", "void"],
+    &["transfer", "reverse"],
     &["transfer", "show"],
+    &["transfer", "list"],
+    &["transfer", "outcome"],
+    &["transfer", "burn"],
+    &["trial-balance"],
+    &["day", "show"],
+    &["day", "close"],
+    &["tail"],
     &["import"],
     &["log", "ls"],
     &["log", "dump"],
@@ -122,6 +138,56 @@ fn wrong_arguments_exit_with_2_and_change_nothing() {
         assert!(!output.stderr.is_empty(), "{args:?}");
     }
     assert!(!std::path::Path::new(dir).exists());
+}
+
+/// Each is wrong in one way, which the message names; nobody listens at the address.
+#[test]
+fn an_argument_that_cannot_be_meant_is_named() {
+    let cases: [(&str, &str); 21] = [
+        ("account set 7", "--overdraft-limit"),
+        ("account set 7 --overdraft-limit 1.5", "--overdraft-limit"),
+        ("account set 7 --overdraft-limit some", "not a whole number"),
+        ("account set 7 --freeze all", "neither debits, credits"),
+        ("account set --freeze none", "<ID>"),
+        (
+            "account create --id 1 --ledger 1 --code 1 --imported",
+            "--timestamp",
+        ),
+        (
+            "account create --id 1 --ledger 1 --code 1 --timestamp 5",
+            "--imported",
+        ),
+        ("account list --from 2026-02-30", "calendar"),
+        ("account list --to yesterday", "no time"),
+        ("account list --limit 0", "--limit"),
+        ("account transfers 7 --debits --credits", "--credits"),
+        ("account balance 7", "--at"),
+        ("account balance 7 --at lsn:x", "no whole number"),
+        ("account statement 7 --by month", "business-date"),
+        (
+            "account statement 7 --from 2026-02-01 --to 2026-01-01",
+            "before",
+        ),
+        (
+            "account statement 7 --by business-date --from 2026-01-01T00:00:00Z",
+            "dates like",
+        ),
+        (
+            "transfer create --debit 1 --credit 2 --amount 1 --ledger 1 --code 1 --expires-after 1h",
+            "--pending",
+        ),
+        ("transfer post 0", "zero is no id"),
+        ("transfer void 5 --amount 3", "--amount"),
+        ("day close --date 2026-01-32 --next 2026-02-02", "calendar"),
+        ("tail --from end", "--from"),
+    ];
+    for (line, named) in cases {
+        let words: Vec<&str> = line.split(' ').collect();
+        let output = kanjo(&[&words[..], &["--connect", "127.0.0.1:1"]].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {text}");
+        assert!(text.contains(named), "{line}: {text}");
+    }
 }
 
 #[test]

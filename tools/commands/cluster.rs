@@ -47,22 +47,33 @@ impl ClusterArgs {
     }
 }
 
-/// Opens accounts and, where an outcome stays unknown or a node cannot take them, repeats them.
-/// An account that an earlier attempt opened answers `exists`.
-pub(super) async fn create_accounts(
-    client: &Client,
-    accounts: &[AccountBody],
+/// Asks and, where an outcome stays unknown or a node cannot take it, asks again. Only for what
+/// changes nothing the second time.
+pub(super) async fn until_answered<T, F>(
     timeout: Duration,
-) -> Result<Vec<CreateResult>, ClientError> {
+    ask: impl Fn() -> F,
+) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
     let deadline = Instant::now() + timeout;
     loop {
-        match client.create_accounts(accounts).await {
+        match ask().await {
             Err(error) if error.worth_repeating() && Instant::now() + REPEAT_PAUSE < deadline => {
                 sleep(REPEAT_PAUSE).await;
             }
             outcome => return outcome,
         }
     }
+}
+
+/// Opens accounts for certain. An account that an earlier attempt opened answers `exists`.
+pub(super) async fn create_accounts(
+    client: &Client,
+    accounts: &[AccountBody],
+    timeout: Duration,
+) -> Result<Vec<CreateResult>, ClientError> {
+    until_answered(timeout, || client.create_accounts(accounts)).await
 }
 
 /// Nothing was sent yet, so nothing is unknown.

@@ -6,13 +6,17 @@ mod admin;
 mod alone;
 mod cluster;
 mod completions;
+mod day;
 mod format;
 mod import;
+mod listing;
 mod log;
 mod promote;
 mod start;
 mod status;
+mod tail;
 mod transfer;
+mod trial_balance;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -60,6 +64,10 @@ enum Command {
     Account(account::AccountCommand),
     #[command(subcommand)]
     Transfer(transfer::TransferCommand),
+    TrialBalance(trial_balance::Args),
+    #[command(subcommand)]
+    Day(day::DayCommand),
+    Tail(tail::Args),
     Import(import::Args),
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -83,6 +91,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Alone(args) => alone::run(args),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
+        Command::TrialBalance(args) => trial_balance::run(args),
+        Command::Day(command) => day::run(command),
+        Command::Tail(args) => tail::run(args),
         Command::Import(args) => import::run(args),
         Command::Log(command) => log::run(command),
         Command::Completions(args) => completions::run(args),

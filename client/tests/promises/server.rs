@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kanjo_client::{AccountBody, ClientConfig, TransferBody};
+use kanjo_client::{AccountBody, ClientConfig, TransferBody, TransferFlags};
 use kanjo_format::client::{
     FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, ResultRun, WelcomeBody,
 };
@@ -13,9 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::answers;
+
 pub(crate) const CREATED: u32 = u32::MAX;
 pub(crate) const EXISTS: u32 = 46;
 pub(crate) const ID_ALREADY_FAILED: u32 = 68;
+pub(crate) const LINKED_EVENT_FAILED: u32 = 1;
 pub(crate) const CLUSTER: u128 = 0xc1;
 
 /// What a server does with one request.
@@ -42,11 +45,24 @@ pub(crate) enum Act {
 }
 
 /// A ledger that several servers can share, like replicas of one log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) transfers: BTreeMap<u128, TransferBody>,
     pub(crate) failed: BTreeMap<u128, ()>,
     pub(crate) clock: u64,
+    /// Most rows of one page.
+    pub(crate) page_rows: usize,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            transfers: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            clock: 0,
+            page_rows: 1_000,
+        }
+    }
 }
 
 /// How a server behaves; changed by the test while it runs.
@@ -55,6 +71,8 @@ pub(crate) struct Conduct {
     pub(crate) cluster: u128,
     pub(crate) primary: bool,
     pub(crate) epoch: u64,
+    /// The protocol version of its greeting; 0 as a node of version 1 has it.
+    pub(crate) version: u8,
     /// Acts for the next requests; `otherwise` after them.
     pub(crate) next: VecDeque<Act>,
     pub(crate) otherwise: Act,
@@ -86,6 +104,7 @@ impl Server {
             cluster: CLUSTER,
             primary,
             epoch,
+            version: 2,
             next: VecDeque::new(),
             otherwise: Act::Serve,
             mute: false,
@@ -205,7 +224,8 @@ async fn serve(
             epoch: conduct.epoch.into(),
             node: 1.into(),
             primary: conduct.primary.into(),
-            reserved: [0; 3],
+            version: conduct.version,
+            reserved: [0; 2],
         }
     };
     let (done, body) = (Outcome::Done, welcome.as_bytes());
@@ -260,8 +280,7 @@ fn execute(frame: &Frame<'_>, book: &Mutex<Book>, burn: bool) -> Vec<u8> {
     match kind {
         FrameKind::CreateTransfers => {
             let rows = <[TransferBody]>::ref_from_bytes(frame.body).unwrap();
-            let results = rows.iter().map(|row| post(row, &mut book, burn));
-            let runs = runs(results);
+            let runs = runs(post_chains(rows, &mut book, burn).into_iter());
             send(runs.len(), runs.as_bytes())
         }
         FrameKind::CreateAccounts => {
@@ -296,11 +315,36 @@ fn execute(frame: &Frame<'_>, book: &Mutex<Book>, burn: bool) -> Vec<u8> {
             send(rows.len(), rows.as_bytes())
         }
         FrameKind::Hello | FrameKind::Welcome => panic!("a second greeting"),
-        other => panic!("this node does not know {other:?}"),
+        _ => {
+            let (count, body) = answers::answer(frame, &mut book);
+            send(count, &body)
+        }
     }
 }
 
-fn post(row: &TransferBody, book: &mut Book, burn: bool) -> (u32, u64) {
+/// As documented: a chain whose event failed fails as a whole, and an event that exists failed.
+fn post_chains(rows: &[TransferBody], book: &mut Book, burn: bool) -> Vec<(u32, u64)> {
+    let mut results = Vec::new();
+    for chain in rows.split_inclusive(|row| row.flags.get() & TransferFlags::LINKED == 0) {
+        let mut ended = Vec::new();
+        for row in chain {
+            ended.push(post(row, book, burn));
+            if ended.last().is_some_and(|(result, _)| *result != CREATED) && chain.len() > 1 {
+                let last = ended.len() - 1;
+                for undone in &chain[..last] {
+                    book.transfers.remove(&undone.id.get());
+                }
+                ended[..last].fill((LINKED_EVENT_FAILED, 0));
+                ended.resize(chain.len(), (LINKED_EVENT_FAILED, 0));
+                break;
+            }
+        }
+        results.extend(ended);
+    }
+    results
+}
+
+pub(crate) fn post(row: &TransferBody, book: &mut Book, burn: bool) -> (u32, u64) {
     let id = row.id.get();
     if let Some(existing) = book.transfers.get(&id) {
         return (EXISTS, existing.timestamp.get());
@@ -316,7 +360,7 @@ fn post(row: &TransferBody, book: &mut Book, burn: bool) -> (u32, u64) {
     (CREATED, book.clock)
 }
 
-fn runs(results: impl Iterator<Item = (u32, u64)>) -> Vec<ResultRun> {
+pub(crate) fn runs(results: impl Iterator<Item = (u32, u64)>) -> Vec<ResultRun> {
     let mut runs: Vec<ResultRun> = Vec::new();
     for (result, timestamp) in results {
         if let Some(last) = runs.last_mut() {

@@ -170,8 +170,10 @@ rows! {
         next: U64,
         /// Log time there, in nanoseconds.
         timestamp: U64,
+        /// The business date that is current there, as YYYYMMDD; 0 where there is no calendar.
+        business_date: U32,
         /// Zero.
-        reserved: U64,
+        reserved: U32,
     }
 
     /// Which part of an account's statement.

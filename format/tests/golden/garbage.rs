@@ -12,11 +12,13 @@ use kanjo_format::record::{
     PendingRow, RecordKind, ReignRow, ResolvedRow, TransferRow,
 };
 use kanjo_format::replication;
+use kanjo_format::result::CreateTransferResult;
 use kanjo_format::segment::{
     BLOCK_ENTRY_BYTES, SEALED_FOOTER_BYTES, SEGMENT_HEADER_BYTES, SealedFooter, SegmentHeader,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
+use zerocopy::FromBytes;
 
 use super::{FIXTURES, fixture};
 
@@ -47,9 +49,43 @@ fn read_with_every_decoder(bytes: &[u8]) {
     let _ = checkpoint::verify(&mut &*bytes);
     for bytes in [bytes, bytes.get(4..).unwrap_or_default()] {
         if let Ok(frame) = client::Frame::decode(bytes) {
-            let _ = frame.check_request();
+            read_client_frame(&frame);
         }
         let _ = replication::Frame::decode(bytes);
+    }
+}
+
+/// As a node reads a request, and as a client reads a reply.
+fn read_client_frame(frame: &client::Frame<'_>) {
+    if frame.check_request().is_ok() {
+        let row_bytes = frame.kind.request_row_bytes();
+        assert_eq!(frame.body.len(), frame.count as usize * row_bytes);
+    }
+    if frame.check_reply().is_err() {
+        return;
+    }
+    let front_bytes = match frame.kind.is_paged() {
+        true => size_of::<client::PageBody>(),
+        false => 0,
+    };
+    let (front, rows) = frame.body.split_at(front_bytes);
+    if frame.kind.is_paged() {
+        client::PageBody::read_from_bytes(front).expect("checked");
+    }
+    let row_bytes = frame.kind.reply_row_bytes();
+    assert!(frame.count == 0 || rows.chunks_exact(row_bytes).remainder().is_empty());
+    if frame.kind == client::FrameKind::ReadFeed {
+        for row in <[client::FeedRowBody]>::ref_from_bytes(rows).expect("checked") {
+            let _ = RecordKind::from_number(row.kind.get());
+            let _ = client::TransferDetailBody::read_from_bytes(&row.body);
+            let _ = client::AccountBody::read_from_prefix(&row.body);
+        }
+    }
+    if frame.kind == client::FrameKind::LookupOutcomes {
+        for row in <[client::OutcomeBody]>::ref_from_bytes(rows).expect("checked") {
+            let _ = client::OutcomeState::from_number(row.state.get());
+            let _ = CreateTransferResult::from_number(row.result.get());
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The values that the fixtures of version 1 hold, and the bytes that this code makes of them.
+//! The values that the fixtures hold, and the bytes that this code makes of them.
 //!
 //! Every field has a value of its own, so that two that changed places are told apart. What
 //! `zstd` compressed is taken as given: another release of it may compress otherwise, and what
@@ -25,6 +25,9 @@ use kanjo_format::{
     Chain, ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp,
 };
 use zerocopy::{Immutable, IntoBytes};
+
+#[path = "samples/client_v2.rs"]
+pub(crate) mod client_v2;
 
 /// A fixture's name under `fixtures/`, and its bytes.
 pub(crate) type Fixture = (&'static str, Vec<u8>);
@@ -320,6 +323,7 @@ pub(crate) fn control() -> Control {
 // Client frames.
 
 /// A client frame that owns its body.
+#[derive(Clone)]
 pub(crate) struct ClientFrame {
     pub(crate) kind: client::FrameKind,
     pub(crate) outcome: client::Outcome,
@@ -381,7 +385,8 @@ pub(crate) fn client_welcome() -> WelcomeBody {
         epoch: Epoch::from_terms(1, 4).get().into(),
         node: 1.into(),
         primary: 1,
-        reserved: [0; 3],
+        version: 0,
+        reserved: [0; 2],
     }
 }
 
@@ -801,7 +806,7 @@ pub(crate) fn plain_fixtures() -> Vec<Fixture> {
             batch_frame(Encoding::Raw, &payload),
         ),
     ];
-    for (name, frame) in client_frames() {
+    for (name, frame) in client_frames().into_iter().chain(client_v2::frames()) {
         fixtures.push((name, frame.bytes()));
     }
     for (name, body) in replication_frames() {

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::Pin;
 
 use bytes::BytesMut;
 use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// Bytes asked of a socket at a time; a frame that needs more makes room for itself.
@@ -34,11 +36,18 @@ impl Connection {
         }
     }
 
-    /// Waits until something has come and reads it; writes meanwhile.
-    pub(super) async fn turn(
-        &self,
+    /// Told when there is something to look at; waits in line once, not anew at each turn.
+    pub(super) fn poked(&self) -> Notified<'_> {
+        self.poke.notified()
+    }
+
+    /// Waits until something has come and reads it; writes meanwhile. `poked` is of this
+    /// connection and is kept over its turns.
+    pub(super) async fn turn<'a>(
+        &'a self,
         reader: &mut OwnedReadHalf,
         buffer: &mut BytesMut,
+        mut poked: Pin<&mut Notified<'a>>,
     ) -> io::Result<()> {
         loop {
             if self.closed.get() {
@@ -61,7 +70,7 @@ impl Connection {
                         return Ok(());
                     }
                 },
-                () = self.poke.notified() => {}
+                () = poked.as_mut() => poked.set(self.poke.notified()),
                 writable = self.writer.writable(), if blocked => {
                     writable?;
                     self.write_out();

@@ -8,6 +8,7 @@ mod connection;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ use self::connection::{Connection, codec};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of replies that a connection may leave unread before it is closed.
 const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
+/// Requests up to this size are copied out of the buffer that they came in.
+const COPIED_BYTES_MAX: usize = 1 << 10;
 
 /// A request as it waits for execution.
 pub(crate) struct Request {
@@ -283,20 +286,19 @@ impl Front {
         body: &[u8],
     ) {
         let mut out = connection.out.borrow_mut();
-        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + 4);
-        Frame {
+        let frame = Frame {
             kind,
             outcome,
             request,
             deadline_ms: 0,
             count,
             body,
-        }
-        .encode(&mut frame);
+        };
         if out.is_empty() {
             self.dirty.borrow_mut().push(id);
         }
-        out.extend_from_slice(&frame);
+        out.extend_from_slice(&frame.encode_head());
+        out.extend_from_slice(body);
         if out.len() > UNREAD_REPLY_BYTES_MAX {
             connection.close();
         }
@@ -330,9 +332,10 @@ impl Front {
     ) -> io::Result<()> {
         let mut codec = codec();
         let mut buffer = BytesMut::new();
+        let mut poked = pin!(connection.poked());
         let hello = tokio::time::timeout(HELLO_TIMEOUT, async {
             loop {
-                connection.turn(reader, &mut buffer).await?;
+                connection.turn(reader, &mut buffer, poked.as_mut()).await?;
                 if let Some(frame) = codec.decode(&mut buffer)? {
                     return io::Result::Ok(frame);
                 }
@@ -344,10 +347,10 @@ impl Front {
         self.welcome(id, connection, &hello)?;
         loop {
             while let Some(frame) = codec.decode(&mut buffer)? {
-                self.receive(id, connection, frame.freeze())?;
+                self.receive(id, connection, own(frame))?;
             }
             self.flush();
-            connection.turn(reader, &mut buffer).await?;
+            connection.turn(reader, &mut buffer, poked.as_mut()).await?;
         }
     }
 
@@ -389,7 +392,8 @@ impl Front {
             epoch: identity.epoch.get().into(),
             node: identity.node.get().into(),
             primary: identity.primary.into(),
-            reserved: [0; 3],
+            version: CLIENT_VERSION.min(body.version_max.get()) as u8,
+            reserved: [0; 2],
         };
         self.put(
             id,
@@ -484,5 +488,14 @@ impl Front {
             return Ok(());
         };
         Err((Outcome::Overloaded, full.to_owned()))
+    }
+}
+
+/// The frame by itself. A small one is copied, so that the buffer that it came in is used again
+/// instead of being replaced for each request.
+fn own(frame: BytesMut) -> Bytes {
+    match frame.len() <= COPIED_BYTES_MAX {
+        true => Bytes::copy_from_slice(&frame),
+        false => frame.freeze(),
     }
 }

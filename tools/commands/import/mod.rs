@@ -6,17 +6,20 @@
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use kanjo_client::{AccountBody, AccountId, Client, TransferBody};
+use kanjo_client::{
+    AccountBody, AccountId, Client, Resolved, TransferBody, TransferDetailBody, TransferFlags,
+};
 use kanjo_format::limits::REQUEST_EVENTS_MAX;
 use kanjo_format::result::CreateAccountResult;
 use serde::Serialize;
 
-use self::source::{Contents, Source};
+use self::source::{Contents, Row, Source};
 use super::account::result_name as account_result_name;
 use super::cluster::{ClusterArgs, create_accounts};
 use super::transfer::result_name;
@@ -48,8 +51,14 @@ Numbers are decimal, or hexadecimal after 0x:
   ledger             32 bits
   code               16 bits
   user_data_128, user_data_64, user_data_32   may be absent or empty
+  flags              the same; by name, with | between: linked|pending
+  pending_id         the same; the pending transfer that it posts or voids
+  timeout            the same; seconds after which a pending transfer expires
+  timestamp          the same; nanoseconds, with the flag imported
+  reverses           the same; the transfer that it reverses
+  value_date, business_date   the same; like 2026-01-31
 
-Nothing is sent unless every row can be read and every account is there. After an interruption,
+Linked rows are sent in one request, rows that are imported not together with others. Nothing is sent unless every row can be read and every account is there. After an interruption,
 run the same command again: a transfer that is posted is not posted twice. The transfers are
 posted in the order of the file. The exit code is 1 if any was rejected.";
 
@@ -120,6 +129,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
             client,
             timeout,
             batch: usize::from(args.batch),
+            detailed: contents.detailed,
             bar: progress_bar(contents.rows),
         };
         import.post(&source, &mut summary).await?;
@@ -220,34 +230,42 @@ struct Import {
     client: Client,
     timeout: Duration,
     batch: usize,
+    /// All of a source goes the same way, so that a repetition asks the same of the ledger.
+    detailed: bool,
     bar: ProgressBar,
 }
 
 impl Import {
     async fn post(&self, source: &Source, summary: &mut Summary) -> Result<(), Failure> {
-        let mut rows = source.rows()?.fuse();
+        let mut rows = source.rows()?.fuse().peekable();
         loop {
-            let batch: Vec<_> = rows
-                .by_ref()
-                .take(self.batch)
-                .collect::<Result<_, Failure>>()
+            let batch = next_batch(&mut rows, self.batch)
                 .map_err(|failure| self.interrupted(failure, summary))?;
             if batch.is_empty() {
                 break;
             }
-            let transfers: Vec<TransferBody> = batch.iter().map(|(_, one)| *one).collect();
-            let resolved = self
-                .client
-                .create_transfers_resolved(&transfers, self.timeout)
-                .await
-                .map_err(|error| self.interrupted(error.into(), summary))?;
-            for ((line, transfer), one) in batch.iter().zip(&resolved) {
+            let resolved = self.send(&batch).await;
+            let resolved = resolved.map_err(|failure| self.interrupted(failure, summary))?;
+            for ((line, detail), one) in batch.iter().zip(&resolved) {
+                let transfer = &detail.transfer;
                 summary.count(*line, transfer, one.result.result, one.posted());
             }
             self.bar.inc(batch.len() as u64);
         }
         self.bar.finish_and_clear();
         Ok(())
+    }
+
+    async fn send(&self, batch: &[(u64, TransferDetailBody)]) -> Result<Vec<Resolved>, Failure> {
+        let (client, timeout) = (&self.client, self.timeout);
+        if self.detailed {
+            let all: Vec<TransferDetailBody> = batch.iter().map(|(_, one)| *one).collect();
+            return Ok(client
+                .create_transfers_detailed_resolved(&all, timeout)
+                .await?);
+        }
+        let all: Vec<TransferBody> = batch.iter().map(|(_, one)| one.transfer).collect();
+        Ok(client.create_transfers_resolved(&all, timeout).await?)
     }
 
     fn interrupted(&self, failure: Failure, summary: &Summary) -> Failure {
@@ -257,6 +275,32 @@ impl Import {
             "{done} rows were answered before; run the same command again, no transfer is posted twice"
         ))
     }
+}
+
+/// The next rows of one request: at least `least` where there are so many, and then up to the end
+/// of their chain. Imported rows and others are kept apart.
+fn next_batch(
+    rows: &mut Peekable<impl Iterator<Item = Row>>,
+    least: usize,
+) -> Result<Vec<(u64, TransferDetailBody)>, Failure> {
+    let has = |one: &TransferDetailBody, flag| one.transfer.flags.get() & flag != 0;
+    let mut batch: Vec<(u64, TransferDetailBody)> = Vec::new();
+    while let Some(next) = rows.peek() {
+        if let (Some((_, last)), Ok((_, next))) = (batch.last(), next)
+            && !has(last, TransferFlags::LINKED)
+        {
+            let imports = |one| has(one, TransferFlags::IMPORTED);
+            if batch.len() >= least || imports(last) != imports(next) {
+                break;
+            }
+        }
+        // A chain longer than a request is refused by the client.
+        if batch.len() > REQUEST_EVENTS_MAX {
+            break;
+        }
+        batch.extend(rows.next().transpose()?);
+    }
+    Ok(batch)
 }
 
 impl Summary {
@@ -326,6 +370,33 @@ mod tests {
         for wrong in ["203", "0/1", "1/0", "203/65536", "a/1", "/"] {
             assert!(parse_opening(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_batch_ends_behind_a_chain_and_where_importing_begins() {
+        let (linked, imported) = (TransferFlags::LINKED, TransferFlags::IMPORTED);
+        let flags = [0, linked, linked, 0, 0, imported, imported];
+        let row = |(line, flags): (usize, &u16)| {
+            let transfer = TransferBody {
+                flags: (*flags).into(),
+                ..TransferBody::default()
+            };
+            let detail = TransferDetailBody {
+                transfer,
+                ..TransferDetailBody::default()
+            };
+            Ok((line as u64, detail))
+        };
+        let mut rows = flags.iter().enumerate().map(row).peekable();
+        let mut lengths = Vec::new();
+        loop {
+            let batch = next_batch(&mut rows, 2).unwrap();
+            if batch.is_empty() {
+                break;
+            }
+            lengths.push(batch.len());
+        }
+        assert_eq!(lengths, [4, 1, 2]);
     }
 
     #[test]

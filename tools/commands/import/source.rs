@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use kanjo_client::{AccountBody, TransferBody};
+use kanjo_client::{AccountBody, TransferBody, TransferDetailBody};
 
 use crate::bank;
 use crate::berka::{Movement, carried_movements, read_movements};
@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::transfer_csv::TransferCsv;
 
 /// A transfer with the line that it stands on, or what is wrong.
-pub(super) type Row = Result<(u64, TransferBody), Failure>;
+pub(super) type Row = Result<(u64, TransferDetailBody), Failure>;
 
 /// A source that can be opened.
 pub(super) enum Source {
@@ -28,6 +28,8 @@ pub(super) struct Contents {
     pub(super) rows: u64,
     /// Every account that a transfer names.
     pub(super) accounts: BTreeSet<u128>,
+    /// Whether any transfer has a date or reverses another one.
+    pub(super) detailed: bool,
     /// How the accounts are opened, where the source knows.
     pub(super) openings: Option<Vec<AccountBody>>,
 }
@@ -45,9 +47,11 @@ impl Source {
 
     /// Reads all of it once: a source with one wrong row is refused whole.
     pub(super) fn contents(&self) -> Result<Contents, Failure> {
-        let (mut rows, mut accounts) = (0, BTreeSet::new());
+        let (mut rows, mut accounts, mut detailed) = (0, BTreeSet::new(), false);
         for row in self.rows()? {
-            let (_, transfer) = row?;
+            let (_, detail) = row?;
+            let transfer = detail.transfer;
+            detailed |= detail != plain(transfer);
             rows += 1;
             accounts.insert(transfer.debit_account_id.get());
             accounts.insert(transfer.credit_account_id.get());
@@ -59,6 +63,7 @@ impl Source {
         Ok(Contents {
             rows,
             accounts,
+            detailed,
             openings,
         })
     }
@@ -77,10 +82,18 @@ impl Source {
                 // The first line names the columns.
                 let rows = (2..).zip(movements);
                 Ok(Box::new(
-                    rows.map(|(line, one)| Ok((line, bank::transfer(one)))),
+                    rows.map(|(line, one)| Ok((line, plain(bank::transfer(one))))),
                 ))
             }
         }
+    }
+}
+
+/// Without anything beyond the documented model.
+fn plain(transfer: TransferBody) -> TransferDetailBody {
+    TransferDetailBody {
+        transfer,
+        ..TransferDetailBody::default()
     }
 }
 
