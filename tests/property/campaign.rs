@@ -37,7 +37,9 @@ fn the_engine_says_what_the_model_says() {
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = workers.into_iter().map(|worker| worker.join());
-        ended.filter_map(|one| one.expect("a failure is no panic")).collect()
+        ended
+            .filter_map(|one| one.expect("a failure is no panic"))
+            .collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     println!("cases: {cases}");
@@ -45,7 +47,9 @@ fn the_engine_says_what_the_model_says() {
 
 fn number_from(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
         Err(_) => otherwise,
     }
 }

@@ -96,7 +96,10 @@ impl Pair {
         let model = &self.model.model;
         let last = [
             model.accounts.last().map_or(0, |account| account.timestamp),
-            model.transfers.last().map_or(0, |transfer| transfer.timestamp),
+            model
+                .transfers
+                .last()
+                .map_or(0, |transfer| transfer.timestamp),
             model.now(),
         ];
         let mut request = request.clone();

@@ -151,7 +151,10 @@ fn code() -> impl Strategy<Value = u16> {
 /// Any of the bits, each with its own weight out of 100; now and then any bits at all.
 fn flags(weights: &'static [(u32, u32)]) -> impl Strategy<Value = u16> {
     let bits = vec(0_u32..100, weights.len()).prop_map(move |drawn| {
-        let set = weights.iter().zip(drawn).filter(|((_, weight), n)| n < weight);
+        let set = weights
+            .iter()
+            .zip(drawn)
+            .filter(|((_, weight), n)| n < weight);
         set.fold(0_u16, |flags, ((bit, _), _)| flags | 1 << bit)
     });
     prop_oneof![40 => bits, 1 => any::<u16>()]
@@ -159,8 +162,13 @@ fn flags(weights: &'static [(u32, u32)]) -> impl Strategy<Value = u16> {
 
 fn opening_account() -> impl Strategy<Value = AccountBody> {
     let kinds = flags(&[(1, 25), (2, 15), (3, 50)]);
-    (kinds, data(), prop_oneof![6 => Just(1_u32), 1 => Just(2)], 1_u16..=2).prop_map(
-        |(flags, data, ledger, code)| AccountBody {
+    (
+        kinds,
+        data(),
+        prop_oneof![6 => Just(1_u32), 1 => Just(2)],
+        1_u16..=2,
+    )
+        .prop_map(|(flags, data, ledger, code)| AccountBody {
             user_data_128: data.0.into(),
             user_data_64: data.1.into(),
             user_data_32: data.2.into(),
@@ -168,8 +176,7 @@ fn opening_account() -> impl Strategy<Value = AccountBody> {
             code: code.into(),
             flags: flags.into(),
             ..AccountBody::default()
-        },
-    )
+        })
 }
 
 fn numbered(mut accounts: Vec<AccountBody>) -> Vec<AccountBody> {
@@ -188,23 +195,32 @@ fn account() -> impl Strategy<Value = AccountBody> {
         rarely(vec![1_u128]),
     );
     let zeros = (rarely(vec![1_u32]), rarely(vec![1_u64, u64::MAX]));
-    (account_id(), data(), ledger(), code(), flags, balances, zeros).prop_map(
-        |(id, data, ledger, code, flags, balances, zeros)| AccountBody {
-            id: id.into(),
-            debits_pending: balances.0.into(),
-            debits_posted: balances.1.into(),
-            credits_pending: balances.2.into(),
-            credits_posted: balances.3.into(),
-            user_data_128: data.0.into(),
-            user_data_64: data.1.into(),
-            user_data_32: data.2.into(),
-            reserved: zeros.0.into(),
-            ledger: ledger.into(),
-            code: code.into(),
-            flags: flags.into(),
-            timestamp: zeros.1.into(),
-        },
+    (
+        account_id(),
+        data(),
+        ledger(),
+        code(),
+        flags,
+        balances,
+        zeros,
     )
+        .prop_map(
+            |(id, data, ledger, code, flags, balances, zeros)| AccountBody {
+                id: id.into(),
+                debits_pending: balances.0.into(),
+                debits_posted: balances.1.into(),
+                credits_pending: balances.2.into(),
+                credits_posted: balances.3.into(),
+                user_data_128: data.0.into(),
+                user_data_64: data.1.into(),
+                user_data_32: data.2.into(),
+                reserved: zeros.0.into(),
+                ledger: ledger.into(),
+                code: code.into(),
+                flags: flags.into(),
+                timestamp: zeros.1.into(),
+            },
+        )
 }
 
 /// Times that an import may name: next to the last of its kind, to now, or anywhere.
@@ -255,53 +271,74 @@ fn moving(flags: impl Strategy<Value = u16>) -> impl Strategy<Value = TransferBo
     let timeout = prop_oneof![4 => Just(0_u32), 3 => 1_u32..4, 1 => Just(u32::MAX)];
     let zeros = (rarely(vec![1_u128, 2]), rarely(vec![1_u64, u64::MAX]));
     let place = (ledger(), code());
-    (transfer_id(), accounts, amount(), data(), timeout, place, flags, zeros).prop_map(
-        |(id, accounts, amount, data, timeout, place, flags, zeros)| {
-            // A transfer of one phase has no timeout; now and then it is left in.
-            let is_pending = flags & 2 != 0;
-            let keep = is_pending || (amount == 7 && timeout == 1);
-            TransferBody {
-                id: id.into(),
-                debit_account_id: accounts.0.into(),
-                credit_account_id: accounts.1.into(),
-                amount: amount.into(),
-                pending_id: zeros.0.into(),
-                user_data_128: data.0.into(),
-                user_data_64: data.1.into(),
-                user_data_32: data.2.into(),
-                timeout: if keep { timeout } else { 0 }.into(),
-                ledger: place.0.into(),
-                code: place.1.into(),
-                flags: flags.into(),
-                timestamp: zeros.1.into(),
-            }
-        },
+    (
+        transfer_id(),
+        accounts,
+        amount(),
+        data(),
+        timeout,
+        place,
+        flags,
+        zeros,
     )
+        .prop_map(
+            |(id, accounts, amount, data, timeout, place, flags, zeros)| {
+                // A transfer of one phase has no timeout; now and then it is left in.
+                let is_pending = flags & 2 != 0;
+                let keep = is_pending || (amount == 7 && timeout == 1);
+                TransferBody {
+                    id: id.into(),
+                    debit_account_id: accounts.0.into(),
+                    credit_account_id: accounts.1.into(),
+                    amount: amount.into(),
+                    pending_id: zeros.0.into(),
+                    user_data_128: data.0.into(),
+                    user_data_64: data.1.into(),
+                    user_data_32: data.2.into(),
+                    timeout: if keep { timeout } else { 0 }.into(),
+                    ledger: place.0.into(),
+                    code: place.1.into(),
+                    flags: flags.into(),
+                    timestamp: zeros.1.into(),
+                }
+            },
+        )
 }
 
 fn resolving(flags: impl Strategy<Value = u16>) -> impl Strategy<Value = TransferBody> {
     let or_zero = |id: BoxedStrategy<u128>| prop_oneof![9 => Just(0), 1 => id];
     let accounts = (or_zero(account_id().boxed()), or_zero(account_id().boxed()));
-    let amount = prop_oneof![4 => amount().boxed(), 4 => Just(u128::MAX).boxed(), 4 => Just(0).boxed()];
+    let amount =
+        prop_oneof![4 => amount().boxed(), 4 => Just(u128::MAX).boxed(), 4 => Just(0).boxed()];
     let place = (rarely(vec![1_u32, 2]), rarely(vec![1_u16, 2]));
     let zeros = (rarely(vec![1_u32]), rarely(vec![1_u64]));
-    (transfer_id(), transfer_id(), accounts, amount, data(), place, flags, zeros).prop_map(
-        |(id, pending_id, accounts, amount, data, place, flags, zeros)| TransferBody {
-            id: id.into(),
-            debit_account_id: accounts.0.into(),
-            credit_account_id: accounts.1.into(),
-            amount: amount.into(),
-            pending_id: pending_id.into(),
-            user_data_128: data.0.into(),
-            user_data_64: data.1.into(),
-            user_data_32: data.2.into(),
-            timeout: zeros.0.into(),
-            ledger: place.0.into(),
-            code: place.1.into(),
-            flags: flags.into(),
-            timestamp: zeros.1.into(),
-        },
+    (
+        transfer_id(),
+        transfer_id(),
+        accounts,
+        amount,
+        data(),
+        place,
+        flags,
+        zeros,
     )
+        .prop_map(
+            |(id, pending_id, accounts, amount, data, place, flags, zeros)| TransferBody {
+                id: id.into(),
+                debit_account_id: accounts.0.into(),
+                credit_account_id: accounts.1.into(),
+                amount: amount.into(),
+                pending_id: pending_id.into(),
+                user_data_128: data.0.into(),
+                user_data_64: data.1.into(),
+                user_data_32: data.2.into(),
+                timeout: zeros.0.into(),
+                ledger: place.0.into(),
+                code: place.1.into(),
+                flags: flags.into(),
+                timestamp: zeros.1.into(),
+            },
+        )
 }
 
 fn imported_transfers() -> impl Strategy<Value = Vec<TransferBody>> {
@@ -353,19 +390,29 @@ fn change() -> impl Strategy<Value = AccountChangeBody> {
     let change = prop_oneof![20 => select(vec![0_u32, 1, 1, 2, 4, 4, 5, 6]), 1 => any::<u32>()];
     let freeze = prop_oneof![20 => 0_u32..4, 1 => any::<u32>()];
     let sloppy = prop::bool::weighted(0.05);
-    (account_id(), limit, change, freeze, sloppy, rarely(vec![1_u64])).prop_map(
-        |(id, limit, change, freeze, sloppy, reserved)| AccountChangeBody {
-            id: id.into(),
-            overdraft_limit: if change & 1 != 0 || sloppy { limit } else { 0 }.into(),
-            change: change.into(),
-            freeze: if change & 4 != 0 || sloppy { freeze } else { 0 }.into(),
-            reserved: reserved.into(),
-        },
+    (
+        account_id(),
+        limit,
+        change,
+        freeze,
+        sloppy,
+        rarely(vec![1_u64]),
     )
+        .prop_map(
+            |(id, limit, change, freeze, sloppy, reserved)| AccountChangeBody {
+                id: id.into(),
+                overdraft_limit: if change & 1 != 0 || sloppy { limit } else { 0 }.into(),
+                change: change.into(),
+                freeze: if change & 4 != 0 || sloppy { freeze } else { 0 }.into(),
+                reserved: reserved.into(),
+            },
+        )
 }
 
 fn close_day() -> impl Strategy<Value = CloseDayBody> {
-    let days = vec![0, 20_260_227, 20_260_228, 20_260_301, 20_260_302, 20_260_303];
+    let days = vec![
+        0, 20_260_227, 20_260_228, 20_260_301, 20_260_302, 20_260_303,
+    ];
     let next = (0..days.len() - 1).prop_map(move |n| (days[n], days[n + 1]));
     prop_oneof![6 => next, 1 => (date(), date())].prop_map(|(date, next)| CloseDayBody {
         date: date.into(),
@@ -392,8 +439,16 @@ fn account_filter() -> impl Strategy<Value = AccountFilterBody> {
     let flags = prop_oneof![20 => 1_u32..8, 1 => any::<u32>()];
     let reserved = rarely(vec![1_u8]);
     let code = prop_oneof![3 => Just(0), 1 => 1_u16..3];
-    (account_id(), data(), code, (bound(), bound()), limit(), flags, reserved).prop_map(
-        |(account_id, data, code, bounds, limit, flags, reserved)| {
+    (
+        account_id(),
+        data(),
+        code,
+        (bound(), bound()),
+        limit(),
+        flags,
+        reserved,
+    )
+        .prop_map(|(account_id, data, code, bounds, limit, flags, reserved)| {
             let mut body = AccountFilterBody {
                 account_id: account_id.into(),
                 user_data_128: data.0.into(),
@@ -408,8 +463,7 @@ fn account_filter() -> impl Strategy<Value = AccountFilterBody> {
             };
             body.reserved[57] = reserved;
             body
-        },
-    )
+        })
 }
 
 fn query_filter() -> impl Strategy<Value = QueryFilterBody> {

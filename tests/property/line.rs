@@ -106,12 +106,18 @@ fn detail(row: &TransferDetailBody) -> Fields {
 /// As far as a line can say it: a line never names both a limit and none.
 fn change(row: &AccountChangeBody) -> Fields {
     let change = row.change.get();
-    let mut fields = vec![("id", row.id.get().into()), ("reserved", row.reserved.get().into())];
+    let mut fields = vec![
+        ("id", row.id.get().into()),
+        ("reserved", row.reserved.get().into()),
+    ];
     if change & AccountChange::CLEAR_OVERDRAFT_LIMIT != 0 {
         fields.push(("overdraft_limit", Shown::Null));
     } else if change & AccountChange::SET_OVERDRAFT_LIMIT != 0 {
         // As text, so that a zero is not left out.
-        fields.push(("overdraft_limit", Shown::text(row.overdraft_limit.get().to_string())));
+        fields.push((
+            "overdraft_limit",
+            Shown::text(row.overdraft_limit.get().to_string()),
+        ));
     }
     if change & AccountChange::SET_FREEZE != 0 {
         fields.push(("freeze", Shown::text(row.freeze.get().to_string())));

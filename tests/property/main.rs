@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod answer;
-mod model;
 mod campaign;
 mod drive;
 mod generate;
 mod line;
+mod model;
 mod tables;
+mod ways;
 
 /// Requests and replies as `kanjo repl` knows them, and its ledger in memory.
 #[allow(dead_code)]

@@ -148,7 +148,11 @@ impl Embedded {
     fn look_up(&mut self, open: &OpenBatch, request: &Request) -> Result<Reply, HistoryError> {
         let (ledger, log) = (&self.ledger, &mut self.log);
         let accounts = |ids: &[u128]| ids.iter().map(|id| AccountId::new(*id)).collect::<Vec<_>>();
-        let transfers = |ids: &[u128]| ids.iter().map(|id| TransferId::new(*id)).collect::<Vec<_>>();
+        let transfers = |ids: &[u128]| {
+            ids.iter()
+                .map(|id| TransferId::new(*id))
+                .collect::<Vec<_>>()
+        };
         let open = Some(open);
         Ok(match request {
             Request::LookupAccounts(ids) => {

@@ -2,8 +2,8 @@
 
 use kanjo_format::client::{
     AccountBalanceBody, AccountBody, AccountFlags, AccountTermsBody, Freeze, LineKind, OutcomeBody,
-    OutcomeState, StatementLineBody, TransferBody, TransferDetailBody, TransferFlags,
-    TrialBalanceBody,
+    OutcomeState, StatementBody, StatementLineBody, TransferBody, TransferDetailBody,
+    TransferFlags, TrialBalanceBody,
 };
 use kanjo_format::result::CreateTransferResult;
 
@@ -192,6 +192,41 @@ fn balance(body: &AccountBalanceBody) -> ShownFields {
 }
 
 impl Statement {
+    /// The request for a statement with one line more than asked for: whether it comes tells
+    /// whether there are more.
+    pub(crate) fn with_one_more(asked: &StatementBody) -> StatementBody {
+        let limit = asked.limit.get();
+        StatementBody {
+            limit: limit.saturating_add(u32::from(limit != 0)).into(),
+            ..*asked
+        }
+    }
+
+    /// Of the lines that [`Self::with_one_more`] brought.
+    pub(crate) fn new(
+        asked: &StatementBody,
+        opening: AccountBalanceBody,
+        mut lines: Vec<StatementLineBody>,
+    ) -> Self {
+        let limit = asked.limit.get() as usize;
+        let more = lines.len() > limit;
+        lines.truncate(limit);
+        let closing = lines.last().map_or(opening, |line| AccountBalanceBody {
+            debits_pending: line.debits_pending,
+            debits_posted: line.debits_posted,
+            credits_pending: line.credits_pending,
+            credits_posted: line.credits_posted,
+            timestamp: line.timestamp,
+            ..AccountBalanceBody::default()
+        });
+        Self {
+            opening,
+            lines,
+            closing,
+            more,
+        }
+    }
+
     fn shown(&self) -> ShownFields {
         vec![
             ("opening", Shown::Object(balance(&self.opening))),

@@ -27,6 +27,11 @@ impl Model {
     }
 
     pub(crate) fn fate(&self, id: u128) -> Fate {
+        match id {
+            0 => return Fate::Rejected(CreateTransferResult::IdMustNotBeZero),
+            u128::MAX => return Fate::Rejected(CreateTransferResult::IdMustNotBeIntMax),
+            _ => {}
+        }
         if let Some(transfer) = self.transfer(id) {
             return Fate::Committed(transfer.timestamp);
         }

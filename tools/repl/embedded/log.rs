@@ -1,14 +1,11 @@
 //! The log in memory: batches as a node would append them, and old records read from them.
 
-use kanjo_engine::{
-    ClosedBatch, Entry, HistoryError, HistoryReader, Ledger, MemoryPast, Resolution,
-};
+use kanjo_engine::query::MemoryPast;
+use kanjo_engine::{ClosedBatch, Entry, HistoryError, HistoryReader, Ledger, Resolution};
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, BATCH_PAYLOAD_BYTES_MAX, PAGE_BYTES};
 use kanjo_format::movement::{self, Transfer};
-use kanjo_format::{
-    BatchHeader, ClusterId, Epoch, Lsn, RecordAt, Tail, Timestamp, TransferId,
-};
+use kanjo_format::{BatchHeader, ClusterId, Epoch, Lsn, RecordAt, Tail, Timestamp, TransferId};
 
 const CLUSTER: ClusterId = ClusterId::new(0xe3b);
 const SEGMENT_BYTES: u64 = kanjo_format::limits::SEGMENT_BYTES_DEFAULT;

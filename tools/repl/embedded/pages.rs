@@ -3,8 +3,7 @@
 use kanjo_engine::query::{Asked, Calendar, Day};
 use kanjo_format::client::{
     AccountBalanceBody, AccountBody, AccountFilterBody, AccountFilterFlags, BalanceAsOfBody,
-    FrameKind, QueryFilterBody, QueryFilterFlags, Span, StatementBody, StatementLineBody,
-    TransferBody,
+    FrameKind, QueryFilterBody, QueryFilterFlags, Span, StatementBody, TransferBody,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -80,7 +79,9 @@ impl Embedded {
                 Reply::Balances(found)
             }
             Request::TrialBalance => {
-                let asked = self.ledger.ask(FrameKind::GetTrialBalance, &[], self.calendar());
+                let asked = self
+                    .ledger
+                    .ask(FrameKind::GetTrialBalance, &[], self.calendar());
                 match asked {
                     Asked::TrialBalance(book) => Reply::Totals(book.trial_balance()),
                     _ => unreachable!("a trial balance was asked for"),
@@ -111,7 +112,9 @@ impl Embedded {
         let next = match self.ledger.ask(kind, body, self.calendar()) {
             Asked::Nothing => 0,
             Asked::Query(query) => {
-                let page = query.run(&mut self.log.past).expect("a log in memory can be read");
+                let page = query
+                    .run(&mut self.log.past)
+                    .expect("a log in memory can be read");
                 page.encode(kind, &self.ledger, &mut bytes);
                 page.next
             }
@@ -137,28 +140,8 @@ impl Embedded {
     }
 
     fn statement(&mut self, body: &StatementBody) -> Statement {
-        let limit = body.limit.get();
-        let mut asked = *body;
-        // One more tells whether there is more.
-        asked.limit = limit.saturating_add(u32::from(limit != 0)).into();
-        let mut lines: Vec<StatementLineBody> = self.pages(FrameKind::GetStatement, asked);
-        let more = lines.len() > limit as usize;
-        lines.truncate(limit as usize);
-        let opening = self.opening(body);
-        let closing = lines.last().map_or(opening, |line| AccountBalanceBody {
-            debits_pending: line.debits_pending,
-            debits_posted: line.debits_posted,
-            credits_pending: line.credits_pending,
-            credits_posted: line.credits_posted,
-            timestamp: line.timestamp,
-            ..AccountBalanceBody::default()
-        });
-        Statement {
-            opening,
-            lines,
-            closing,
-            more,
-        }
+        let lines = self.pages(FrameKind::GetStatement, Statement::with_one_more(body));
+        Statement::new(body, self.opening(body), lines)
     }
 
     /// Balances in front of a statement's first moment.
