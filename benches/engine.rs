@@ -8,10 +8,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use kanjo_engine::{HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt};
+use kanjo_engine::{Entry, HistoryError, HistoryReader, Ledger, RecordAt, Resolution};
 use kanjo_format::batch::{BatchFields, BatchHeader};
 use kanjo_format::client::{AccountBody, TransferBody};
 use kanjo_format::columns::push_group;
+use kanjo_format::movement::Transfer;
 use kanjo_format::record::{RecordKind, TransferRow};
 use kanjo_format::{BatchPlace, Chain, ClusterId, Epoch, Lsn, Tail, Timestamp, TransferId};
 
@@ -155,7 +156,23 @@ fn account_id(n: u64) -> u128 {
 struct NoHistory;
 
 impl HistoryReader for NoHistory {
-    fn transfer_at(&mut self, at: RecordAt) -> Result<PostedTransfer, HistoryError> {
+    fn transfer_at(&mut self, at: RecordAt) -> Result<Transfer, HistoryError> {
+        panic!("{at} is not asked for")
+    }
+
+    fn find_id(&mut self, id: TransferId) -> Result<Option<Entry>, HistoryError> {
+        panic!("{id} is not asked for")
+    }
+
+    fn resolution_of(&mut self, at: RecordAt) -> Result<Option<Resolution>, HistoryError> {
+        panic!("{at} is not asked for")
+    }
+
+    fn reversal_of(&mut self, at: RecordAt) -> Result<Option<RecordAt>, HistoryError> {
+        panic!("{at} is not asked for")
+    }
+
+    fn has_transfer_at_time(&mut self, at: Timestamp) -> Result<bool, HistoryError> {
         panic!("{at} is not asked for")
     }
 }
@@ -195,7 +212,8 @@ impl Desk {
             let events: Vec<AccountBody> = numbers.iter().map(|&n| account(n)).collect();
             let mut open = desk.ledger.open_batch(desk.place.lsn, Timestamp::new(1));
             desk.ledger
-                .create_accounts(&mut open, &events, &mut Vec::new());
+                .create_accounts(&mut open, &events, &mut NoHistory, &mut Vec::new())
+                .expect("no history is asked for");
             desk.place_batch(open);
         }
         desk

@@ -11,18 +11,21 @@
 
 mod pages;
 mod table;
+mod traits;
 
-use kanjo_format::client::{AccountBody, AccountFlags};
+use std::cmp::Ordering;
+
+use kanjo_format::client::AccountBody;
 use kanjo_format::limits::ACCOUNTS_MAX;
 use kanjo_format::record::AccountRow;
 use kanjo_format::{AccountId, AccountNumber, LedgerId, Timestamp};
 
 use crate::hash::IdHasher;
 #[cfg(test)]
-pub(crate) use pages::PAGE_ACCOUNTS;
-use pages::Pages;
-pub(crate) use pages::SharedPage;
+pub(crate) use pages::PAGE_VALUES;
+pub(crate) use pages::{Pages, SharedPage};
 use table::{NumberTable, Place};
+pub(crate) use traits::Traits;
 
 /// Most accounts that are looked up together.
 pub(crate) const FIND_MAX: usize = 64;
@@ -42,6 +45,34 @@ pub(crate) struct Account {
     pub(crate) user_data_32: u32,
     pub(crate) code: u16,
     pub(crate) flags: u16,
+    pub(crate) terms: Terms,
+}
+
+/// What a recorded operation may change of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Zero where there is no limit.
+    overdraft: u128,
+    /// When they last changed, in nanoseconds; 0: never.
+    pub(crate) changed: u64,
+    has_overdraft: bool,
+    /// See `client::Freeze`.
+    pub(crate) freeze: u8,
+}
+
+impl Terms {
+    pub(crate) fn new(overdraft_limit: Option<u128>, freeze: u8, changed: u64) -> Self {
+        Self {
+            overdraft: overdraft_limit.unwrap_or(0),
+            changed,
+            has_overdraft: overdraft_limit.is_some(),
+            freeze,
+        }
+    }
+
+    pub(crate) fn overdraft_limit(&self) -> Option<u128> {
+        self.has_overdraft.then_some(self.overdraft)
+    }
 }
 
 /// All that a posted transfer needs of an account: one cache line.
@@ -57,8 +88,9 @@ pub(crate) struct Core {
 /// What else there is of an account.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Profile {
-    pending: Pending,
+    pending: Reserved,
     user_data_128: u128,
+    terms: Terms,
     user_data_64: u64,
     timestamp: u64,
     ledger: u32,
@@ -69,60 +101,13 @@ pub(crate) struct Profile {
 
 /// What is reserved of an account's balances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct Reserved {
     pub(crate) debits: u128,
     pub(crate) credits: u128,
 }
 
 const _: () = assert!(size_of::<Core>() == 64);
-const _: () = assert!(size_of::<Profile>() == 80);
-
-/// Place of an account's ledger among the totals, whether its balances have limits, and whether
-/// anything is pending. Derived, never stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traits(u32);
-
-impl Traits {
-    const DEBITS_LIMITED: u32 = 1;
-    const CREDITS_LIMITED: u32 = 2;
-    const PENDING: u32 = 4;
-    const SLOT_SHIFT: u32 = 3;
-
-    fn new(slot: u32, account: &Account) -> Self {
-        assert!(
-            slot < 1 << (32 - Self::SLOT_SHIFT),
-            "all places for ledgers are given out"
-        );
-        let limit = |flag, bit| if account.flags & flag != 0 { bit } else { 0 };
-        let mut traits = Self(slot << Self::SLOT_SHIFT);
-        traits.0 |= limit(
-            AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
-            Self::DEBITS_LIMITED,
-        );
-        traits.0 |= limit(
-            AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
-            Self::CREDITS_LIMITED,
-        );
-        if account.pending() != Pending::default() {
-            traits.0 |= Self::PENDING;
-        }
-        traits
-    }
-
-    pub(crate) fn ledger_slot(self) -> u32 {
-        self.0 >> Self::SLOT_SHIFT
-    }
-
-    /// Debits must not exceed credits.
-    pub(crate) fn has_limited_debits(self) -> bool {
-        self.0 & Self::DEBITS_LIMITED != 0
-    }
-
-    /// Credits must not exceed debits.
-    pub(crate) fn has_limited_credits(self) -> bool {
-        self.0 & Self::CREDITS_LIMITED != 0
-    }
-}
+const _: () = assert!(size_of::<Profile>() == 112);
 
 impl Account {
     /// An account as it is opened.
@@ -144,8 +129,8 @@ impl Account {
         LedgerId::new(self.ledger)
     }
 
-    fn pending(&self) -> Pending {
-        Pending {
+    pub(crate) fn pending(&self) -> Reserved {
+        Reserved {
             debits: self.debits_pending,
             credits: self.credits_pending,
         }
@@ -164,6 +149,7 @@ impl Account {
         Profile {
             pending: self.pending(),
             user_data_128: self.user_data_128,
+            terms: self.terms,
             user_data_64: self.user_data_64,
             timestamp: self.timestamp,
             ledger: self.ledger,
@@ -187,6 +173,7 @@ impl Account {
             user_data_32: profile.user_data_32,
             code: profile.code,
             flags: profile.flags,
+            terms: profile.terms,
         }
     }
 
@@ -216,6 +203,8 @@ pub(crate) struct Accounts {
     cores: Pages<Core>,
     profiles: Pages<Profile>,
     count: u32,
+    /// How many have had their terms changed.
+    changed: u32,
     index: NumberTable,
     hasher: IdHasher,
 }
@@ -226,6 +215,7 @@ impl Accounts {
             cores: Pages::new(),
             profiles: Pages::new(),
             count: 0,
+            changed: 0,
             index: NumberTable::new(),
             hasher,
         }
@@ -242,46 +232,92 @@ impl Accounts {
 
     /// The account of a number that is known to be given out.
     pub(crate) fn at(&self, number: AccountNumber) -> Account {
-        Account::joined(self.cores.at(number), self.profiles.at(number))
+        Account::joined(self.cores.at(number.get()), self.profiles.at(number.get()))
     }
 
     /// The core of that account; `None` for a number that was not given out.
     #[inline]
     pub(crate) fn core(&self, number: AccountNumber) -> Option<&Core> {
-        (number.get() < self.count).then(|| self.cores.at(number))
+        (number.get() < self.count).then(|| self.cores.at(number.get()))
     }
 
     /// The core of a number that is known to be given out.
     #[inline]
     pub(crate) fn core_at(&self, number: AccountNumber) -> &Core {
-        self.cores.at(number)
+        self.cores.at(number.get())
     }
 
     /// The same to write; copies its page if a snapshot shares it.
     #[inline]
     pub(crate) fn at_mut(&mut self, number: AccountNumber) -> &mut Core {
-        self.cores.at_mut(number)
+        self.cores.at_mut(number.get())
     }
 
     /// What is pending of the account that has this core.
     #[inline]
-    pub(crate) fn pending(&self, number: AccountNumber, core: &Core) -> Pending {
-        match core.traits.0 & Traits::PENDING {
-            0 => Pending::default(),
-            _ => self.profiles.at(number).pending,
+    pub(crate) fn pending(&self, number: AccountNumber, core: &Core) -> Reserved {
+        match core.traits.has_pending() {
+            false => Reserved::default(),
+            true => self.profiles.at(number.get()).pending,
         }
     }
 
-    /// Sets what is pending, as nothing that is executed does yet.
-    #[cfg(test)]
-    pub(crate) fn set_pending(&mut self, number: AccountNumber, pending: Pending) {
-        self.profiles.at_mut(number).pending = pending;
-        self.cores.at_mut(number).traits.0 |= Traits::PENDING;
+    pub(crate) fn set_pending(&mut self, number: AccountNumber, pending: Reserved) {
+        self.profiles.at_mut(number.get()).pending = pending;
+        let traits = &mut self.cores.at_mut(number.get()).traits;
+        traits.set_pending(pending != Reserved::default());
+    }
+
+    /// Sets flags that transfers change, and terms.
+    pub(crate) fn set_state(&mut self, number: AccountNumber, flags: u16, terms: Terms) {
+        let profile = self.profiles.at_mut(number.get());
+        self.changed += u32::from(profile.terms.changed == 0 && terms.changed != 0);
+        profile.flags = flags;
+        profile.terms = terms;
+        let slot = self.cores.at(number.get()).traits.ledger_slot();
+        let traits = Traits::new(slot, &self.at(number));
+        self.cores.at_mut(number.get()).traits = traits;
+    }
+
+    pub(crate) fn terms(&self, number: AccountNumber) -> Terms {
+        self.profiles.at(number.get()).terms
+    }
+
+    /// How many have had their terms changed.
+    pub(crate) fn changed(&self) -> u32 {
+        self.changed
+    }
+
+    /// When the account was opened, in nanoseconds. Later numbers have later times.
+    pub(crate) fn opened_at(&self, number: AccountNumber) -> u64 {
+        self.profiles.at(number.get()).timestamp
+    }
+
+    /// When the last account was opened; 0 before the first.
+    pub(crate) fn last_opened_at(&self) -> u64 {
+        match self.count.checked_sub(1) {
+            None => 0,
+            Some(last) => self.opened_at(AccountNumber::new(last)),
+        }
+    }
+
+    /// Whether an account was opened just then.
+    pub(crate) fn has_opened_at(&self, timestamp: u64) -> bool {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.opened_at(AccountNumber::new(middle)).cmp(&timestamp) {
+                Ordering::Equal => return true,
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        false
     }
 
     pub(crate) fn find(&self, id: AccountId) -> Option<AccountNumber> {
         let hash = self.hasher.hash(id.get()) as u32;
-        let is = |number| self.cores.at(number).id == id.get();
+        let is = |number: AccountNumber| self.cores.at(number.get()).id == id.get();
         self.index.find(self.index.place(hash), is)
     }
 
@@ -301,7 +337,7 @@ impl Accounts {
         }
         self.touch(found.iter().flatten().copied());
         for (found, id) in found.iter_mut().zip(ids) {
-            let is_other = |number: AccountNumber| self.cores.at(number).id != id.get();
+            let is_other = |number: AccountNumber| self.cores.at(number.get()).id != id.get();
             if found.is_some_and(is_other) {
                 *found = self.find(*id);
             }
@@ -313,7 +349,7 @@ impl Accounts {
     #[inline]
     pub(crate) fn touch(&self, numbers: impl IntoIterator<Item = AccountNumber>) {
         let there = numbers.into_iter().filter(|n| n.get() < self.count);
-        let some_bytes = there.map(|number| u64::from(self.cores.at(number).traits.0));
+        let some_bytes = there.map(|number| self.cores.at(number.get()).traits.touch());
         std::hint::black_box(some_bytes.fold(0, u64::wrapping_add));
     }
 
@@ -332,9 +368,20 @@ impl Accounts {
         self.index.insert(hash, number);
         self.count += 1;
         let traits = Traits::new(ledger_slot, account);
-        self.cores.push(number, account.core(traits));
-        self.profiles.push(number, account.profile());
+        self.changed += u32::from(account.terms.changed != 0);
+        self.cores.push(number.get(), account.core(traits));
+        self.profiles.push(number.get(), account.profile());
         Some(number)
+    }
+
+    /// Takes the last account back.
+    pub(crate) fn pop(&mut self) {
+        let number = AccountNumber::new(self.count - 1);
+        let account = self.at(number);
+        assert_eq!(account.terms.changed, 0, "an old account is not taken back");
+        let hash = self.hasher.hash(account.id) as u32;
+        self.index.remove(hash, number);
+        self.count -= 1;
     }
 
     /// The accounts as they are now, shared until written.

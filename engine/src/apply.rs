@@ -1,19 +1,22 @@
 //! Replay: takes batches as they are and never decides. It checks only that they fit what is
 //! there, so that a wrong batch is found where it stands and not in a balance long after.
 
+mod fit;
+
+use kanjo_format::batch::FLAG_SEGMENT_END;
 use kanjo_format::columns::{Group, Groups, PayloadError};
-use kanjo_format::limits::{ACCOUNTS_MAX, BATCH_RECORDS_MAX, PAGE_BYTES};
-use kanjo_format::record::{AccountRow, FailedRow, RecordKind, TransferRow};
+use kanjo_format::limits::{BATCH_RECORDS_MAX, PAGE_BYTES};
+use kanjo_format::movement::{self, Movement};
+use kanjo_format::record::{FailedRow, RecordKind};
 use kanjo_format::result::CreateTransferResult;
 use kanjo_format::{
-    AccountId, AccountNumber, BatchHeader, Epoch, LedgerId, Lsn, Timestamp, TransferId,
+    AccountId, AccountNumber, BatchHeader, Epoch, Lsn, RecordAt, Timestamp, TransferId,
 };
 
 use crate::batch::Rows;
 use crate::index::{Entry, Probe};
-use crate::ledger::{Books, Ledger, Posting, TIMESTAMP_MAX};
+use crate::ledger::{Ledger, TIMESTAMP_MAX};
 use crate::reign::ReignError;
-use kanjo_format::RecordAt;
 
 /// Transfers whose balances are loaded together.
 const CHUNK_ROWS: usize = 32;
@@ -134,9 +137,54 @@ pub enum RecordError {
     /// A failure of an unknown number, or of one that does not stick.
     #[error("transfer failure of result {0}, which is none that sticks")]
     Failure(u32),
-    /// A kind that this ledger does not apply.
-    #[error("record kind {0} is not applied by this program: use a newer kanjo")]
-    Kind(u16),
+    /// A row that no writer makes.
+    #[error(transparent)]
+    Row(#[from] PayloadError),
+    /// A pending transfer that is not open.
+    #[error("it names the pending transfer at {0}, which is not open")]
+    NotPending(RecordAt),
+    /// It says something else than the pending transfer that it names.
+    #[error("it does not agree with the pending transfer at {0}")]
+    OtherPending(RecordAt),
+    /// A pending transfer expires before it is due.
+    #[error("the pending transfer at {pending} expires at {recorded} and is due at {due}")]
+    NotDue {
+        /// The pending transfer.
+        pending: RecordAt,
+        /// Time of the expiry.
+        recorded: Timestamp,
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// A second reversal, or one of itself.
+    #[error("the transfer at {0} cannot be reversed once more")]
+    Reversed(RecordAt),
+    /// A time that is not behind the one before, or not in the past.
+    #[error("it is of time {found}, which has to be after {after} and at most {recorded}")]
+    Time {
+        /// As it says.
+        found: Timestamp,
+        /// Time of the last of its kind.
+        after: Timestamp,
+        /// When it was recorded.
+        recorded: Timestamp,
+    },
+    /// A closing transfer of an account that is closed.
+    #[error("it closes account number {0}, which is closed")]
+    Closed(AccountNumber),
+    /// Terms that this program does not know.
+    #[error("it sets terms of account number {0} that are unknown: use a newer kanjo")]
+    Terms(AccountNumber),
+    /// A business date that is not the current one, or does not grow.
+    #[error("it closes business date {closed} for {next}, where {current} is current")]
+    Day {
+        /// The date that it closes.
+        closed: u32,
+        /// The date that it makes current.
+        next: u32,
+        /// The ledger's.
+        current: u32,
+    },
     /// A reign record does not fit.
     #[error(transparent)]
     Reign(#[from] ReignError),
@@ -167,7 +215,8 @@ impl Ledger {
     }
 
     /// Takes only the ids of a batch below the checkpoint that this ledger was restored from.
-    /// Batches come in order from lsn 0; at the checkpoint the counts must agree with it.
+    /// Batches come in order from [`Ledger::indexed`] on; at the checkpoint the counts must agree
+    /// with it.
     pub fn index_only(
         &mut self,
         header: &BatchHeader,
@@ -194,6 +243,9 @@ impl Ledger {
         self.broken = taken.is_err();
         taken?;
         self.indexing.next = end;
+        if header.flags() & FLAG_SEGMENT_END != 0 {
+            self.index.begin_generation(end);
+        }
         Ok(())
     }
 
@@ -264,38 +316,71 @@ impl Ledger {
             }
             RecordKind::AccountOpened => {
                 group.read_rows(&mut rows.accounts);
-                let started = header.timestamp().get();
                 each(first, &rows.accounts, |index, row| {
-                    let timestamp = Timestamp::new(started + index as u64);
-                    self.apply_account(row, timestamp)
+                    self.apply_account(row, movement::record_time(header, index))
                 })
             }
-            RecordKind::TransferPosted => {
-                group.read_rows(&mut rows.transfers);
-                let mut chunks = rows.transfers.chunks(CHUNK_ROWS).enumerate();
-                chunks.try_for_each(|(chunk, rows)| {
-                    let numbers = rows
-                        .iter()
-                        .flat_map(|row| [row.debit_account(), row.credit_account()]);
-                    self.books.accounts.touch(numbers);
-                    each(first + chunk * CHUNK_ROWS, rows, |index, row| {
-                        let posting = fit(&self.books, row)?;
-                        self.take_id(row.id(), Entry::Posted(RecordAt::new(lsn, index)))?;
-                        self.books.post(&posting);
+            RecordKind::AccountImported => {
+                group.read_rows(&mut rows.imported);
+                each(first, &rows.imported, |index, row| {
+                    self.apply_imported(row, movement::record_time(header, index))
+                })
+            }
+            RecordKind::AccountChanged => {
+                group.read_rows(&mut rows.changes);
+                each(first, &rows.changes, |index, row| {
+                    self.apply_change(row, movement::record_time(header, index))
+                })
+            }
+            RecordKind::DayClosed => {
+                group.read_rows(&mut rows.days);
+                each(first, &rows.days, |index, row| {
+                    let at = RecordAt::new(lsn, index);
+                    self.apply_day(row, at, movement::record_time(header, index))
+                })
+            }
+            RecordKind::TransferPosted => self.apply_posted(header, group, rows),
+            _ => each_movement(header, group, |at, movement| {
+                let recorded = movement::record_time(header, at.index());
+                match movement {
+                    Movement::Transfer(transfer) => self.apply_transfer(at, &transfer, recorded),
+                    Movement::Expired(expired) => self.apply_expiry(at, &expired, recorded),
+                    Movement::Failed(row) => {
+                        self.take_failed(&row)?;
+                        self.books.failed += 1;
                         Ok(())
-                    })
-                })
-            }
-            RecordKind::TransferFailed => {
-                group.read_rows(&mut rows.failed);
-                each(first, &rows.failed, |_, row| {
-                    self.take_failed(row)?;
-                    self.books.failed += 1;
-                    Ok(())
-                })
-            }
-            kind => Err((first, RecordError::Kind(kind as u16))),
+                    }
+                }
+            }),
         }
+    }
+
+    /// Single-phase transfers are most of a log: their accounts are loaded together.
+    fn apply_posted(
+        &mut self,
+        header: &BatchHeader,
+        group: &Group<'_>,
+        rows: &mut Rows,
+    ) -> Result<(), (usize, RecordError)> {
+        let (lsn, first) = (header.lsn(), group.first_index);
+        group.read_rows(&mut rows.transfers);
+        for (chunk, rows) in rows.transfers.chunks(CHUNK_ROWS).enumerate() {
+            let numbers = rows
+                .iter()
+                .flat_map(|row| [row.debit_account(), row.credit_account()]);
+            self.books.accounts.touch(numbers);
+            each(first + chunk * CHUNK_ROWS, rows, |index, row| {
+                let posting = self.fit_posted(row)?;
+                self.take_id(row.id(), Entry::Posted(RecordAt::new(lsn, index)))?;
+                self.books.post(&posting);
+                Ok(())
+            })?;
+        }
+        let started = movement::record_time(header, first);
+        self.index.note_times(started, group.count);
+        let last = movement::record_time(header, first + group.count - 1);
+        self.books.transfer_time = last.get();
+        Ok(())
     }
 
     fn index_group(
@@ -306,20 +391,39 @@ impl Ledger {
     ) -> Result<(), (usize, RecordError)> {
         let (lsn, first) = (header.lsn(), group.first_index);
         match group.kind {
-            RecordKind::EpochStart | RecordKind::SetChange | RecordKind::AccountOpened => Ok(()),
+            RecordKind::EpochStart
+            | RecordKind::SetChange
+            | RecordKind::AccountOpened
+            | RecordKind::AccountImported
+            | RecordKind::AccountChanged
+            | RecordKind::DayClosed => Ok(()),
             RecordKind::TransferPosted => {
                 group.read_rows(&mut rows.transfers);
                 self.indexing.posted += group.count as u64;
+                let started = movement::record_time(header, first);
+                self.index.note_times(started, group.count);
                 each(first, &rows.transfers, |index, row| {
                     self.take_id(row.id(), Entry::Posted(RecordAt::new(lsn, index)))
                 })
             }
-            RecordKind::TransferFailed => {
-                group.read_rows(&mut rows.failed);
-                self.indexing.failed += group.count as u64;
-                each(first, &rows.failed, |_, row| self.take_failed(row))
-            }
-            kind => Err((first, RecordError::Kind(kind as u16))),
+            _ => each_movement(header, group, |at, movement| match movement {
+                Movement::Transfer(transfer) => {
+                    self.indexing.posted += 1;
+                    self.fit_links(at, &transfer)?;
+                    self.take_id(transfer.id, Entry::Posted(at))?;
+                    self.index.note_transfer(at, &transfer);
+                    Ok(())
+                }
+                Movement::Expired(expired) => {
+                    self.fit_resolution(expired.pending, at)?;
+                    self.index.note_expiry(at, &expired);
+                    Ok(())
+                }
+                Movement::Failed(row) => {
+                    self.indexing.failed += 1;
+                    self.take_failed(&row)
+                }
+            }),
         }
     }
 
@@ -339,30 +443,10 @@ impl Ledger {
         Ok(())
     }
 
-    fn apply_account(&mut self, row: &AccountRow, timestamp: Timestamp) -> Result<(), RecordError> {
-        let expected = AccountNumber::new(self.books.accounts.count());
-        if row.number() != expected {
-            return Err(RecordError::Number {
-                found: row.number(),
-                expected,
-            });
-        }
-        if is_no_id(row.id().get()) || expected.get() as usize == ACCOUNTS_MAX {
-            return Err(RecordError::Account(row.id()));
-        }
-        if row.ledger() == LedgerId::new(0) {
-            return Err(RecordError::NoLedger(row.id()));
-        }
-        match self.books.open_account(row, timestamp) {
-            Some(_) => Ok(()),
-            None => Err(RecordError::Account(row.id())),
-        }
-    }
-
     fn take_failed(&mut self, row: &FailedRow) -> Result<(), RecordError> {
         let number = row.result.get();
         let result = CreateTransferResult::from_number(number)
-            .filter(|result| result.is_transient())
+            .filter(|result| result.is_sticky())
             .ok_or(RecordError::Failure(number))?;
         self.take_id(TransferId::new(row.id.get()), Entry::Failed(result))
     }
@@ -376,7 +460,7 @@ impl Ledger {
                 free.take(entry);
                 Ok(())
             }
-            Probe::Taken(_) => Err(RecordError::Transfer(id)),
+            Probe::Taken => Err(RecordError::Transfer(id)),
         }
     }
 }
@@ -389,34 +473,24 @@ fn check_end(lsn: Lsn, end: Lsn) -> Result<(), ApplyError> {
     Ok(())
 }
 
-fn is_no_id(id: u128) -> bool {
+pub(crate) fn is_no_id(id: u128) -> bool {
     id == 0 || id == u128::MAX
 }
 
-/// What a posted transfer makes of its accounts, if they are there and their balances hold it.
-fn fit(books: &Books, row: &TransferRow) -> Result<Posting, RecordError> {
-    let (debit, credit) = (row.debit_account(), row.credit_account());
-    let find = |number| {
-        let core = books.accounts.core(number);
-        core.ok_or(RecordError::NoAccount(number))
-    };
-    let (from, to) = (find(debit)?, find(credit)?);
-    if debit == credit || from.traits.ledger_slot() != to.traits.ledger_slot() {
-        return Err(RecordError::Accounts { debit, credit });
-    }
-    let amount = row.amount.get();
-    let grown = |balance: u128, number| {
-        let sum = balance.checked_add(amount);
-        sum.ok_or(RecordError::Overflow(number))
-    };
-    Ok(Posting {
-        debit,
-        credit,
-        amount,
-        ledger_slot: from.traits.ledger_slot(),
-        debits_after: grown(from.debits_posted, debit)?,
-        credits_after: grown(to.credits_posted, credit)?,
-    })
+/// The movements of one group, with the index of the one that does not fit.
+fn each_movement(
+    header: &BatchHeader,
+    group: &Group<'_>,
+    mut take: impl FnMut(RecordAt, Movement) -> Result<(), RecordError>,
+) -> Result<(), (usize, RecordError)> {
+    let mut index = group.first_index;
+    let taken = movement::each_of_group(header, group, |at, movement| {
+        index = at.index();
+        let taken = take(at, movement);
+        index += usize::from(taken.is_ok());
+        taken
+    });
+    taken.map_err(|error| (index, error))
 }
 
 fn each<R>(

@@ -3,22 +3,23 @@
 //! Restoring proves the content too: the accounts must give the digest that was written, and
 //! debits must equal credits in every ledger.
 
+mod reign;
+mod rows;
+
 use std::io::{self, Read, Write};
 
 use kanjo_format::checkpoint::{
-    CheckpointAccountRow, CheckpointError, CheckpointHeader, CheckpointReader, CheckpointWriter,
-    EpochRow, LedgerRow, ReignSectionRow, SECTION_ROWS_MAX, Section, SectionKind, UnprotectedRow,
+    CHECKPOINT_VERSION, CheckpointAccountRow, CheckpointDayRow, CheckpointError, CheckpointHeader,
+    CheckpointPendingRow, CheckpointReader, CheckpointTermsRow, CheckpointWriter, LedgerRow,
+    SECTION_ROWS_MAX, Section, SectionKind,
 };
-use kanjo_format::limits::{REASON_BYTES_MAX, SET_MEMBERS_MAX};
-use kanjo_format::record::{MemberRow, Protection};
-use kanjo_format::{
-    AccountNumber, Chain, ClusterId, Digest, Epoch, Incarnation, LedgerId, Lsn, NodeId, OpeningId,
-    Tail,
-};
+use kanjo_format::{AccountNumber, ClusterId, Digest, LedgerId, RecordAt, Tail, Timestamp};
 
-use crate::account::{Account, SharedAccounts};
+use crate::account::{SharedAccounts, Terms};
+use crate::days::{BusinessDays, Day};
 use crate::ledger::{Indexing, Ledger, TIMESTAMP_MAX};
-use crate::reign::{EpochEntry, ReignState, Unprotected};
+use crate::pendings::SharedPendings;
+use crate::reign::ReignState;
 use crate::totals::{AuditError, LedgerTotals, WideAmount};
 
 /// The ledger as it was at one lsn; it stays so while the ledger goes on.
@@ -26,12 +27,15 @@ use crate::totals::{AuditError, LedgerTotals, WideAmount};
 pub struct Snapshot {
     header: CheckpointHeader,
     accounts: SharedAccounts,
+    pendings: SharedPendings,
+    days: BusinessDays,
     totals: Vec<LedgerTotals>,
     reign: ReignState,
 }
 
-/// A ledger read back from a checkpoint. Its index is empty: before it executes, the log from
-/// lsn 0 to the checkpoint goes through [`Ledger::index_only`].
+/// A ledger read back from a checkpoint. Its index is empty: before it executes, the log up to the
+/// checkpoint goes through [`Ledger::index_only`], from lsn 0 on or from where the old part of
+/// the index ends (see [`Ledger::cover_index`]).
 #[derive(Debug)]
 pub struct Restored {
     /// The ledger.
@@ -52,6 +56,17 @@ pub enum RestoreError {
     /// An account id that is none, or stands there twice.
     #[error("checkpoint: account number {0} has an id that is taken already, or is none")]
     Account(AccountNumber),
+    /// An open pending transfer that cannot be.
+    #[error("checkpoint: the pending transfer at {0} cannot be open there")]
+    Pending(RecordAt),
+    /// Terms of an account, or a business date, that cannot be.
+    #[error("checkpoint: {what} number {number} cannot be so")]
+    Row {
+        /// What.
+        what: &'static str,
+        /// Which one.
+        number: u64,
+    },
     /// A field of the header or reign that cannot be.
     #[error("checkpoint: {field} is {value}, which it cannot be")]
     Field {
@@ -88,6 +103,7 @@ impl Ledger {
         let totals = self.trial_balance();
         let reign = self.books.reign.clone();
         let header = CheckpointHeader {
+            version: CHECKPOINT_VERSION,
             cluster,
             tail,
             log_time: self.log_time,
@@ -98,10 +114,16 @@ impl Ledger {
             ledgers: totals.len() as u32,
             epochs: reign.epochs.len() as u32,
             unprotected: reign.unprotected.amounts.len() as u32,
+            pendings: self.books.pendings.count(),
+            terms: self.books.accounts.changed(),
+            days: self.books.days.closes().len() as u32,
+            transfer_time: Timestamp::new(self.books.transfer_time),
         };
         Snapshot {
             header,
             accounts: self.books.accounts.share(),
+            pendings: self.books.pendings.share(),
+            days: self.books.days.clone(),
             totals,
             reign,
         }
@@ -117,13 +139,22 @@ impl Ledger {
             match section.kind {
                 SectionKind::Ledgers => written.extend(section.rows::<LedgerRow>().iter().copied()),
                 SectionKind::Accounts => ledger.restore_accounts(&section)?,
-                _ => restore_reign(&mut ledger.books.reign, &section)?,
+                SectionKind::Pendings => ledger.restore_pendings(&section)?,
+                SectionKind::Terms => ledger.restore_terms(&section)?,
+                SectionKind::Days => ledger.restore_days(&section)?,
+                _ => reign::restore(&mut ledger.books.reign, &section)?,
             }
         }
         ledger.log_time = header.log_time;
         ledger.applied = header.tail.lsn;
         ledger.books.posted = header.posted;
         ledger.books.failed = header.failed;
+        ledger.transfer_time_guessed = header.version == 1;
+        ledger.books.transfer_time = match ledger.transfer_time_guessed {
+            // Whatever the last transfer's time is, it is not later.
+            true => header.log_time.get(),
+            false => header.transfer_time.get(),
+        };
         ledger.indexing = Indexing {
             until: header.tail.lsn,
             expected_posted: header.posted,
@@ -142,15 +173,77 @@ impl Ledger {
         for row in section.rows::<CheckpointAccountRow>() {
             let number = AccountNumber::new(self.books.accounts.count());
             let id = row.id.get();
-            let account = account_of(row);
+            let account = rows::account_of(row);
             let slot = self.books.totals.slot(account.ledger());
-            let totals = self.books.totals.at_mut(slot);
-            totals.debits.add(account.debits_posted);
-            totals.credits.add(account.credits_posted);
+            self.books.totals.at_mut(slot).add_balances(&account);
             let taken = self.books.take_account(&account, slot);
             if taken.is_none() || id == 0 || id == u128::MAX {
                 return Err(RestoreError::Account(number));
             }
+        }
+        Ok(())
+    }
+
+    fn restore_pendings(&mut self, section: &Section<'_>) -> Result<(), RestoreError> {
+        for row in section.rows::<CheckpointPendingRow>() {
+            let at = RecordAt::from_packed(row.at.get());
+            let bad = RestoreError::Pending(at.unwrap_or(RecordAt::MAX));
+            let pending = rows::pending_of(row).ok_or(bad)?;
+            let accounts = &self.books.accounts;
+            let transfer = &pending.transfer;
+            let are_there =
+                accounts.core(transfer.debit).is_some() && accounts.core(transfer.credit).is_some();
+            if !are_there || self.books.pendings.get(pending.at).is_some() {
+                return Err(RestoreError::Pending(pending.at));
+            }
+            self.books.digest.open_pending(&pending);
+            self.books.pendings.insert(pending);
+        }
+        Ok(())
+    }
+
+    fn restore_terms(&mut self, section: &Section<'_>) -> Result<(), RestoreError> {
+        for row in section.rows::<CheckpointTermsRow>() {
+            let number = AccountNumber::new(row.account.get());
+            let bad = RestoreError::Row {
+                what: "terms of account",
+                number: number.get().into(),
+            };
+            let limit = match row.has_overdraft_limit {
+                0 => None,
+                1 => Some(row.overdraft_limit.get()),
+                _ => return Err(bad),
+            };
+            let (changed, accounts) = (row.changed.get(), &self.books.accounts);
+            let fits = accounts.core(number).is_some() && changed != 0;
+            if !fits || accounts.terms(number).changed != 0 {
+                return Err(bad);
+            }
+            let terms = Terms::new(limit, row.freeze, changed);
+            self.books.change_terms(number, terms);
+        }
+        Ok(())
+    }
+
+    fn restore_days(&mut self, section: &Section<'_>) -> Result<(), RestoreError> {
+        for row in section.rows::<CheckpointDayRow>() {
+            let days = &self.books.days;
+            let bad = RestoreError::Row {
+                what: "business date",
+                number: row.closed.get().into(),
+            };
+            let (closed, next) = (row.closed.get(), row.next.get());
+            let at = RecordAt::from_packed(row.at.get());
+            let at = at.filter(|at| days.closes().last().is_none_or(|last| last.at < *at));
+            let Some(at) = at.filter(|_| days.fits(closed, next)) else {
+                return Err(bad);
+            };
+            self.books.close_day(Day {
+                closed,
+                next,
+                at,
+                timestamp: row.timestamp.get(),
+            });
         }
         Ok(())
     }
@@ -189,7 +282,7 @@ impl Ledger {
         if computed != written {
             return Err(RestoreError::Digest { computed, written });
         }
-        Ok(())
+        Ok(self.books.check_pendings()?)
     }
 }
 
@@ -199,6 +292,8 @@ fn check_totals(summed: &LedgerTotals, row: &LedgerRow) -> Result<(), RestoreErr
         ledger: LedgerId::new(row.ledger.get()),
         debits: volume,
         credits: volume,
+        debits_pending: summed.debits_pending,
+        credits_pending: summed.debits_pending,
         accounts: row.accounts.get(),
         transfers: row.transfers.get(),
     };
@@ -227,184 +322,32 @@ impl Snapshot {
     /// Writes the checkpoint; the caller makes it durable. May run on another thread.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut writer = CheckpointWriter::start(out, &self.header)?;
-        writer.rows(&[reign_row(&self.reign)])?;
-        writer.rows(&epoch_rows(&self.reign))?;
-        writer.rows(&self.totals.iter().map(ledger_row).collect::<Vec<_>>())?;
-        writer.rows(&unprotected_rows(&self.reign.unprotected))?;
+        writer.rows(&[reign::reign_row(&self.reign)])?;
+        writer.rows(&reign::epoch_rows(&self.reign))?;
+        writer.rows(&self.totals.iter().map(rows::ledger).collect::<Vec<_>>())?;
+        writer.rows(&reign::unprotected_rows(&self.reign.unprotected))?;
         let mut accounts = self.accounts.iter().peekable();
         let mut rows = Vec::with_capacity(SECTION_ROWS_MAX);
         while accounts.peek().is_some() {
             rows.clear();
             let some = accounts.by_ref().take(SECTION_ROWS_MAX);
-            rows.extend(some.map(|account| account_row(&account)));
+            rows.extend(some.map(|account| rows::account(&account)));
             writer.rows(&rows)?;
         }
+        let pendings: Vec<CheckpointPendingRow> = self
+            .pendings
+            .sorted()
+            .into_iter()
+            .map(rows::pending)
+            .collect();
+        writer.rows(&pendings)?;
+        let accounts = self.accounts.iter().enumerate();
+        let terms: Vec<CheckpointTermsRow> = accounts
+            .filter(|(_, account)| account.terms.changed != 0)
+            .map(|(number, account)| rows::terms(number as u32, &account.terms))
+            .collect();
+        writer.rows(&terms)?;
+        writer.rows(&self.days.closes().iter().map(rows::day).collect::<Vec<_>>())?;
         writer.finish()
     }
-}
-
-fn account_row(account: &Account) -> CheckpointAccountRow {
-    CheckpointAccountRow {
-        id: account.id.into(),
-        debits_pending: account.debits_pending.into(),
-        debits_posted: account.debits_posted.into(),
-        credits_pending: account.credits_pending.into(),
-        credits_posted: account.credits_posted.into(),
-        user_data_128: account.user_data_128.into(),
-        user_data_64: account.user_data_64.into(),
-        timestamp: account.timestamp.into(),
-        ledger: account.ledger.into(),
-        user_data_32: account.user_data_32.into(),
-        code: account.code.into(),
-        flags: account.flags.into(),
-        zero: 0.into(),
-    }
-}
-
-fn account_of(row: &CheckpointAccountRow) -> Account {
-    Account {
-        debits_pending: row.debits_pending.get(),
-        debits_posted: row.debits_posted.get(),
-        credits_pending: row.credits_pending.get(),
-        credits_posted: row.credits_posted.get(),
-        id: row.id.get(),
-        user_data_128: row.user_data_128.get(),
-        user_data_64: row.user_data_64.get(),
-        timestamp: row.timestamp.get(),
-        ledger: row.ledger.get(),
-        user_data_32: row.user_data_32.get(),
-        code: row.code.get(),
-        flags: row.flags.get(),
-    }
-}
-
-fn ledger_row(totals: &LedgerTotals) -> LedgerRow {
-    LedgerRow {
-        ledger: totals.ledger.get().into(),
-        zero: 0.into(),
-        accounts: totals.accounts.into(),
-        transfers: totals.transfers.into(),
-        volume_low: totals.debits.low().into(),
-        volume_high: totals.debits.high().into(),
-    }
-}
-
-fn epoch_rows(reign: &ReignState) -> Vec<EpochRow> {
-    let row = |entry: &EpochEntry| EpochRow {
-        epoch: entry.epoch.get().into(),
-        base_epoch: entry.base.epoch.get().into(),
-        base_lsn: entry.base.lsn.get().into(),
-        base_chain: *entry.base.chain.bytes(),
-    };
-    reign.epochs.iter().map(row).collect()
-}
-
-fn unprotected_rows(unprotected: &Unprotected) -> Vec<UnprotectedRow> {
-    let row = |(ledger, amount): (&LedgerId, &WideAmount)| UnprotectedRow {
-        ledger: ledger.get().into(),
-        zero: 0.into(),
-        amount_low: amount.low().into(),
-        amount_high: amount.high().into(),
-    };
-    unprotected.amounts.iter().map(row).collect()
-}
-
-fn reign_row(reign: &ReignState) -> ReignSectionRow {
-    let mut row = ReignSectionRow {
-        opening_random: reign.opening.random.into(),
-        opening_incarnation: reign.opening.incarnation.get().into(),
-        opening_node: reign.opening.node.get().into(),
-        protection: reign.protection as u8,
-        unfenced: reign.unfenced.into(),
-        member_count: reign.members.len() as u8,
-        reason_bytes: 0,
-        since: reign.since.get().into(),
-        unprotected_since: reign.unprotected.since.get().into(),
-        unprotected_count: reign.unprotected.count.into(),
-        settled: reign.settled.into(),
-        zero: [0; 7],
-        members: [MemberRow::default(); SET_MEMBERS_MAX],
-        reason: [0; REASON_BYTES_MAX],
-    };
-    for (slot, &(node, incarnation)) in row.members.iter_mut().zip(&reign.members) {
-        *slot = MemberRow {
-            incarnation: incarnation.get().into(),
-            node: node.get().into(),
-            reserved: 0.into(),
-        };
-    }
-    let reason = reign.reason.as_bytes();
-    row.reason[..reason.len()].copy_from_slice(reason);
-    row.reason_bytes = reason.len() as u8;
-    row
-}
-
-/// Takes a section of the reign, its epochs, or what it left unprotected.
-fn restore_reign(reign: &mut ReignState, section: &Section<'_>) -> Result<(), RestoreError> {
-    match section.kind {
-        SectionKind::Reign => take_reign(reign, &section.rows::<ReignSectionRow>()[0])?,
-        SectionKind::Epochs => {
-            for row in section.rows::<EpochRow>() {
-                let epoch = Epoch::new(row.epoch.get());
-                if epoch <= reign.epoch() {
-                    let (field, value) = ("an epoch", epoch.get());
-                    return Err(RestoreError::Field { field, value });
-                }
-                reign.epochs.push(EpochEntry {
-                    epoch,
-                    base: Tail {
-                        epoch: Epoch::new(row.base_epoch.get()),
-                        lsn: Lsn::new(row.base_lsn.get()),
-                        chain: Chain::new(row.base_chain),
-                    },
-                });
-            }
-        }
-        SectionKind::Unprotected => {
-            let amounts = section.rows::<UnprotectedRow>().iter().map(|row| {
-                let amount = WideAmount::from_parts(row.amount_high.get(), row.amount_low.get());
-                (LedgerId::new(row.ledger.get()), amount)
-            });
-            reign.unprotected.amounts.extend(amounts);
-        }
-        SectionKind::Ledgers | SectionKind::Accounts | SectionKind::End => {}
-    }
-    Ok(())
-}
-
-fn take_reign(reign: &mut ReignState, row: &ReignSectionRow) -> Result<(), RestoreError> {
-    let bad = |field, value: u8| RestoreError::Field {
-        field,
-        value: value.into(),
-    };
-    let members = row
-        .members
-        .get(..usize::from(row.member_count))
-        .ok_or(bad("member count", row.member_count))?;
-    let reason = row
-        .reason
-        .get(..usize::from(row.reason_bytes))
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .ok_or(bad("bytes of the reason", row.reason_bytes))?;
-    reign.protection =
-        Protection::from_number(row.protection).ok_or(bad("protection", row.protection))?;
-    reign.opening = OpeningId {
-        node: NodeId::new(row.opening_node.get()),
-        incarnation: Incarnation::new(row.opening_incarnation.get()),
-        random: row.opening_random.get(),
-    };
-    let member = |m: &MemberRow| {
-        (
-            NodeId::new(m.node.get()),
-            Incarnation::new(m.incarnation.get()),
-        )
-    };
-    reign.members = members.iter().map(member).collect();
-    reign.reason = reason.to_owned();
-    reign.unfenced = row.unfenced != 0;
-    reign.since = Lsn::new(row.since.get());
-    reign.settled = row.settled != 0;
-    reign.unprotected.since = Lsn::new(row.unprotected_since.get());
-    reign.unprotected.count = row.unprotected_count.get();
-    Ok(())
 }

@@ -4,18 +4,32 @@
 //! keyed by account number and field. So any change of a single field changes the sum, a change
 //! costs two terms, the order of changes does not matter, and reading costs nothing. It finds
 //! accidents (a bug, a bad disk), not an attacker, who could search for sums that agree.
+//!
+//! Open pending transfers, terms that were ever changed and closed business dates add one term
+//! each, so that a ledger without them has the digest that it had before there were any.
 
 use kanjo_format::{AccountNumber, Digest};
 
-use crate::account::Account;
+use crate::account::{Account, Terms};
+use crate::days::Day;
+use crate::pendings::Pending;
 
 /// The fields that transfers change, by their place among the fields of [`AccountsDigest::open`].
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Balance {
+    DebitsPending = 0,
     DebitsPosted = 1,
+    CreditsPending = 2,
     CreditsPosted = 3,
 }
+
+/// Place of the field that has an account's flags.
+const FLAGS_FIELD: u8 = 7;
+/// Keys of what is no field of an account, whose keys are below 2^35.
+const PENDING_KEY: u64 = 1 << 63;
+const TERMS_KEY: u64 = 1 << 40;
+const DAY_KEY: u64 = 1 << 41;
 
 /// What else a digest covers; mixed in when it is read.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +55,46 @@ impl AccountsDigest {
             account.id,
             account.user_data_128,
             u128::from(account.user_data_64) | u128::from(account.timestamp) << 64,
-            u128::from(account.ledger)
-                | u128::from(account.user_data_32) << 32
-                | u128::from(account.code) << 64
-                | u128::from(account.flags) << 80,
+            kinds(account),
         ];
         for (field, value) in fields.into_iter().enumerate() {
             self.0 = self.0.wrapping_add(term(key(number, field as u8), value));
         }
+        self.add(terms_term(number, &account.terms));
+    }
+
+    /// Replaces flags and terms of an account.
+    pub(crate) fn change_state(&mut self, number: AccountNumber, from: &Account, to: &Account) {
+        let key = key(number, FLAGS_FIELD);
+        self.take(term(key, kinds(from)));
+        self.add(term(key, kinds(to)));
+        self.take(terms_term(number, &from.terms));
+        self.add(terms_term(number, &to.terms));
+    }
+
+    /// Takes an open pending transfer in.
+    pub(crate) fn open_pending(&mut self, pending: &Pending) {
+        self.add(pending_term(pending));
+    }
+
+    /// Takes an open pending transfer out.
+    pub(crate) fn close_pending(&mut self, pending: &Pending) {
+        self.take(pending_term(pending));
+    }
+
+    /// Takes the close of a business date in, the `n`th.
+    pub(crate) fn close_day(&mut self, n: usize, day: &Day) {
+        let dates = u128::from(day.closed) | u128::from(day.next) << 32;
+        let values = [dates, u128::from(day.timestamp)];
+        self.add(folded(DAY_KEY | n as u64, &values));
+    }
+
+    fn add(&mut self, term: u128) {
+        self.0 = self.0.wrapping_add(term);
+    }
+
+    fn take(&mut self, term: u128) {
+        self.0 = self.0.wrapping_sub(term);
     }
 
     /// Replaces one balance of an account.
@@ -74,6 +120,52 @@ impl AccountsDigest {
 
 fn key(number: AccountNumber, field: u8) -> u64 {
     u64::from(number.get()) << 3 | u64::from(field)
+}
+
+/// The field with what kind of account it is.
+fn kinds(account: &Account) -> u128 {
+    u128::from(account.ledger)
+        | u128::from(account.user_data_32) << 32
+        | u128::from(account.code) << 64
+        | u128::from(account.flags) << 80
+}
+
+/// Zero for terms that never changed.
+fn terms_term(number: AccountNumber, terms: &Terms) -> u128 {
+    if terms.changed == 0 {
+        return 0;
+    }
+    let limit = terms.overdraft_limit();
+    let rest = u128::from(limit.is_some())
+        | u128::from(terms.freeze) << 8
+        | u128::from(terms.changed) << 64;
+    folded(
+        TERMS_KEY | u64::from(number.get()),
+        &[limit.unwrap_or(0), rest],
+    )
+}
+
+/// Not its place, which changes while its batch is being built.
+fn pending_term(pending: &Pending) -> u128 {
+    let t = &pending.transfer;
+    let accounts = u128::from(t.debit.get()) | u128::from(t.credit.get()) << 32;
+    let dates = u128::from(t.value_date) | u128::from(t.business_date) << 32;
+    let values = [
+        t.id.get(),
+        t.amount,
+        t.user_data_128,
+        u128::from(t.user_data_64) | u128::from(t.timestamp.get()) << 64,
+        accounts | u128::from(t.user_data_32) << 64 | u128::from(t.timeout) << 96,
+        dates | u128::from(t.code) << 64 | u128::from(t.flags) << 80,
+    ];
+    folded(PENDING_KEY | t.timestamp.get(), &values)
+}
+
+/// One term of several values, each mixed into the next.
+fn folded(key: u64, values: &[u128]) -> u128 {
+    values.iter().fold(u128::from(key), |mixed, value| {
+        term(key, mixed.rotate_left(59) ^ value)
+    })
 }
 
 /// A bijection of `value` for every key.

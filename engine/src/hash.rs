@@ -76,9 +76,11 @@ impl<T: Clone> Sharded<T> {
         self.shards[self.shard(hash)].find(hash, eq)
     }
 
-    pub(crate) fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
+    /// Takes a value out.
+    pub(crate) fn remove(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<T> {
         let shard = self.shard(hash);
-        self.shards[shard].find_mut(hash, eq)
+        let found = self.shards[shard].find_entry(hash, eq).ok()?;
+        Some(found.remove().0)
     }
 
     pub(crate) fn entry(

@@ -1,39 +1,41 @@
-//! The transfer index: which ids are taken, and where their records stand.
-//!
-//! It answers one question, "what became of this id". Clients' ids mostly begin with the time, so
-//! a new one lies above all that were ever seen, and one look into a small table tells that it is
-//! free. It is rebuilt by scanning the log.
+//! What is kept of the newest part of the log, so that it need not be read: which transfer ids
+//! are taken and by what, who resolved which pending transfer, what reverses what, and at which
+//! times there are transfers.
 //!
 //! ```text
-//! recent ── full, ids in order ──▶ partitions   by range; the shape of sorted runs on disk
-//!    └───── full, ids in no order ─▶ rest       one growing table, as are stragglers
+//! old part: runs on disk, asked through a port  │ generation │ generation │ newest
+//! lsn 0 ────────────────────────────────────────┴────────────┴────────────┴──────▶
 //! ```
+//!
+//! A generation is one segment's part. When a run on disk holds the same, its generation is
+//! dropped, so that memory does not grow with history. All of it is derived from the log.
 
 mod arrivals;
+mod ids;
+mod links;
 mod partitions;
 mod rest;
-#[cfg(test)]
-mod tests;
+mod times;
 
+use std::collections::VecDeque;
+
+use kanjo_format::movement::{Expired, Form, Transfer};
 use kanjo_format::result::CreateTransferResult;
-use kanjo_format::{RecordAt, TransferId};
+use kanjo_format::{Lsn, RecordAt, Timestamp, TransferId};
 
 use crate::hash::IdHasher;
-use arrivals::{Arrivals, ROWS, Row, SAMPLE_EVERY, Span, VacantArrival, ordered_span};
-use partitions::{Partition, Partitions};
-use rest::{Rest, VacantRest};
+use ids::Ids;
+pub(crate) use ids::Probe;
+use links::Links;
+use times::Times;
 
-/// Rows that a freeze may send to the rest at once: with more of them the table is poured.
-const OUTSIDE_MAX: usize = ROWS / 16;
-/// Rows that are poured before each probe; with two, all are gone before another table is full.
-const POURED_AT_ONCE: usize = 2;
 /// Marks an id that failed; the result's number stands below it.
 const FAILED: u64 = 1 << 63;
 
 /// What became of a transfer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// It was posted; its record stands there.
+    /// It is a transfer; its record stands there.
     Posted(RecordAt),
     /// It failed in a way that sticks.
     Failed(CreateTransferResult),
@@ -57,245 +59,233 @@ impl Entry {
     }
 }
 
-/// All ids that were posted or burned.
-#[derive(Debug)]
-pub struct TransferIndex {
-    /// Takes new ids while they come in order of time.
-    recent: Arrivals,
-    partitions: Partitions,
-    rest: Rest,
-    /// A table of ids that turned out to come in no order, on its way to the rest.
-    pouring: Option<Pouring>,
-    /// While ids come in no order they go to the rest at once; some are noted to see that change.
-    scattered: Option<Samples>,
-    len: usize,
-    hasher: IdHasher,
+/// How a pending transfer was resolved, and where that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It was posted.
+    Posted(RecordAt),
+    /// It was voided.
+    Voided(RecordAt),
+    /// It timed out.
+    Expired(RecordAt),
 }
 
-/// What one probe for an id found.
-pub(crate) enum Probe<'a> {
-    Taken(Entry),
-    Free(FreeId<'a>),
-}
-
-/// An id that is not taken, and the place where it would stand.
-pub(crate) struct FreeId<'a> {
-    id: TransferId,
-    place: FreePlace<'a>,
-    len: &'a mut usize,
-}
-
-enum FreePlace<'a> {
-    Recent(VacantArrival<'a>),
-    Rest(VacantRest<'a>, &'a mut Samples),
-}
-
-impl FreeId<'_> {
-    /// Takes the id.
-    #[inline]
-    pub(crate) fn take(self, entry: Entry) {
-        let row = Row::new(self.id, entry);
-        *self.len += 1;
-        match self.place {
-            FreePlace::Recent(place) => place.insert(row),
-            FreePlace::Rest(place, samples) => {
-                place.insert(row);
-                samples.note(self.id.get());
-            }
+impl Resolution {
+    /// Where it was resolved.
+    pub const fn at(self) -> RecordAt {
+        match self {
+            Self::Posted(at) | Self::Voided(at) | Self::Expired(at) => at,
         }
     }
+}
+
+/// One segment's part.
+#[derive(Debug)]
+struct Generation {
+    start: Lsn,
+    ids: Ids,
+    /// From pending transfers of any time to what resolved them here.
+    resolutions: Links<Resolution>,
+    /// From transfers of any time to their reversals here.
+    reversals: Links<RecordAt>,
+    times: Times,
+}
+
+impl Generation {
+    fn new(start: Lsn, hasher: IdHasher, scattered: bool) -> Self {
+        Self {
+            start,
+            ids: Ids::new(hasher, scattered),
+            resolutions: Links::new(hasher),
+            reversals: Links::new(hasher),
+            times: Times::default(),
+        }
+    }
+}
+
+/// The young part of the index.
+#[derive(Debug)]
+pub struct TransferIndex {
+    newest: Generation,
+    /// Oldest first.
+    older: VecDeque<Generation>,
+    /// No id above it is in an older generation.
+    older_top: u128,
+    /// All ids of the old part are below it.
+    old_bound: u128,
+    hasher: IdHasher,
 }
 
 impl TransferIndex {
     pub(crate) fn new(hasher: IdHasher) -> Self {
         Self {
-            recent: Arrivals::new(),
-            partitions: Partitions::default(),
-            rest: Rest::new(),
-            pouring: None,
-            scattered: None,
-            len: 0,
+            newest: Generation::new(Lsn::ZERO, hasher, false),
+            older: VecDeque::new(),
+            older_top: 0,
+            old_bound: 0,
             hasher,
         }
     }
 
-    /// What became of `id`; `None` if nothing was ever recorded of it.
+    /// What became of `id`; `None` if nothing of it is in the young part.
     pub fn find(&self, id: TransferId) -> Option<Entry> {
-        let (id, hash) = (id.get(), self.hasher.hash(id.get()));
-        let found = self.recent.find(hash, id);
-        let found = found.or_else(|| self.partitions.find(hash, id));
-        let found = found.or_else(|| self.pouring.as_ref()?.ids.find(hash, id));
-        let found = found.or_else(|| self.rest.find(hash, id));
-        found.map(Row::entry)
+        let found = self.newest.ids.find(id);
+        found.or_else(|| self.find_older(id))
     }
 
-    /// Ids posted or burned so far.
+    #[inline]
+    fn find_older(&self, id: TransferId) -> Option<Entry> {
+        if id.get() > self.older_top {
+            return None;
+        }
+        self.older.iter().rev().find_map(|g| g.ids.find(id))
+    }
+
+    /// Ids of the young part.
     pub fn len(&self) -> usize {
-        self.len
+        self.generations().map(|g| g.ids.len()).sum()
     }
 
-    /// Whether no id was ever taken.
+    /// Whether no id is in the young part.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Where the young part starts.
+    pub fn start(&self) -> Lsn {
+        self.older.front().unwrap_or(&self.newest).start
+    }
+
+    /// All ids of the old part are below it: one that is not need not be asked for there.
     #[inline]
-    pub(crate) fn probe(&mut self, id: TransferId) -> Probe<'_> {
-        let sampled = self.scattered.as_ref().is_some_and(Samples::is_full);
-        if self.recent.is_full() || sampled || self.pouring.is_some() {
-            self.tidy();
-        }
-        let key = id.get();
-        let hash = self.hasher.hash(key);
-        if let Some(row) = self.partitions.find(hash, key) {
-            return Probe::Taken(row.entry());
-        }
-        if let Some(pouring) = &self.pouring
-            && let Some(row) = pouring.ids.find(hash, key)
-        {
-            return Probe::Taken(row.entry());
-        }
-        let len = &mut self.len;
-        let place = match &mut self.scattered {
-            None => {
-                if let Some(row) = self.rest.find(hash, key) {
-                    return Probe::Taken(row.entry());
-                }
-                match self.recent.entry(&self.hasher, hash, key) {
-                    Ok(row) => return Probe::Taken(row.entry()),
-                    Err(place) => FreePlace::Recent(place),
-                }
-            }
-            Some(samples) => match self.rest.entry(&self.hasher, hash, key) {
-                Ok(row) => return Probe::Taken(row.entry()),
-                Err(place) => FreePlace::Rest(place, samples),
-            },
-        };
-        Probe::Free(FreeId { id, place, len })
+    pub(crate) fn old_bound(&self) -> u128 {
+        self.old_bound
     }
 
-    /// Points a taken id elsewhere. Panics if it is not taken, which only a bug can cause.
-    pub(crate) fn replace(&mut self, id: TransferId, entry: Entry) {
-        let (id, hash) = (id.get(), self.hasher.hash(id.get()));
-        let mut taken = false;
-        // What is being poured stands in two tables for a while.
-        let rows = [
-            self.recent.find_mut(hash, id),
-            self.partitions.find_mut(hash, id),
-            self.pouring.as_mut().and_then(|p| p.ids.find_mut(hash, id)),
-            self.rest.find_mut(hash, id),
-        ];
-        for row in rows.into_iter().flatten() {
-            row.point(entry);
-            taken = true;
-        }
-        assert!(taken, "a replaced id is taken");
-    }
-
-    /// What is to be done between two ids; each time a bounded part of it.
-    #[cold]
-    #[inline(never)]
-    fn tidy(&mut self) {
-        if let Some(pouring) = &mut self.pouring
-            && pouring.pour(&mut self.rest, &self.hasher)
-        {
-            self.pouring = None;
-        }
-        if self.recent.is_full() {
-            self.freeze();
-        }
-        if let Some(samples) = &mut self.scattered
-            && samples.is_full()
-        {
-            match ordered_span(&samples.ids) {
-                None => samples.ids.clear(),
-                Some(_) => {
-                    self.scattered = None;
-                    self.recent = Arrivals::new();
-                }
-            }
-        }
-    }
-
-    /// Puts the full table away whole: as a partition if its ids came in order, and else to be
-    /// poured into the rest row by row.
-    fn freeze(&mut self) {
-        let rows = self.recent.rows();
-        let samples: Vec<u128> = rows.iter().step_by(SAMPLE_EVERY).map(Row::id).collect();
-        let room = ordered_span(&samples).and_then(|span| self.partitions.room(span));
-        let (mut span, mut outside) = (Span::NONE, Vec::new());
-        if let Some(room) = room {
-            for row in rows {
-                match room.holds(row.id()) {
-                    true => span.take(row.id()),
-                    false => outside.push(*row),
-                }
-            }
-        }
-        let is_partition = outside.len() <= OUTSIDE_MAX && self.partitions.fits(span);
-        let ids = std::mem::take(&mut self.recent);
-        if is_partition {
-            for row in outside {
-                self.rest.insert(&self.hasher, row);
-            }
-            self.partitions.insert(Partition { span, ids });
-            self.recent = Arrivals::new();
-        } else {
-            assert!(
-                self.pouring.is_none(),
-                "a table pours faster than one fills"
-            );
-            self.pouring = Some(Pouring { ids, poured: 0 });
-            self.scattered = Some(Samples::new());
-        }
-    }
-}
-
-/// A table on its way to the rest. Its rows stay findable in it until all are there.
-#[derive(Debug)]
-struct Pouring {
-    ids: Arrivals,
-    poured: usize,
-}
-
-impl Pouring {
-    /// Pours a few rows; whether it was the last ones.
-    fn pour(&mut self, rest: &mut Rest, hasher: &IdHasher) -> bool {
-        let rows = &self.ids.rows()[self.poured..];
-        let some = &rows[..rows.len().min(POURED_AT_ONCE)];
-        for row in some {
-            rest.insert(hasher, *row);
-        }
-        self.poured += some.len();
-        some.len() == rows.len()
-    }
-}
-
-/// Some of the ids that went to the rest at once, in order of arrival.
-#[derive(Debug)]
-struct Samples {
-    ids: Vec<u128>,
-    passed: usize,
-}
-
-impl Samples {
-    fn new() -> Self {
-        Self {
-            ids: Vec::with_capacity(ROWS / SAMPLE_EVERY),
-            passed: 0,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.ids.len() == ROWS / SAMPLE_EVERY
+    /// Newest first.
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.newest).chain(self.older.iter().rev())
     }
 
     #[inline]
-    fn note(&mut self, id: u128) {
-        self.passed += 1;
-        if self.passed == SAMPLE_EVERY {
-            self.passed = 0;
-            self.ids.push(id);
+    pub(crate) fn probe(&mut self, id: TransferId) -> Probe<'_> {
+        if self.find_older(id).is_some() {
+            return Probe::Taken;
         }
+        self.newest.ids.probe(id)
+    }
+
+    /// Takes a free id. Panics if it is taken, which only a bug can cause.
+    pub(crate) fn take(&mut self, id: TransferId, entry: Entry) {
+        match self.probe(id) {
+            Probe::Free(free) => free.take(entry),
+            Probe::Taken => panic!("transfer id {id} is taken"),
+        }
+    }
+
+    pub(crate) fn resolution_of(&self, pending: RecordAt) -> Option<Resolution> {
+        self.generations().find_map(|g| g.resolutions.find(pending))
+    }
+
+    pub(crate) fn reversal_of(&self, original: RecordAt) -> Option<RecordAt> {
+        self.generations().find_map(|g| g.reversals.find(original))
+    }
+
+    /// Whether a transfer of the young part happened just then.
+    pub(crate) fn has_transfer_at(&self, timestamp: u64) -> bool {
+        self.generations().any(|g| g.times.holds(timestamp))
+    }
+
+    /// Notes a transfer's time.
+    #[inline]
+    pub(crate) fn note_time(&mut self, timestamp: Timestamp) {
+        self.newest.times.note(timestamp.get(), 1);
+    }
+
+    /// Notes the times of `count` transfers, one nanosecond apart.
+    pub(crate) fn note_times(&mut self, first: Timestamp, count: usize) {
+        self.newest.times.note(first.get(), count as u64);
+    }
+
+    /// Notes all of a transfer but its id.
+    pub(crate) fn note_transfer(&mut self, at: RecordAt, transfer: &Transfer) {
+        self.note_time(transfer.timestamp);
+        match transfer.form {
+            Form::Posts | Form::Reserves => {}
+            Form::PostsPending(pending) => self.resolve(pending, Resolution::Posted(at)),
+            Form::VoidsPending(pending) => self.resolve(pending, Resolution::Voided(at)),
+            Form::Reverses(original) => self.newest.reversals.insert(original, at),
+        }
+    }
+
+    /// Notes an expiry.
+    pub(crate) fn note_expiry(&mut self, at: RecordAt, expired: &Expired) {
+        self.resolve(expired.pending, Resolution::Expired(at));
+    }
+
+    fn resolve(&mut self, pending: RecordAt, resolution: Resolution) {
+        self.newest.resolutions.insert(pending, resolution);
+    }
+
+    /// Forgets the transfer that was taken last, with its id.
+    pub(crate) fn undo_transfer(&mut self, transfer: &Transfer) {
+        let generation = &mut self.newest;
+        assert!(generation.ids.remove(transfer.id), "an undone id is taken");
+        generation.times.forget_last();
+        match transfer.form {
+            Form::Posts | Form::Reserves => {}
+            Form::PostsPending(pending) | Form::VoidsPending(pending) => {
+                generation.resolutions.remove(pending);
+            }
+            Form::Reverses(original) => generation.reversals.remove(original),
+        }
+    }
+
+    /// Forgets the expiry that was taken last.
+    pub(crate) fn undo_expiry(&mut self, expired: &Expired) {
+        self.newest.resolutions.remove(expired.pending);
+    }
+
+    /// Gives back the id that was burned last.
+    pub(crate) fn undo_failed(&mut self, id: TransferId) {
+        let generation = &mut self.newest;
+        assert!(generation.ids.remove(id), "an undone id is taken");
+    }
+
+    /// Begins a generation for the log from `start` on, unless it has begun.
+    pub(crate) fn begin_generation(&mut self, start: Lsn) {
+        if self.newest.start == start {
+            return;
+        }
+        let scattered = self.newest.ids.is_scattered();
+        let newest = Generation::new(start, self.hasher, scattered);
+        let older = std::mem::replace(&mut self.newest, newest);
+        self.older_top = self.older_top.max(older.ids.top());
+        self.older.push_back(older);
+    }
+
+    /// Drops the generations that end at or below `end`: the old part holds them.
+    pub(crate) fn drop_below(&mut self, end: Lsn) {
+        while !self.older.is_empty() {
+            let next = self.older.get(1).unwrap_or(&self.newest).start;
+            if next > end {
+                break;
+            }
+            let dropped = self.older.pop_front().expect("there is one");
+            self.old_holds(dropped.ids.top());
+        }
+        let tops = self.older.iter().map(|g| g.ids.top());
+        self.older_top = tops.max().unwrap_or(0);
+    }
+
+    /// The old part holds ids up to `highest`.
+    pub(crate) fn old_holds(&mut self, highest: u128) {
+        self.old_bound = self.old_bound.max(highest.saturating_add(1));
+    }
+
+    /// The young part starts at `start`; nothing is in it yet.
+    pub(crate) fn start_at(&mut self, start: Lsn) {
+        assert!(self.is_empty(), "the start of what is there already");
+        self.newest.start = start;
     }
 }

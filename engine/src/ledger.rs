@@ -5,18 +5,23 @@
 //!   └──apply / index_only / batch_placed (a batch without records) stay idle
 //! ```
 
+use kanjo_format::batch::FLAG_SEGMENT_END;
 use kanjo_format::limits::BATCH_RECORDS_MAX;
-use kanjo_format::record::{AccountRow, RecordKind, ReignRow};
-use kanjo_format::{AccountNumber, BatchHeader, Digest, Epoch, Lsn, Timestamp};
+use kanjo_format::movement::Movement;
+use kanjo_format::record::{RecordKind, ReignRow};
+use kanjo_format::result::CreateTransferResult;
+use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, Timestamp, TransferId};
 
-use crate::account::{Account, Accounts};
-use crate::batch::{ClosedBatch, OpenBatch, Rows};
-use crate::digest::{AccountsDigest, Balance, Counts};
+use crate::batch::{ClosedBatch, OpenBatch, Rows, moved};
+use crate::books::Books;
+use crate::days::BusinessDays;
+use crate::digest::Counts;
+use crate::execute::Undo;
 use crate::hash::IdHasher;
 use crate::index::{Entry, TransferIndex};
+use crate::pendings::Pending;
 use crate::reign::ReignState;
-use crate::totals::{AuditError, LedgerTotals, Totals};
-use kanjo_format::RecordAt;
+use crate::totals::{AuditError, LedgerTotals};
 
 /// Log time ends here, in the year 2262.
 pub(crate) const TIMESTAMP_MAX: u64 = (1 << 63) - 1;
@@ -31,20 +36,12 @@ pub struct Ledger {
     pub(crate) indexing: Indexing,
     /// Set by the first batch that did not fit; nothing is applied after it.
     pub(crate) broken: bool,
+    /// Whether it was restored from a checkpoint that does not tell the last transfer's time.
+    pub(crate) transfer_time_guessed: bool,
+    /// What undoes the linked events that are being executed.
+    pub(crate) undo: Option<Undo>,
     phase: Phase,
     pub(crate) rows: Rows,
-}
-
-/// The money and what is derived from it. Apart from the index, so that an id's place there can
-/// be held while money moves.
-#[derive(Debug)]
-pub(crate) struct Books {
-    pub(crate) accounts: Accounts,
-    pub(crate) totals: Totals,
-    pub(crate) digest: AccountsDigest,
-    pub(crate) reign: ReignState,
-    pub(crate) posted: u64,
-    pub(crate) failed: u64,
 }
 
 /// Which part of the log below a restored checkpoint the index holds.
@@ -58,78 +55,24 @@ pub(crate) struct Indexing {
     pub(crate) expected_failed: u64,
 }
 
+/// What the old part of the index holds: everything below `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldPart {
+    /// Where it ends: a batch boundary.
+    pub end: Lsn,
+    /// Transfers in it.
+    pub posted: u64,
+    /// Failed and burned ids in it.
+    pub failed: u64,
+    /// None of its transfer ids is higher.
+    pub highest_id: TransferId,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
     Open,
     Closed(ClosedBatch),
-}
-
-/// Both accounts of a transfer and their balances after it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Posting {
-    pub(crate) debit: AccountNumber,
-    pub(crate) credit: AccountNumber,
-    pub(crate) ledger_slot: u32,
-    pub(crate) amount: u128,
-    pub(crate) debits_after: u128,
-    pub(crate) credits_after: u128,
-}
-
-impl Books {
-    pub(crate) fn new(hasher: IdHasher) -> Self {
-        Self {
-            accounts: Accounts::new(hasher),
-            totals: Totals::default(),
-            digest: AccountsDigest::default(),
-            reign: ReignState::default(),
-            posted: 0,
-            failed: 0,
-        }
-    }
-
-    /// Opens an account under the next number; `None` if its id has one.
-    pub(crate) fn open_account(
-        &mut self,
-        row: &AccountRow,
-        timestamp: Timestamp,
-    ) -> Option<AccountNumber> {
-        let account = Account::opened(row, timestamp);
-        let slot = self.totals.slot(account.ledger());
-        self.take_account(&account, slot)
-    }
-
-    /// Takes in an account whose ledger has that slot.
-    pub(crate) fn take_account(&mut self, account: &Account, slot: u32) -> Option<AccountNumber> {
-        let number = self.accounts.push(account, slot)?;
-        self.totals.at_mut(slot).accounts += 1;
-        self.digest.open(number, account);
-        Some(number)
-    }
-
-    /// Moves money whose sums were checked.
-    #[inline]
-    pub(crate) fn post(&mut self, posting: &Posting) {
-        let (debit, credit) = (posting.debit, posting.credit);
-        let debits = &mut self.accounts.at_mut(debit).debits_posted;
-        let from = std::mem::replace(debits, posting.debits_after);
-        self.digest
-            .change(debit, Balance::DebitsPosted, from, posting.debits_after);
-        let credits = &mut self.accounts.at_mut(credit).credits_posted;
-        let from = std::mem::replace(credits, posting.credits_after);
-        self.digest
-            .change(credit, Balance::CreditsPosted, from, posting.credits_after);
-
-        let totals = self.totals.at_mut(posting.ledger_slot);
-        totals.debits.add(posting.amount);
-        totals.credits.add(posting.amount);
-        totals.transfers += 1;
-        self.posted += 1;
-        if self.reign.is_alone() {
-            let ledger = totals.ledger;
-            self.reign.count_unprotected(ledger, posting.amount);
-        }
-    }
 }
 
 impl Ledger {
@@ -144,6 +87,8 @@ impl Ledger {
             applied: Lsn::ZERO,
             indexing: Indexing::default(),
             broken: false,
+            transfer_time_guessed: false,
+            undo: None,
             phase: Phase::Idle,
             rows: Rows::default(),
         }
@@ -188,16 +133,43 @@ impl Ledger {
     }
 
     /// Moves an open batch to where it will really stand: behind a batch that ends the segment,
-    /// which was placed meanwhile.
+    /// which was placed meanwhile. All that is kept of its records moves into the generation of
+    /// the next segment.
     pub fn move_batch(&mut self, open: &mut OpenBatch, lsn: Lsn) {
         assert_eq!(lsn, self.applied, "a batch starts where the last one ended");
-        open.lsn = lsn;
-        for (index, row) in open.transfers() {
-            let at = RecordAt::new(lsn, index);
-            self.index.replace(row.id(), Entry::Posted(at));
+        let movements: Vec<_> = open.movements().collect();
+        for (at, movement) in movements.iter().rev() {
+            match movement {
+                Movement::Transfer(transfer) => {
+                    self.index.undo_transfer(transfer);
+                    if let Some(pending) = self.books.pendings.remove(*at) {
+                        let at = moved(*at, open.lsn, lsn);
+                        self.books.pendings.insert(Pending { at, ..pending });
+                    }
+                }
+                Movement::Expired(expired) => self.index.undo_expiry(expired),
+                Movement::Failed(row) => self.index.undo_failed(TransferId::new(row.id.get())),
+            }
+        }
+        let from = open.lsn;
+        open.move_to(lsn);
+        self.books.days.repoint(|at| moved(at, from, lsn));
+        self.index.begin_generation(lsn);
+        for (at, movement) in open.movements() {
+            match movement {
+                Movement::Transfer(transfer) => {
+                    self.index.take(transfer.id, Entry::Posted(at));
+                    self.index.note_transfer(at, &transfer);
+                }
+                Movement::Expired(expired) => self.index.note_expiry(at, &expired),
+                Movement::Failed(row) => {
+                    let result = CreateTransferResult::from_number(row.result.get());
+                    let entry = Entry::Failed(result.expect("the ledger made it"));
+                    self.index.take(TransferId::new(row.id.get()), entry);
+                }
+            }
         }
     }
-
     /// Writes the batch's payload, in place of what `payload` held. The caller appends it and says
     /// so with [`Self::batch_placed`]. Whether it fits its segment is decided before, by
     /// [`OpenBatch::payload_bytes_max`]: a closed batch is not moved any more.
@@ -261,6 +233,41 @@ impl Ledger {
             self.indexing.until = end;
         }
         self.applied = end;
+        // What an open batch holds is moved into the new generation with it.
+        if header.flags() & FLAG_SEGMENT_END != 0 && self.phase != Phase::Open {
+            self.index.begin_generation(end);
+        }
+    }
+
+    /// The part of the log from lsn 0 on whose ids, resolutions and reversals a [`HistoryReader`]
+    /// finds. Said of a ledger that was just restored: [`Self::index_only`] then begins where the
+    /// old part ends. What of the log is in both parts does no harm.
+    ///
+    /// [`HistoryReader`]: crate::HistoryReader
+    pub fn cover_index(&mut self, old: &OldPart) {
+        assert!(self.is_idle() && self.index.is_empty(), "just restored");
+        let indexing = &mut self.indexing;
+        assert_eq!(indexing.next, Lsn::ZERO, "just restored");
+        indexing.next = old.end.min(indexing.until);
+        if old.end < indexing.until {
+            (indexing.posted, indexing.failed) = (old.posted, old.failed);
+        }
+        let start = indexing.next;
+        self.index.start_at(start);
+        self.index.old_holds(old.highest_id.get());
+    }
+
+    /// The old part of the index holds the log below `end` from now on: forgets what the young
+    /// part holds of it, segment by segment.
+    pub fn drop_index_below(&mut self, end: Lsn) {
+        self.index.drop_below(end);
+    }
+
+    /// When the next pending transfer expires: nothing may be executed from then on before
+    /// [`Self::expire_due`] has recorded it.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        let (due, _) = self.books.pendings.first_due()?;
+        Some(Timestamp::new(due))
     }
 
     /// Whether no batch is open: what the ledger holds is then the state at one place of the log,
@@ -308,7 +315,17 @@ impl Ledger {
         self.books.accounts.count()
     }
 
-    /// Transfers posted so far.
+    /// Pending transfers that are open.
+    pub fn pending_count(&self) -> u32 {
+        self.books.pendings.count()
+    }
+
+    /// Business dates: the current one, and where each was closed.
+    pub fn business_days(&self) -> &BusinessDays {
+        &self.books.days
+    }
+
+    /// Transfers recorded so far, of any form.
     pub fn posted_count(&self) -> u64 {
         self.books.posted
     }
@@ -318,7 +335,7 @@ impl Ledger {
         self.books.failed
     }
 
-    /// The ids that are taken.
+    /// The young part of the index.
     pub fn index(&self) -> &TransferIndex {
         &self.index
     }

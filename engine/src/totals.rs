@@ -6,9 +6,9 @@ use std::fmt;
 use kanjo_format::client::AccountFlags;
 use kanjo_format::{AccountNumber, Digest, LedgerId};
 
-use crate::account::Account;
+use crate::account::{Account, Reserved};
+use crate::books::Books;
 use crate::digest::{AccountsDigest, Counts};
-use crate::ledger::Books;
 
 /// A sum of amounts: each fits 128 bits, their sum over all accounts may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,12 @@ impl WideAmount {
         self.low = low;
         // 2^64 carries take 2^64 transfers, each with its own nanosecond of log time.
         self.high += u64::from(carry);
+    }
+
+    pub(crate) fn subtract(&mut self, amount: u128) {
+        let (low, borrow) = self.low.overflowing_sub(amount);
+        self.low = low;
+        self.high = self.high.wrapping_sub(u64::from(borrow));
     }
 }
 
@@ -91,9 +97,13 @@ pub struct LedgerTotals {
     pub debits: WideAmount,
     /// Posted credits of all its accounts.
     pub credits: WideAmount,
+    /// Pending debits of all its accounts.
+    pub debits_pending: WideAmount,
+    /// Pending credits of all its accounts.
+    pub credits_pending: WideAmount,
     /// Accounts opened in it.
     pub accounts: u64,
-    /// Transfers posted in it.
+    /// Transfers recorded in it, of any form.
     pub transfers: u64,
 }
 
@@ -103,6 +113,8 @@ impl LedgerTotals {
             ledger,
             debits: WideAmount::ZERO,
             credits: WideAmount::ZERO,
+            debits_pending: WideAmount::ZERO,
+            credits_pending: WideAmount::ZERO,
             accounts: 0,
             transfers: 0,
         }
@@ -110,7 +122,15 @@ impl LedgerTotals {
 
     /// Whether every debit has its credit.
     pub fn is_balanced(&self) -> bool {
-        self.debits == self.credits
+        self.debits == self.credits && self.debits_pending == self.credits_pending
+    }
+
+    /// Takes the balances of an account in.
+    pub(crate) fn add_balances(&mut self, account: &Account) {
+        self.debits.add(account.debits_posted);
+        self.credits.add(account.credits_posted);
+        self.debits_pending.add(account.debits_pending);
+        self.credits_pending.add(account.credits_pending);
     }
 }
 
@@ -118,14 +138,20 @@ impl LedgerTotals {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
     /// Debits and credits of a ledger differ.
-    #[error("ledger {ledger} has debits of {debits} and credits of {credits}: they must be equal")]
+    #[error(
+        "ledger {ledger} has debits of {debits} (pending {debits_pending}) and credits of {credits} (pending {credits_pending}): they must be equal"
+    )]
     Unbalanced {
         /// The ledger.
         ledger: LedgerId,
-        /// Its debits.
+        /// Its posted debits.
         debits: WideAmount,
-        /// Its credits.
+        /// Its posted credits.
         credits: WideAmount,
+        /// Its pending debits.
+        debits_pending: WideAmount,
+        /// Its pending credits.
+        credits_pending: WideAmount,
     },
     /// The running totals are not what the accounts add up to.
     #[error("ledger {ledger}: the accounts add up to {summed:?}, the running totals say {kept:?}")]
@@ -148,6 +174,9 @@ pub enum AuditError {
     /// An account's flag promises what its balances do not keep.
     #[error("account number {0} is beyond the limit that its flags set")]
     Limit(AccountNumber),
+    /// An account's pending balances are not what its open pending transfers reserve.
+    #[error("account number {0} has pending balances that its open pending transfers do not make")]
+    Pending(AccountNumber),
 }
 
 /// Totals of all ledgers, by the slot that accounts carry.
@@ -167,6 +196,18 @@ impl Totals {
         self.by_slot.push(LedgerTotals::new(ledger));
         self.slots.insert(ledger, slot);
         slot
+    }
+
+    /// How many ledgers have a slot.
+    pub(crate) fn count(&self) -> usize {
+        self.by_slot.len()
+    }
+
+    /// Forgets the slots that were made last.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        for totals in self.by_slot.drain(count..) {
+            self.slots.remove(&totals.ledger);
+        }
     }
 
     #[inline]
@@ -197,8 +238,7 @@ impl Books {
             digest.open(number, &account);
             let slot = summed.slot(account.ledger());
             let totals = summed.at_mut(slot);
-            totals.debits.add(account.debits_posted);
-            totals.credits.add(account.credits_posted);
+            totals.add_balances(&account);
             totals.accounts += 1;
             if !keeps_its_limit(&account) {
                 return Err(AuditError::Limit(number));
@@ -220,8 +260,17 @@ impl Books {
                     ledger: kept.ledger,
                     debits: kept.debits,
                     credits: kept.credits,
+                    debits_pending: kept.debits_pending,
+                    credits_pending: kept.credits_pending,
                 });
             }
+        }
+        for pending in self.pendings.iter() {
+            digest.open_pending(pending);
+        }
+        self.check_pendings()?;
+        for (n, day) in self.days.closes().iter().enumerate() {
+            digest.close_day(n, day);
         }
         let (computed, kept) = (digest.read(counts), self.digest.read(counts));
         if computed != kept {
@@ -231,9 +280,32 @@ impl Books {
     }
 }
 
-/// A limit holds at every commit: it is checked with the debits that grow, and credits only
+impl Books {
+    /// Open pending transfers reserve exactly what is pending.
+    pub(crate) fn check_pendings(&self) -> Result<(), AuditError> {
+        let mut reserved: BTreeMap<AccountNumber, Reserved> = BTreeMap::new();
+        for pending in self.pendings.iter() {
+            let transfer = &pending.transfer;
+            let debit = reserved.entry(transfer.debit).or_default();
+            debit.debits = debit.debits.wrapping_add(transfer.amount);
+            let credit = reserved.entry(transfer.credit).or_default();
+            credit.credits = credit.credits.wrapping_add(transfer.amount);
+        }
+        for (number, account) in self.accounts.iter() {
+            if account.pending() != reserved.remove(&number).unwrap_or_default() {
+                return Err(AuditError::Pending(number));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A limit holds at every commit unless the account's terms ever changed: it is checked with the debits that grow, and credits only
 /// ever give it room.
 fn keeps_its_limit(account: &Account) -> bool {
+    if account.terms.changed != 0 {
+        return true;
+    }
     let debits = account.debits_posted.checked_add(account.debits_pending);
     let credits = account.credits_posted.checked_add(account.credits_pending);
     let debits_kept = account.flags & AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS == 0

@@ -3,12 +3,20 @@
 //! ```text
 //! header   CheckpointHeaderRow (160 B), its own checksum last
 //! sections 0 kind (u16)  2 zero  4 count (u32)  8 crc (u32)  12 zero   | `count` rows
-//!          in order of kind: reign (1 row), epochs, ledgers, unprotected, accounts by number
+//!          in order: reign (1 row), epochs, ledgers, unprotected, accounts by number, and from
+//!          version 2 on: pendings by place, terms by account, days
 //! end      a section of one row: BLAKE3 over all bytes before it
 //! ```
 //!
+//! ```text
+//! header   0 magic "KNJP"  4 version  6 zero  8 cluster  24 tail: epoch, lsn, chain (32)
+//!          72 log_time  80 posted  88 failed  96 digest  112 accounts (u32)  116 ledgers
+//!          120 epochs  124 unprotected  128 pendings  132 terms  136 days  140 transfer_time
+//!          148 reserved (8)  156 crc        in version 1 zeros stand from 128 to 155
+//! ```
+//!
 //! A section's checksum says where a byte is bad; the hash binds the sections to each other.
-//! The transfer index is not in it: it is rebuilt from the log.
+//! The index is not in it: it is rebuilt from the log, or stands in runs of its own.
 
 mod file;
 
@@ -25,8 +33,11 @@ pub use file::{CheckpointReader, CheckpointWriter, Section, verify};
 
 /// First bytes of every checkpoint.
 pub const CHECKPOINT_MAGIC: [u8; 4] = *b"KNJP";
-/// Version that this code writes.
-pub const CHECKPOINT_VERSION: u16 = 1;
+/// Version that this code writes: version 2 has open pending transfers, terms of accounts and
+/// business dates.
+pub const CHECKPOINT_VERSION: u16 = 2;
+/// Lowest version that this code reads.
+pub const CHECKPOINT_VERSION_MIN: u16 = 1;
 /// Most rows of one section.
 pub const SECTION_ROWS_MAX: usize = 2_048;
 /// Bytes of a section's header.
@@ -50,7 +61,11 @@ struct CheckpointHeaderRow {
     ledgers: U32,
     epochs: U32,
     unprotected: U32,
-    reserved: [u8; 28],
+    pendings: U32,
+    terms: U32,
+    days: U32,
+    transfer_time: U64,
+    reserved: [u8; 8],
     crc: U32,
 }
 
@@ -80,6 +95,12 @@ pub enum SectionKind {
     Accounts = 5,
     /// One [`EndRow`].
     End = 6,
+    /// [`CheckpointPendingRow`]s, by place.
+    Pendings = 7,
+    /// [`CheckpointTermsRow`]s, by account.
+    Terms = 8,
+    /// [`CheckpointDayRow`]s, oldest first.
+    Days = 9,
 }
 
 impl SectionKind {
@@ -92,6 +113,9 @@ impl SectionKind {
             4 => Some(Self::Unprotected),
             5 => Some(Self::Accounts),
             6 => Some(Self::End),
+            7 => Some(Self::Pendings),
+            8 => Some(Self::Terms),
+            9 => Some(Self::Days),
             _ => None,
         }
     }
@@ -104,6 +128,26 @@ impl SectionKind {
             Self::Unprotected => size_of::<UnprotectedRow>(),
             Self::Accounts => size_of::<CheckpointAccountRow>(),
             Self::End => size_of::<EndRow>(),
+            Self::Pendings => size_of::<CheckpointPendingRow>(),
+            Self::Terms => size_of::<CheckpointTermsRow>(),
+            Self::Days => size_of::<CheckpointDayRow>(),
+        }
+    }
+
+    /// Its place in the file: sections never fall in it.
+    const fn order(self) -> u16 {
+        match self {
+            Self::End => u16::MAX,
+            kind => kind as u16,
+        }
+    }
+
+    /// The lowest version that may have it.
+    const fn version_min(self) -> u16 {
+        if (self as u16) < Self::Pendings as u16 {
+            1
+        } else {
+            2
         }
     }
 }
@@ -238,6 +282,68 @@ section_rows! {
         zero: U32,
     }
 
+    /// One open pending transfer.
+    CheckpointPendingRow in Pendings {
+        /// Where it was recorded (see `RecordAt::packed`).
+        at: U64,
+        /// When it happened; of an imported one, when it is said to have happened.
+        timestamp: U64,
+        /// The client's id.
+        id: U128,
+        /// What is reserved.
+        amount: U128,
+        /// The client's own data.
+        user_data_128: U128,
+        /// The client's own data.
+        user_data_64: U64,
+        /// Number of the debit account.
+        debit_account: U32,
+        /// Number of the credit account.
+        credit_account: U32,
+        /// The client's own data.
+        user_data_32: U32,
+        /// Seconds after which it expires; 0 for never.
+        timeout: U32,
+        /// Value date as YYYYMMDD; 0 for none.
+        value_date: U32,
+        /// Business date where the client named one; 0: the one that was current.
+        business_date: U32,
+        /// The reason code.
+        code: U16,
+        /// Flags as requested.
+        flags: U16,
+        /// Zero.
+        zero: U32,
+    }
+
+    /// Terms of an account that were ever changed.
+    CheckpointTermsRow in Terms {
+        /// The overdraft limit, where `has_overdraft_limit` is 1.
+        overdraft_limit: U128,
+        /// When they last changed.
+        changed: U64,
+        /// Number of the account.
+        account: U32,
+        /// Whether there is a limit.
+        has_overdraft_limit: u8,
+        /// See `client::Freeze`.
+        freeze: u8,
+        /// Zero.
+        zero: U16,
+    }
+
+    /// The close of one business date.
+    CheckpointDayRow in Days {
+        /// The date that was closed, as YYYYMMDD; 0 where business dates began.
+        closed: U32,
+        /// The date that was current behind it.
+        next: U32,
+        /// Where it was recorded (see `RecordAt::packed`).
+        at: U64,
+        /// When that was.
+        timestamp: U64,
+    }
+
     /// Ends the file.
     EndRow in End {
         /// BLAKE3 over all bytes before this section.
@@ -252,10 +358,15 @@ const _: () = assert!(size_of::<EpochRow>() == 56);
 const _: () = assert!(size_of::<LedgerRow>() == 48);
 const _: () = assert!(size_of::<UnprotectedRow>() == 32);
 const _: () = assert!(size_of::<CheckpointAccountRow>() == 128);
+const _: () = assert!(size_of::<CheckpointPendingRow>() == 104);
+const _: () = assert!(size_of::<CheckpointTermsRow>() == 32);
+const _: () = assert!(size_of::<CheckpointDayRow>() == 24);
 
 /// What a checkpoint says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointHeader {
+    /// Version of the file: [`CHECKPOINT_VERSION`] for a new one.
+    pub version: u16,
     /// Cluster of the log.
     pub cluster: ClusterId,
     /// The lsn, with epoch and chain there.
@@ -276,6 +387,14 @@ pub struct CheckpointHeader {
     pub epochs: u32,
     /// Unprotected rows.
     pub unprotected: u32,
+    /// Rows of open pending transfers.
+    pub pendings: u32,
+    /// Rows of terms.
+    pub terms: u32,
+    /// Rows of business dates.
+    pub days: u32,
+    /// Time of the last transfer; in version 1 zero, for it is not known.
+    pub transfer_time: Timestamp,
 }
 
 /// Why a file is not a good checkpoint. It is derived data: remove it, and use an older one or
@@ -347,7 +466,7 @@ impl CheckpointHeader {
     fn row(&self) -> CheckpointHeaderRow {
         let mut row = CheckpointHeaderRow {
             magic: CHECKPOINT_MAGIC,
-            version: CHECKPOINT_VERSION.into(),
+            version: self.version.into(),
             zero: 0.into(),
             cluster: self.cluster.get().into(),
             tail_epoch: self.tail.epoch.get().into(),
@@ -361,7 +480,11 @@ impl CheckpointHeader {
             ledgers: self.ledgers.into(),
             epochs: self.epochs.into(),
             unprotected: self.unprotected.into(),
-            reserved: [0; 28],
+            pendings: self.pendings.into(),
+            terms: self.terms.into(),
+            days: self.days.into(),
+            transfer_time: self.transfer_time.get().into(),
+            reserved: [0; 8],
             crc: 0.into(),
         };
         row.crc = crc32fast::hash(row.as_bytes()).into();
@@ -382,10 +505,12 @@ impl CheckpointHeader {
                 computed,
             });
         }
-        if row.version.get() != CHECKPOINT_VERSION {
-            return Err(CheckpointError::Version(row.version.get()));
+        let version = row.version.get();
+        if !(CHECKPOINT_VERSION_MIN..=CHECKPOINT_VERSION).contains(&version) {
+            return Err(CheckpointError::Version(version));
         }
         Ok(Self {
+            version,
             cluster: ClusterId::new(row.cluster.get()),
             tail: Tail {
                 epoch: Epoch::new(row.tail_epoch.get()),
@@ -400,6 +525,10 @@ impl CheckpointHeader {
             ledgers: row.ledgers.get(),
             epochs: row.epochs.get(),
             unprotected: row.unprotected.get(),
+            pendings: row.pendings.get(),
+            terms: row.terms.get(),
+            days: row.days.get(),
+            transfer_time: Timestamp::new(row.transfer_time.get()),
         })
     }
 
@@ -411,6 +540,9 @@ impl CheckpointHeader {
             SectionKind::Ledgers => self.ledgers as u64,
             SectionKind::Unprotected => self.unprotected as u64,
             SectionKind::Accounts => self.accounts as u64,
+            SectionKind::Pendings => self.pendings as u64,
+            SectionKind::Terms => self.terms as u64,
+            SectionKind::Days => self.days as u64,
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kanjo_engine::{
-    HistoryError, HistoryReader, Ledger, PostedTransfer, RecordAt, Restored, Snapshot,
+    Entry, HistoryError, HistoryReader, Ledger, RecordAt, Resolution, Restored, Snapshot,
 };
-use kanjo_format::columns::{Groups, find_row};
-use kanjo_format::record::{Protection, RecordKind, ReignRow, TransferRow};
+use kanjo_format::columns::Groups;
+use kanjo_format::movement::{self, Transfer};
+use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_format::replication::EpochEntry;
-use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
+use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail, Timestamp, TransferId};
 use kanjo_shipper::LocalLog;
 use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer};
 
@@ -394,7 +395,7 @@ pub(crate) struct LogHistory {
 }
 
 impl HistoryReader for LogHistory {
-    fn transfer_at(&mut self, at: RecordAt) -> Result<PostedTransfer, HistoryError> {
+    fn transfer_at(&mut self, at: RecordAt) -> Result<Transfer, HistoryError> {
         let lsn = at.lsn();
         let unreadable = |reason: String| HistoryError { at, reason };
         if self.last.as_ref().is_none_or(|(last, _)| *last != lsn) {
@@ -406,12 +407,24 @@ impl HistoryReader for LogHistory {
             self.last = Some((lsn, batch));
         }
         let (_, batch) = self.last.as_ref().expect("just read");
-        let header = &batch.header;
-        let kind = RecordKind::TransferPosted;
-        let row = find_row::<TransferRow>(&batch.payload, header.record_count(), kind, at.index())
+        movement::transfer_at(&batch.header, &batch.payload, at.index())
             .map_err(|error| unreadable(error.to_string()))?
-            .ok_or_else(|| unreadable("another kind of record stands there".to_owned()))?;
-        let timestamp = Timestamp::new(header.timestamp().get() + at.index() as u64);
-        Ok(PostedTransfer { row, timestamp })
+            .ok_or_else(|| unreadable("another kind of record stands there".to_owned()))
+    }
+
+    fn find_id(&mut self, _: TransferId) -> Result<Option<Entry>, HistoryError> {
+        Ok(None)
+    }
+
+    fn resolution_of(&mut self, _: RecordAt) -> Result<Option<Resolution>, HistoryError> {
+        Ok(None)
+    }
+
+    fn reversal_of(&mut self, _: RecordAt) -> Result<Option<RecordAt>, HistoryError> {
+        Ok(None)
+    }
+
+    fn has_transfer_at_time(&mut self, _: Timestamp) -> Result<bool, HistoryError> {
+        Ok(false)
     }
 }

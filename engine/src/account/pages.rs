@@ -6,12 +6,10 @@
 
 use std::sync::Arc;
 
-use kanjo_format::AccountNumber;
+/// Values of one page; the unit of copy-on-write.
+pub(crate) const PAGE_VALUES: usize = 256;
 
-/// Accounts of one page; the unit of copy-on-write.
-pub(crate) const PAGE_ACCOUNTS: usize = 256;
-
-type Page<T> = [T; PAGE_ACCOUNTS];
+type Page<T> = [T; PAGE_VALUES];
 
 /// A page that snapshots may hold. Moving the box in shares it without copying.
 pub(crate) type SharedPage<T> = Arc<Box<Page<T>>>;
@@ -24,38 +22,38 @@ struct Slot<T> {
 }
 
 #[derive(Debug)]
-pub(super) struct Pages<T> {
+pub(crate) struct Pages<T> {
     slots: Vec<Slot<T>>,
 }
 
 impl<T: Copy + Default> Pages<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: Vec::new() }
     }
 
     #[inline]
-    pub(super) fn at(&self, number: AccountNumber) -> &T {
-        let number = number.get() as usize;
-        let slot = &self.slots[number / PAGE_ACCOUNTS];
-        &slot.page()[number % PAGE_ACCOUNTS]
+    pub(crate) fn at(&self, number: u32) -> &T {
+        let number = number as usize;
+        let slot = &self.slots[number / PAGE_VALUES];
+        &slot.page()[number % PAGE_VALUES]
     }
 
     #[inline]
-    pub(super) fn at_mut(&mut self, number: AccountNumber) -> &mut T {
-        let number = number.get() as usize;
-        let slot = &mut self.slots[number / PAGE_ACCOUNTS];
+    pub(crate) fn at_mut(&mut self, number: u32) -> &mut T {
+        let number = number as usize;
+        let slot = &mut self.slots[number / PAGE_VALUES];
         if slot.own.is_none() {
             slot.take_back();
         }
         let own = slot.own.as_mut().expect("just taken back");
-        &mut own[number % PAGE_ACCOUNTS]
+        &mut own[number % PAGE_VALUES]
     }
 
     /// Writes the value of a number, which may be the first one of a new page.
-    pub(super) fn push(&mut self, number: AccountNumber, value: T) {
-        if number.get() as usize / PAGE_ACCOUNTS == self.slots.len() {
+    pub(crate) fn push(&mut self, number: u32, value: T) {
+        if number as usize / PAGE_VALUES == self.slots.len() {
             self.slots.push(Slot {
-                own: Some(Box::new([T::default(); PAGE_ACCOUNTS])),
+                own: Some(Box::new([T::default(); PAGE_VALUES])),
                 shared: None,
             });
         }
@@ -63,7 +61,7 @@ impl<T: Copy + Default> Pages<T> {
     }
 
     /// The pages as they are now.
-    pub(super) fn share(&mut self) -> Vec<SharedPage<T>> {
+    pub(crate) fn share(&mut self) -> Vec<SharedPage<T>> {
         self.slots.iter_mut().map(Slot::share).collect()
     }
 }
@@ -101,7 +99,7 @@ mod tests {
     #[test]
     fn a_page_is_copied_only_while_a_snapshot_holds_it() {
         let mut pages = Pages::new();
-        let number = AccountNumber::new(0);
+        let number = 0;
         pages.push(number, 1_u64);
         let place: *const u64 = pages.at(number);
         drop(pages.share());

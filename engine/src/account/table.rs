@@ -16,6 +16,8 @@ const SHARDS: usize = 64;
 const WAYS: usize = 8;
 /// No account has this number.
 const EMPTY: u32 = u32::MAX;
+/// Nor this one: it marks the place of an account that was taken back.
+const GONE: u32 = u32::MAX - 1;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -74,7 +76,7 @@ impl Shard {
         self.taken = 0;
         for bucket in &old {
             for (&hash, &number) in bucket.hashes.iter().zip(&bucket.numbers) {
-                if number != EMPTY {
+                if number < GONE {
                     self.put(hash, number);
                 }
             }
@@ -131,7 +133,7 @@ impl NumberTable {
             let mut matches = bucket.matches(place.hash);
             while matches != 0 {
                 let number = bucket.numbers[matches.trailing_zeros() as usize % WAYS];
-                if number != EMPTY && is(AccountNumber::new(number)) {
+                if number < GONE && is(AccountNumber::new(number)) {
                     return Some(AccountNumber::new(number));
                 }
                 matches &= matches - 1;
@@ -150,8 +152,26 @@ impl NumberTable {
         bucket.map_or(0, |bucket| u64::from(bucket.numbers[0]))
     }
 
+    /// Forgets a number that is there. Its place stays taken until its shard grows, so that the
+    /// search still goes past it.
+    pub(super) fn remove(&mut self, hash: u32, number: AccountNumber) {
+        let shard = &mut self.shards[shard_of(spread(hash), SHARDS)];
+        let mut at = shard.home(hash);
+        loop {
+            let bucket = &mut shard.buckets[at];
+            let way = bucket.numbers.iter().position(|&n| n == number.get());
+            if let Some(way) = way {
+                bucket.numbers[way] = GONE;
+                return;
+            }
+            assert!(bucket.is_full(), "a number to be forgotten is there");
+            at = (at + 1) & (shard.buckets.len() - 1);
+        }
+    }
+
     /// Adds a number that is not there yet.
     pub(super) fn insert(&mut self, hash: u32, number: AccountNumber) {
+        assert!(number.get() < GONE, "all account numbers are given out");
         let shard = &mut self.shards[shard_of(spread(hash), SHARDS)];
         if shard.taken >= shard.buckets.len() * (WAYS * 5 / 8) {
             shard.grow();

@@ -49,8 +49,9 @@ impl Row {
         Entry::unpack(self.packed)
     }
 
-    pub(super) fn point(&mut self, entry: Entry) {
-        self.packed = entry.pack();
+    /// Whether it was given back. No id is zero.
+    pub(super) fn is_gone(&self) -> bool {
+        self.id == [0; 2]
     }
 }
 
@@ -91,10 +92,21 @@ impl Arrivals {
         Some(&rows[usize::from(*place)])
     }
 
-    pub(super) fn find_mut(&mut self, hash: u64, id: u128) -> Option<&mut Row> {
-        let rows = &mut self.rows;
-        let place = self.places.find(hash, |&at| rows[usize::from(at)].is(id))?;
-        Some(&mut rows[usize::from(*place)])
+    /// Gives an id back; whether it was there. A row in the middle stays, without an id.
+    pub(super) fn remove(&mut self, hash: u64, id: u128) -> bool {
+        let rows = &self.rows;
+        let found = self
+            .places
+            .find_entry(hash, |&at| rows[usize::from(at)].is(id));
+        let Ok(found) = found else {
+            return false;
+        };
+        let at = usize::from(found.remove().0);
+        match at + 1 == self.rows.len() {
+            true => drop(self.rows.pop()),
+            false => self.rows[at].id = [0; 2],
+        }
+        true
     }
 
     /// The row of an id, or the place where it would stand. The table must not be full.

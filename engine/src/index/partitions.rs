@@ -70,11 +70,11 @@ impl Partitions {
         near.filter_map(|p| p.ids.find(hash, id)).next()
     }
 
-    pub(super) fn find_mut(&mut self, hash: u64, id: u128) -> Option<&mut Row> {
+    pub(super) fn remove(&mut self, hash: u64, id: u128) -> bool {
         let after = self.after(id);
         let from = &mut self.list[after..];
-        let near = from.iter_mut().take_while(|p| p.span.low <= id);
-        near.filter_map(|p| p.ids.find_mut(hash, id)).next()
+        let mut near = from.iter_mut().take_while(|p| p.span.low <= id);
+        near.any(|p| p.ids.remove(hash, id))
     }
 
     #[cfg(test)]

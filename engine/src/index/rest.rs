@@ -44,8 +44,8 @@ impl Rest {
         self.table.find(hash, |row| row.is(id))
     }
 
-    pub(super) fn find_mut(&mut self, hash: u64, id: u128) -> Option<&mut Row> {
-        self.table.find_mut(hash, |row| row.is(id))
+    pub(super) fn remove(&mut self, hash: u64, id: u128) -> bool {
+        self.table.remove(hash, |row| row.is(id)).is_some()
     }
 
     /// The row of an id, or the place where it would stand.

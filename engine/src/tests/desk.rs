@@ -1,15 +1,20 @@
 //! A stand-in for the node: keeps the batches that a ledger makes, and reads them back.
 
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
-use kanjo_format::client::{AccountBody, ResultRun, TransferBody};
-use kanjo_format::columns::find_row;
-use kanjo_format::record::{RecordKind, ReignRow, TransferRow};
+use kanjo_format::client::{
+    AccountBody, AccountChangeBody, CloseDayBody, FrameKind, ResultRun, TransferBody,
+    TransferDetailBody,
+};
+use kanjo_format::columns::PayloadError;
+use kanjo_format::movement::{Form, Movement, Transfer, each_movement, transfer_at};
+use kanjo_format::record::{RecordKind, ReignRow};
+use kanjo_format::result::CreateTransferResult;
 use kanjo_format::{
     AccountId, BatchHeader, Chain, ClusterId, Epoch, Lsn, Tail, Timestamp, TransferId,
 };
 
 use crate::{
-    Entry, HistoryError, HistoryReader, Ledger, OpenBatch, PostedTransfer, RecordAt, Snapshot,
+    Entry, HistoryError, HistoryReader, Ledger, OpenBatch, RecordAt, Resolution, Snapshot,
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(0xc1);
@@ -26,16 +31,68 @@ pub(super) struct Placed {
 pub(super) enum Request {
     Accounts(Vec<AccountBody>),
     Transfers(Vec<TransferBody>),
+    Details(Vec<TransferDetailBody>),
+    Changes(Vec<AccountChangeBody>),
+    Day(CloseDayBody),
+    Burns(Vec<TransferId>),
+}
+
+impl Request {
+    pub(super) fn kind(&self) -> FrameKind {
+        match self {
+            Self::Accounts(_) => FrameKind::CreateAccounts,
+            Self::Transfers(_) => FrameKind::CreateTransfers,
+            Self::Details(_) => FrameKind::CreateTransfersDetailed,
+            Self::Changes(_) => FrameKind::ChangeAccounts,
+            Self::Day(_) => FrameKind::CloseDay,
+            Self::Burns(_) => FrameKind::BurnIds,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Accounts(events) => events.len(),
+            Self::Transfers(events) => events.len(),
+            Self::Details(events) => events.len(),
+            Self::Changes(events) => events.len(),
+            Self::Day(_) => 1,
+            Self::Burns(ids) => ids.len(),
+        }
+    }
 }
 
 /// The log of one ledger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     pub(super) batches: Vec<Placed>,
+    /// End of the old part, which is found by a walk.
+    pub(super) old: Lsn,
+}
+
+impl Log {
+    fn old_movements(&self) -> Vec<(RecordAt, Movement)> {
+        let mut all = Vec::new();
+        for batch in self.batches.iter().filter(|b| b.end <= self.old) {
+            each_movement(&batch.header, &batch.payload, |at, movement| {
+                all.push((at, movement));
+                Ok::<_, PayloadError>(())
+            })
+            .unwrap();
+        }
+        all
+    }
+
+    fn old_transfers(&self) -> impl Iterator<Item = (RecordAt, Transfer)> {
+        let all = self.old_movements().into_iter();
+        all.filter_map(|(at, movement)| match movement {
+            Movement::Transfer(transfer) => Some((at, transfer)),
+            _ => None,
+        })
+    }
 }
 
 impl HistoryReader for Log {
-    fn transfer_at(&mut self, at: RecordAt) -> Result<PostedTransfer, HistoryError> {
+    fn transfer_at(&mut self, at: RecordAt) -> Result<Transfer, HistoryError> {
         let failed = |reason: &str| HistoryError {
             at,
             reason: reason.to_owned(),
@@ -45,18 +102,48 @@ impl HistoryReader for Log {
             .binary_search_by_key(&at.lsn(), |b| b.header.lsn())
             .map_err(|_| failed("no batch starts there"))?;
         let batch = &self.batches[place];
-        let kind = RecordKind::TransferPosted;
-        let row: Option<TransferRow> = find_row(
-            &batch.payload,
-            batch.header.record_count(),
-            kind,
-            at.index(),
-        )
-        .map_err(|e| failed(&e.to_string()))?;
-        Ok(PostedTransfer {
-            row: row.ok_or_else(|| failed("another kind of record"))?,
-            timestamp: Timestamp::new(batch.header.timestamp().get() + at.index() as u64),
-        })
+        transfer_at(&batch.header, &batch.payload, at.index())
+            .map_err(|e| failed(&e.to_string()))?
+            .ok_or_else(|| failed("another kind of record"))
+    }
+
+    fn find_id(&mut self, id: TransferId) -> Result<Option<Entry>, HistoryError> {
+        let all = self.old_movements().into_iter();
+        let mut found = all.filter_map(|(at, movement)| match movement {
+            Movement::Transfer(transfer) if transfer.id == id => Some(Entry::Posted(at)),
+            Movement::Failed(row) if row.id.get() == id.get() => {
+                let result = CreateTransferResult::from_number(row.result.get());
+                Some(Entry::Failed(result.unwrap()))
+            }
+            _ => None,
+        });
+        Ok(found.next())
+    }
+
+    fn resolution_of(&mut self, pending: RecordAt) -> Result<Option<Resolution>, HistoryError> {
+        let all = self.old_movements().into_iter();
+        let mut found = all.filter_map(|(at, movement)| match movement {
+            Movement::Expired(expired) if expired.pending == pending => {
+                Some(Resolution::Expired(at))
+            }
+            Movement::Transfer(transfer) => match transfer.form {
+                Form::PostsPending(p) if p == pending => Some(Resolution::Posted(at)),
+                Form::VoidsPending(p) if p == pending => Some(Resolution::Voided(at)),
+                _ => None,
+            },
+            _ => None,
+        });
+        Ok(found.next())
+    }
+
+    fn reversal_of(&mut self, original: RecordAt) -> Result<Option<RecordAt>, HistoryError> {
+        let mut all = self.old_transfers();
+        let found = all.find(|(_, transfer)| transfer.form == Form::Reverses(original));
+        Ok(found.map(|(at, _)| at))
+    }
+
+    fn has_transfer_at_time(&mut self, timestamp: Timestamp) -> Result<bool, HistoryError> {
+        Ok(self.old_transfers().any(|(_, t)| t.timestamp == timestamp))
     }
 }
 
@@ -133,19 +220,41 @@ impl Desk {
 
     pub(super) fn execute(&mut self, open: &mut OpenBatch, request: &Request) -> Vec<ResultRun> {
         let mut runs = Vec::new();
+        let (ledger, log) = (&mut self.ledger, &mut self.log);
         match request {
-            Request::Accounts(events) => self.ledger.create_accounts(open, events, &mut runs),
-            Request::Transfers(events) => self
-                .ledger
-                .create_transfers(open, events, &mut self.log, &mut runs)
-                .unwrap(),
+            Request::Accounts(events) => ledger.create_accounts(open, events, log, &mut runs),
+            Request::Transfers(events) => ledger.create_transfers(open, events, log, &mut runs),
+            Request::Details(events) => {
+                ledger.create_transfers_detailed(open, events, log, &mut runs)
+            }
+            Request::Changes(events) => {
+                ledger.change_accounts(open, events, &mut runs);
+                Ok(())
+            }
+            Request::Day(event) => {
+                ledger.close_day(open, event, &mut runs);
+                Ok(())
+            }
+            Request::Burns(ids) => ledger.burn_ids(open, ids, log, &mut runs),
         }
+        .unwrap();
         runs
+    }
+
+    /// A batch into which the request fits, with what is due before it.
+    pub(super) fn open_for(&mut self, request: &Request) -> OpenBatch {
+        loop {
+            let mut open = self.open();
+            if (self.ledger).fits_request(&mut open, request.kind(), request.len()) {
+                return open;
+            }
+            self.finish(open);
+        }
     }
 
     /// One request in a batch of its own: result number and timestamp of each event.
     pub(super) fn run(&mut self, request: &Request) -> Vec<(u32, u64)> {
-        let mut open = self.open();
+        let mut open = self.open_for(request);
         let runs = self.execute(&mut open, request);
         self.finish(open);
         expand(&runs)
@@ -157,6 +266,10 @@ impl Desk {
 
     pub(super) fn transfer(&mut self, event: TransferBody) -> u32 {
         self.run(&Request::Transfers(vec![event]))[0].0
+    }
+
+    pub(super) fn detailed(&mut self, event: TransferDetailBody) -> u32 {
+        self.run(&Request::Details(vec![event]))[0].0
     }
 
     pub(super) fn reign(&mut self, kind: RecordKind, row: ReignRow) {

@@ -64,7 +64,7 @@ impl Model {
         ]);
         match envelope.or(exists).or(fields) {
             Some(A::Exists) => (21, there.unwrap().timestamp.get(), false),
-            Some(result) => (result.number(), 0, false),
+            Some(result) => (result.number(), time, false),
             None => {
                 self.accounts.push(AccountBody {
                     timestamp: time.into(),
@@ -118,9 +118,9 @@ impl Model {
             Some(T::Exists) => (46, there.unwrap().timestamp.get(), false),
             Some(result) if [21, 22, 54, 55].contains(&result.number()) => {
                 self.burned.push(e.id.get());
-                (result.number(), 0, true)
+                (result.number(), time, true)
             }
-            Some(result) => (result.number(), 0, false),
+            Some(result) => (result.number(), time, false),
         }
     }
 

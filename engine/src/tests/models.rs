@@ -27,7 +27,7 @@ fn amounts() -> impl Strategy<Value = u128> {
 
 fn account_event() -> impl Strategy<Value = AccountBody> {
     let flags =
-        prop_oneof![8 => Just(0_u16), 4 => Just(2), 4 => Just(4), 1 => Just(6), 1 => Just(1)];
+        prop_oneof![8 => Just(0_u16), 4 => Just(2), 4 => Just(4), 1 => Just(6), 1 => Just(64)];
     let data = (rarely(0_u128, 9), rarely(0_u64, 9), rarely(0_u32, 9));
     let zeros = (rarely(0_u64, 1), rarely(0_u32, 1), rarely(0_u128, 1), 0..4);
     let place = (
@@ -60,7 +60,7 @@ fn transfer_event() -> impl Strategy<Value = TransferBody> {
     let data = (rarely(0_u128, 9), rarely(0_u64, 9), rarely(0_u32, 9));
     let zeros = (
         rarely(0_u64, 1),
-        rarely(0_u16, 3),
+        rarely(0_u16, 0x200),
         rarely(0_u128, 5),
         rarely(0_u32, 1),
     );
@@ -129,6 +129,7 @@ fn model_request(
             .iter()
             .map(|e| take(model.create_transfer(e, first + *records), records))
             .collect(),
+        other => unreachable!("{other:?} is not drawn"),
     }
 }
 

@@ -65,10 +65,10 @@ fn a_retry_within_the_same_batch_finds_the_first_attempt() {
     let expected = vec![
         (u32::MAX, first),
         (T::Exists.number(), first),
-        (T::CreditAccountNotFound.number(), 0),
-        (T::IdAlreadyFailed.number(), 0),
+        (T::CreditAccountNotFound.number(), first + 1),
+        (T::IdAlreadyFailed.number(), first + 2),
         (u32::MAX, first + 2),
-        (T::ExistsWithDifferentAmount.number(), 0),
+        (T::ExistsWithDifferentAmount.number(), first + 3),
     ];
     assert_eq!(expand(&runs), expected);
 }

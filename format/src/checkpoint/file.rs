@@ -9,6 +9,9 @@ use super::{
     SECTION_ROWS_MAX, SectionHeaderRow, SectionKind, SectionRow,
 };
 
+/// One more than the highest number of a kind.
+const SECTION_KINDS: usize = SectionKind::Days as usize + 1;
+
 /// Writes a checkpoint front to back.
 pub struct CheckpointWriter<'a> {
     out: &'a mut dyn Write,
@@ -26,7 +29,7 @@ impl<'a> CheckpointWriter<'a> {
         Ok(writer)
     }
 
-    /// Writes rows of one kind, in sections of bounded size. Sections stand in order of kind.
+    /// Writes rows of one kind, in sections of bounded size. Sections stand in their order.
     pub fn rows<R: SectionRow>(&mut self, rows: &[R]) -> io::Result<()> {
         for rows in rows.chunks(SECTION_ROWS_MAX) {
             let mut header = SectionHeaderRow {
@@ -78,7 +81,7 @@ pub struct CheckpointReader<'a> {
     hasher: blake3::Hasher,
     at: u64,
     last: SectionKind,
-    found: [u64; 7],
+    found: [u64; SECTION_KINDS],
     body: Vec<u8>,
 }
 
@@ -97,7 +100,7 @@ impl<'a> CheckpointReader<'a> {
             hasher,
             at: size_of::<CheckpointHeaderRow>() as u64,
             last: SectionKind::Reign,
-            found: [0; 7],
+            found: [0; SECTION_KINDS],
             body: Vec::new(),
         })
     }
@@ -141,7 +144,7 @@ impl<'a> CheckpointReader<'a> {
             count,
         };
         let kind = match SectionKind::from_number(number) {
-            Some(kind) if kind >= self.last => kind,
+            Some(kind) if self.may_follow(kind) => kind,
             _ => return Err(misplaced),
         };
         let rows = count as usize;
@@ -169,10 +172,15 @@ impl<'a> CheckpointReader<'a> {
         Ok(kind)
     }
 
+    fn may_follow(&self, kind: SectionKind) -> bool {
+        kind.order() >= self.last.order() && kind.version_min() <= self.header.version
+    }
+
     fn check_counts(&self) -> Result<(), CheckpointError> {
-        for number in SectionKind::Reign as u16..=SectionKind::End as u16 {
-            let kind = SectionKind::from_number(number).expect("all numbers between are kinds");
-            let (promised, found) = (self.header.promised(kind), self.found[usize::from(number)]);
+        for (number, &found) in self.found.iter().enumerate().skip(1) {
+            let kind = SectionKind::from_number(number as u16);
+            let kind = kind.expect("all numbers between are kinds");
+            let promised = self.header.promised(kind);
             if promised != found {
                 return Err(CheckpointError::Rows {
                     kind,

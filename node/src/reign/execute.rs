@@ -48,8 +48,11 @@ impl Primary<'_> {
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         let mut executed = Vec::new();
         loop {
-            let room = open.room();
-            let fits = |r: &Request| !r.kind.is_write() || r.count as usize <= room;
+            let fits = |r: &Request| {
+                store
+                    .ledger
+                    .fits_request(&mut open, r.kind, r.count as usize)
+            };
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
@@ -133,7 +136,7 @@ fn execute(
     let mut runs: Vec<ResultRun> = Vec::new();
     let (count, body) = match request.kind {
         FrameKind::CreateAccounts => {
-            ledger.create_accounts(open, rows::<AccountBody>(request), &mut runs);
+            ledger.create_accounts(open, rows::<AccountBody>(request), history, &mut runs)?;
             (runs.len(), runs.as_bytes().to_vec())
         }
         FrameKind::CreateTransfers => {
