@@ -9,7 +9,8 @@ use kanjo_format::result::{
     BurnResult, ChangeAccountResult, CloseDayResult, CreateAccountResult, CreateTransferResult,
 };
 
-use crate::model::{Asked, BalanceAt, Fate, Filter, Line, Model, TIME_END, Totals, Transfer};
+use crate::model::{Asked, BalanceAt, Fate, Filter, Line, Model, Totals, Transfer};
+use crate::repl::embedded::CLOCK_MAX;
 use crate::repl::json::Misread;
 use crate::repl::reply::{Ended, Reply, Statement};
 use crate::repl::request::Request;
@@ -38,7 +39,7 @@ impl Modelled {
     /// Lets time pass; nothing happens by it yet.
     pub(crate) fn tick(&mut self, passed: u64) -> Result<(), Misread> {
         let clock = self.clock.max(self.model.log_time()).checked_add(passed);
-        let clock = clock.filter(|clock| *clock < TIME_END);
+        let clock = clock.filter(|clock| *clock <= CLOCK_MAX);
         self.clock = clock.ok_or_else(|| Misread::new("tick_ns", "too far"))?;
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::generate::steps;
 /// As many as the gate has time for.
 const GATE_CASES: u64 = 600;
 const FIRST_SEED: u64 = 1;
+/// Strategies of strategies are deep, and a build without optimization keeps all on the stack.
+const STACK_BYTES: usize = 64 << 20;
 
 #[test]
 fn the_engine_says_what_the_model_says() {
@@ -35,7 +37,13 @@ fn the_engine_says_what_the_model_says() {
                 }
             }
         };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let spawn = |_| {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            thread
+                .spawn_scoped(scope, work)
+                .expect("a thread can be started")
+        };
+        let workers: Vec<_> = (0..threads).map(spawn).collect();
         let ended = workers.into_iter().map(|worker| worker.join());
         ended
             .filter_map(|one| one.expect("a failure is no panic"))

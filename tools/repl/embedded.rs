@@ -16,7 +16,7 @@ use super::request::Request;
 pub(crate) use log::Log;
 
 /// The clock stops a little before the last timestamp, so that records have room behind it.
-const CLOCK_MAX: u64 = (1 << 63) - (1 << 16);
+pub(crate) const CLOCK_MAX: u64 = (1 << 63) - (1 << 16);
 /// Any: nobody chooses ids against this table.
 const TABLE_SEED: u64 = 7;
 

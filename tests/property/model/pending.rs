@@ -49,11 +49,8 @@ impl Model {
     fn weigh_resolution(&self, asked: &Asked) -> Result<Transfer, CreateTransferResult> {
         use CreateTransferResult as R;
         let body = &asked.body;
-        let alone = PENDING | BALANCING_DEBIT | BALANCING_CREDIT | CLOSING_DEBIT | CLOSING_CREDIT;
-        let both = asked.has(POST_PENDING) && asked.has(VOID_PENDING);
         let pending_id = body.pending_id.get();
         first_of([
-            (both || asked.has(alone), R::FlagsAreMutuallyExclusive),
             (pending_id == 0, R::PendingIdMustNotBeZero),
             (pending_id == u128::MAX, R::PendingIdMustNotBeIntMax),
             (pending_id == body.id.get(), R::PendingIdMustBeDifferent),
@@ -153,6 +150,13 @@ fn or<T: Default + PartialEq>(asked: T, else_this: T) -> T {
     } else {
         asked
     }
+}
+
+/// Whether a transfer is both phases at once, or has flags that no second phase has.
+pub(super) fn has_exclusive_flags(asked: &Asked) -> bool {
+    let alone = PENDING | BALANCING_DEBIT | BALANCING_CREDIT | CLOSING_DEBIT | CLOSING_CREDIT;
+    let (posts, voids) = (asked.has(POST_PENDING), asked.has(VOID_PENDING));
+    (posts && voids) || ((posts || voids) && asked.has(alone))
 }
 
 /// What a post or void moves: a void of zero and a post of the maximum mean all of it.

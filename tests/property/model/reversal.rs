@@ -2,6 +2,7 @@
 
 use kanjo_format::result::CreateTransferResult;
 
+use super::pending::has_exclusive_flags;
 use super::transfer::{
     LINKED, PENDING, VOID_PENDING, first_of, refuse_closed_and_frozen, refuse_limits, refuse_sums,
 };
@@ -64,11 +65,9 @@ impl Model {
     pub(super) fn refuse_details(&self, asked: &Asked) -> Result<(), CreateTransferResult> {
         use CreateTransferResult as R;
         let not_plain = asked.body.flags.get() & !LINKED != 0;
+        let exclusive = has_exclusive_flags(asked) || (asked.reverses != 0 && not_plain);
         first_of([
-            (
-                asked.reverses != 0 && not_plain,
-                R::FlagsAreMutuallyExclusive,
-            ),
+            (exclusive, R::FlagsAreMutuallyExclusive),
             (!is_date_or_zero(asked.value_date), R::ValueDateMustBeValid),
             (
                 !is_date_or_zero(asked.business_date),
