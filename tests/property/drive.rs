@@ -1,13 +1,16 @@
 //! Drives the engine and the model with the same requests and compares all that both say.
 
+use std::collections::BTreeMap;
+
 use kanjo_format::client::{
     AccountBody, AccountFilterBody, BalanceAsOfBody, QueryFilterBody, StatementBody, TransferBody,
+    TransferDetailBody,
 };
 
 use crate::answer::Modelled;
-use crate::generate::{ACCOUNTS, Passes, Step, TRANSFERS, resolve_time};
+use crate::generate::{ACCOUNTS, Known, Passes, Step, Write, resolve_time};
 use crate::line::line_of;
-use crate::model::TIME_END;
+use crate::model::{IMPORTED, TIME_END, Transfer};
 use crate::repl::embedded::Embedded;
 use crate::repl::json::Misread;
 use crate::repl::reply::Reply;
@@ -19,7 +22,14 @@ pub(crate) struct Pair {
     engine: Embedded,
     model: Modelled,
     pub(crate) lines: Vec<String>,
+    /// The last transfer id that was asked for as a new one.
+    fresh: u128,
+    /// How often each event of a request ended how.
+    pub(crate) seen: Seen,
 }
+
+/// Results by request and name.
+pub(crate) type Seen = BTreeMap<(&'static str, &'static str), u64>;
 
 /// Says of what was asked how the two differ.
 pub(crate) type Different = String;
@@ -78,16 +88,17 @@ impl Pair {
     }
 
     /// Asks both the same requests in one batch.
-    fn batch(&mut self, requests: &[Request]) -> Result<(), Different> {
+    fn batch(&mut self, writes: &[Write]) -> Result<(), Different> {
         self.model.begin_batch();
         let mut open = self.engine.begin_batch();
         let mut compared = Ok(());
-        for request in requests {
-            let request = &self.resolved(request);
+        for write in writes {
+            let request = &self.made_up(write);
             self.lines.push(line_of(request));
             let engine;
             (open, engine) = self.engine.execute(open, request);
             let model = self.model.execute(request);
+            self.count(request, &model);
             compared = self.compare(engine.line("reply"), model.line("reply"));
             if compared.is_err() {
                 break;
@@ -97,6 +108,26 @@ impl Pair {
         compared
     }
 
+    fn count(&mut self, request: &Request, reply: &Reply) {
+        let kind = match request {
+            Request::CreateAccounts(_) => "create_accounts",
+            Request::CreateTransfers(_) => "create_transfers",
+            Request::CreateTransfersDetailed(_) => "create_transfers",
+            Request::ChangeAccounts(_) => "change_accounts",
+            Request::CloseDay(_) => "close_day",
+            Request::Burn(_) => "burn",
+            _ => return,
+        };
+        let one = match reply {
+            Reply::Ended(all) => all.as_slice(),
+            Reply::EndedOne(one) => std::slice::from_ref(one),
+            _ => return,
+        };
+        for ended in one {
+            *self.seen.entry((kind, ended.status)).or_default() += 1;
+        }
+    }
+
     fn compare(&self, engine: String, model: String) -> Result<(), Different> {
         if engine == model {
             return Ok(());
@@ -104,30 +135,42 @@ impl Pair {
         Err(format!("engine {engine}\nmodel  {model}"))
     }
 
-    /// With times that were given as "next to the last transfer" made real.
-    fn resolved(&self, request: &Request) -> Request {
+    /// What a write comes to by what is there now.
+    fn made_up(&mut self, write: &Write) -> Request {
+        let drafts = match write {
+            Write::Asked(request) => return self.resolved(request),
+            Write::Transfers(drafts) => drafts,
+        };
+        let mut known = Known {
+            last: self.last_times(),
+            model: &self.model.model,
+            fresh: &mut self.fresh,
+        };
+        known.request(drafts)
+    }
+
+    /// Times of the last account, of the last transfer, and of the next record.
+    fn last_times(&self) -> [u64; 3] {
         let model = &self.model.model;
-        let last = [
+        [
             model.accounts.last().map_or(0, |account| account.timestamp),
             model
                 .transfers
                 .last()
                 .map_or(0, |transfer| transfer.timestamp),
             model.now(),
-        ];
+        ]
+    }
+
+    /// With times that were given as "next to the last transfer" made real.
+    fn resolved(&self, request: &Request) -> Request {
+        let last = self.last_times();
         let mut request = request.clone();
         let account = |row: &mut AccountBody| {
             row.timestamp = resolve_time(row.timestamp.get(), last).into();
         };
-        let transfer = |row: &mut TransferBody| {
-            row.timestamp = resolve_time(row.timestamp.get(), last).into();
-        };
         match &mut request {
             Request::CreateAccounts(rows) => rows.iter_mut().for_each(account),
-            Request::CreateTransfers(rows) => rows.iter_mut().for_each(transfer),
-            Request::CreateTransfersDetailed(rows) => {
-                rows.iter_mut().for_each(|row| transfer(&mut row.transfer));
-            }
             Request::GetAccountTransfers(body) | Request::GetAccountBalances(body) => {
                 body.timestamp_min = resolve_time(body.timestamp_min.get(), last).into();
                 body.timestamp_max = resolve_time(body.timestamp_max.get(), last).into();
@@ -152,7 +195,7 @@ impl Pair {
 
     /// Everything that can be looked up, and every account's past.
     fn ask_everything(&mut self) -> Result<(), Different> {
-        for request in everything() {
+        for request in everything(self.fresh) {
             self.ask(&request)?;
         }
         Ok(())
@@ -169,7 +212,7 @@ impl Pair {
                 return Err(format!("{way}: {found}\nengine {expected}"));
             }
             let mut model = self.model.clone();
-            for request in everything().chain(self.retries()) {
+            for request in everything(self.fresh).chain(self.retries()) {
                 if !self.may_be_asked(&request) {
                     continue;
                 }
@@ -188,19 +231,26 @@ impl Pair {
 
     /// All transfers again, then what ends all that is still pending.
     fn retries(&self) -> Vec<Request> {
-        let again = |transfer: &crate::model::Transfer| {
+        let again = |transfer: &Transfer| {
             let mut body = transfer.body();
-            let is_imported = transfer.has(crate::model::IMPORTED);
-            if !is_imported {
+            if !transfer.has(IMPORTED) {
                 body.timestamp = 0.into();
             }
-            Request::CreateTransfers(vec![body])
+            let detailed = TransferDetailBody {
+                transfer: body,
+                reverses: transfer.reverses.into(),
+                value_date: transfer.value_date.into(),
+                business_date: transfer.asked_business_date().into(),
+                ..TransferDetailBody::default()
+            };
+            Request::CreateTransfersDetailed(vec![detailed])
         };
-        let mut requests: Vec<Request> = self.model.model.transfers.iter().map(again).collect();
+        let transfers = &self.model.model.transfers;
+        let mut requests: Vec<Request> = transfers.iter().map(again).collect();
         requests.push(Request::TickNs(3_000_000_000));
-        for id in 1..=TRANSFERS {
+        for id in 1..=self.fresh {
             requests.push(Request::CreateTransfers(vec![TransferBody {
-                id: (1_000 + id).into(),
+                id: (1_000_000 + id).into(),
                 pending_id: id.into(),
                 flags: (1 << 3).into(),
                 ..TransferBody::default()
@@ -216,9 +266,9 @@ fn shown(answered: Result<Reply, Misread>) -> String {
     answered.map_or_else(|_| "refused".to_owned(), |reply| reply.line("reply"))
 }
 
-fn everything() -> impl Iterator<Item = Request> {
+fn everything(fresh: u128) -> impl Iterator<Item = Request> {
     let accounts: Vec<u128> = (0..=ACCOUNTS + 1).chain([u128::MAX]).collect();
-    let transfers: Vec<u128> = (0..=TRANSFERS).chain([u128::MAX - 1, u128::MAX]).collect();
+    let transfers: Vec<u128> = (0..=fresh + 1).chain([u128::MAX - 1, u128::MAX]).collect();
     let mut requests = vec![
         Request::LookupAccounts(accounts.clone()),
         Request::LookupAccountTerms(accounts.clone()),

@@ -102,8 +102,7 @@ impl Model {
     /// Makes sure that no pending transfer falls due while so many records are made.
     pub(crate) fn begin_request(&mut self, records: usize) {
         self.expire_due();
-        let last = |model: &Self| model.next + (records as u64).saturating_sub(1);
-        while let Some((due, _)) = self.first_due().filter(|(due, _)| *due <= last(self)) {
+        while let Some(due) = self.last_due_by(self.next + (records as u64).saturating_sub(1)) {
             self.next = due;
             self.expire_due();
         }

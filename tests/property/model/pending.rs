@@ -127,20 +127,27 @@ impl Model {
     /// Lets expire what is due, first what was due first. Each expiry takes a nanosecond, so
     /// another one may fall due by it.
     pub(super) fn expire_due(&mut self) {
-        while let Some((_, place)) = self.first_due().filter(|(due, _)| *due <= self.now()) {
+        while let Some((_, place)) = self.due_by(self.now()).min() {
             let pending = self.transfers[place].clone();
             self.release(&pending, Pending::Expired);
             self.record_movement(place, true);
         }
     }
 
-    /// When the next pending transfer is due, and which; of several the one created first.
-    pub(super) fn first_due(&self) -> Option<(u64, usize)> {
-        let places = 0..self.transfers.len();
-        places
-            .filter(|place| self.pending.get(&self.transfers[*place].id) == Some(&Pending::Open))
+    /// The latest time up to `time` at which a pending transfer is due.
+    pub(super) fn last_due_by(&self, time: u64) -> Option<u64> {
+        self.due_by(time).map(|(due, _)| due).max()
+    }
+
+    /// What is due up to a time: when, and which; of several at one time the one created first
+    /// comes first.
+    fn due_by(&self, time: u64) -> impl Iterator<Item = (u64, usize)> {
+        let is_open =
+            |place: &usize| self.pending.get(&self.transfers[*place].id) == Some(&Pending::Open);
+        (0..self.transfers.len())
+            .filter(is_open)
             .filter_map(|place| Some((self.transfers[place].due()?, place)))
-            .min()
+            .filter(move |(due, _)| *due <= time)
     }
 }
 

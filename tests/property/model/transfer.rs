@@ -69,6 +69,15 @@ impl Transfer {
         self.flags & flag != 0
     }
 
+    /// The business date that its request named; zero for none.
+    pub(crate) fn asked_business_date(&self) -> u32 {
+        if self.business_date_named {
+            self.business_date
+        } else {
+            0
+        }
+    }
+
     /// Whether a retry asks for another amount. What a balancing transfer asks for is the most
     /// that it may move.
     pub(super) fn differs_in_amount(&self, asked: u128) -> bool {
@@ -330,11 +339,6 @@ impl Model {
         if let Err(different) = compared {
             return different;
         }
-        let business_date = if there.business_date_named {
-            there.business_date
-        } else {
-            0
-        };
         first_of([
             (
                 there.reverses != asked.reverses,
@@ -345,7 +349,7 @@ impl Model {
                 R::ExistsWithDifferentValueDate,
             ),
             (
-                business_date != asked.business_date,
+                there.asked_business_date() != asked.business_date,
                 R::ExistsWithDifferentBusinessDate,
             ),
         ])
