@@ -84,6 +84,8 @@ impl Resolution {
 struct Generation {
     start: Lsn,
     ids: Ids,
+    /// None of its ids is higher; known once it is not the newest any more.
+    top: u128,
     /// From pending transfers of any time to what resolved them here.
     resolutions: Links<Resolution>,
     /// From transfers of any time to their reversals here.
@@ -96,6 +98,7 @@ impl Generation {
         Self {
             start,
             ids: Ids::new(hasher, scattered),
+            top: u128::MAX,
             resolutions: Links::new(hasher),
             reversals: Links::new(hasher),
             times: Times::default(),
@@ -138,7 +141,9 @@ impl TransferIndex {
         if id.get() > self.older_top {
             return None;
         }
-        self.older.iter().rev().find_map(|g| g.ids.find(id))
+        let older = self.older.iter().rev();
+        let mut near = older.filter(|g| id.get() <= g.top);
+        near.find_map(|g| g.ids.find(id))
     }
 
     /// Ids of the young part.
@@ -259,8 +264,9 @@ impl TransferIndex {
         }
         let scattered = self.newest.ids.is_scattered();
         let newest = Generation::new(start, self.hasher, scattered);
-        let older = std::mem::replace(&mut self.newest, newest);
-        self.older_top = self.older_top.max(older.ids.top());
+        let mut older = std::mem::replace(&mut self.newest, newest);
+        older.top = older.ids.top();
+        self.older_top = self.older_top.max(older.top);
         self.older.push_back(older);
     }
 
@@ -272,9 +278,9 @@ impl TransferIndex {
                 break;
             }
             let dropped = self.older.pop_front().expect("there is one");
-            self.old_holds(dropped.ids.top());
+            self.old_holds(dropped.top);
         }
-        let tops = self.older.iter().map(|g| g.ids.top());
+        let tops = self.older.iter().map(|g| g.top);
         self.older_top = tops.max().unwrap_or(0);
     }
 

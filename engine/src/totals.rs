@@ -139,20 +139,10 @@ impl LedgerTotals {
 pub enum AuditError {
     /// Debits and credits of a ledger differ.
     #[error(
-        "ledger {ledger} has debits of {debits} (pending {debits_pending}) and credits of {credits} (pending {credits_pending}): they must be equal"
+        "ledger {} has debits of {} (pending {}) and credits of {} (pending {}): they must be equal",
+        .0.ledger, .0.debits, .0.debits_pending, .0.credits, .0.credits_pending
     )]
-    Unbalanced {
-        /// The ledger.
-        ledger: LedgerId,
-        /// Its posted debits.
-        debits: WideAmount,
-        /// Its posted credits.
-        credits: WideAmount,
-        /// Its pending debits.
-        debits_pending: WideAmount,
-        /// Its pending credits.
-        credits_pending: WideAmount,
-    },
+    Unbalanced(Box<LedgerTotals>),
     /// The running totals are not what the accounts add up to.
     #[error("ledger {ledger}: the accounts add up to {summed:?}, the running totals say {kept:?}")]
     Totals {
@@ -256,13 +246,7 @@ impl Books {
                 });
             }
             if !kept.is_balanced() {
-                return Err(AuditError::Unbalanced {
-                    ledger: kept.ledger,
-                    debits: kept.debits,
-                    credits: kept.credits,
-                    debits_pending: kept.debits_pending,
-                    credits_pending: kept.credits_pending,
-                });
+                return Err(AuditError::Unbalanced(Box::new(kept)));
             }
         }
         for pending in self.pendings.iter() {

@@ -39,6 +39,7 @@ impl Balances {
 
 impl Ledger {
     /// The cores of two accounts that may pay each other.
+    #[inline]
     fn pair(
         &self,
         debit: AccountNumber,
@@ -61,16 +62,21 @@ impl Ledger {
         let (debit, credit) = (row.debit_account(), row.credit_account());
         let (from, to) = self.pair(debit, credit)?;
         let amount = row.amount.get();
-        let accounts = &self.books.accounts;
-        let grown = |balance: u128, pending: u128, number| {
+        let grown = |balance: u128, number| {
             let sum = balance.checked_add(amount);
-            let fits = sum.is_some_and(|sum| sum.checked_add(pending).is_some());
-            sum.filter(|_| fits).ok_or(RecordError::Overflow(number))
+            sum.ok_or(RecordError::Overflow(number))
         };
-        let reserved = accounts.pending(debit, from).debits;
-        let debits_after = grown(from.debits_posted, reserved, debit)?;
-        let reserved = accounts.pending(credit, to).credits;
-        let credits_after = grown(to.credits_posted, reserved, credit)?;
+        let debits_after = grown(from.debits_posted, debit)?;
+        let credits_after = grown(to.credits_posted, credit)?;
+        if from.traits.has_pending() || to.traits.has_pending() {
+            let accounts = &self.books.accounts;
+            let reserved = accounts.pending(debit, from).debits;
+            let all = debits_after.checked_add(reserved);
+            all.ok_or(RecordError::Overflow(debit))?;
+            let reserved = accounts.pending(credit, to).credits;
+            let all = credits_after.checked_add(reserved);
+            all.ok_or(RecordError::Overflow(credit))?;
+        }
         Ok(Posting {
             debit,
             credit,

@@ -36,8 +36,6 @@ pub(super) struct Ids {
     /// While ids come in no order they go to the rest at once; some are noted to see that change.
     scattered: Option<Samples>,
     len: usize,
-    /// No id above it is here.
-    top: u128,
     hasher: IdHasher,
 }
 
@@ -52,7 +50,6 @@ pub(crate) struct FreeId<'a> {
     id: TransferId,
     place: FreePlace<'a>,
     len: &'a mut usize,
-    top: &'a mut u128,
 }
 
 enum FreePlace<'a> {
@@ -66,7 +63,6 @@ impl FreeId<'_> {
     pub(crate) fn take(self, entry: Entry) {
         let row = Row::new(self.id, entry);
         *self.len += 1;
-        *self.top = (*self.top).max(self.id.get());
         match self.place {
             FreePlace::Recent(place) => place.insert(row),
             FreePlace::Rest(place, samples) => {
@@ -87,7 +83,6 @@ impl Ids {
             pouring: None,
             scattered: scattered.then(Samples::new),
             len: 0,
-            top: 0,
             hasher,
         }
     }
@@ -99,9 +94,6 @@ impl Ids {
 
     /// What became of `id`; `None` if nothing was recorded of it here.
     pub(super) fn find(&self, id: TransferId) -> Option<Entry> {
-        if id.get() > self.top {
-            return None;
-        }
         let (id, hash) = (id.get(), self.hasher.hash(id.get()));
         let found = self.recent.find(hash, id);
         let found = found.or_else(|| self.partitions.find(hash, id));
@@ -115,9 +107,13 @@ impl Ids {
         self.len
     }
 
-    /// No id above it is here.
+    /// No id above it is here. Looks at some tens of thousands of them.
     pub(super) fn top(&self) -> u128 {
-        self.top
+        let rows = |ids: &Arrivals| ids.rows().iter().map(Row::id).max();
+        let recent = rows(&self.recent);
+        let pouring = self.pouring.as_ref().and_then(|p| rows(&p.ids));
+        let tables = self.partitions.top().max(self.rest.top());
+        tables.max(recent.max(pouring).unwrap_or(0))
     }
 
     #[inline]
@@ -136,7 +132,7 @@ impl Ids {
         {
             return Probe::Taken;
         }
-        let (len, top) = (&mut self.len, &mut self.top);
+        let len = &mut self.len;
         let place = match &mut self.scattered {
             None => {
                 if self.rest.find(hash, key).is_some() {
@@ -152,12 +148,7 @@ impl Ids {
                 Err(place) => FreePlace::Rest(place, samples),
             },
         };
-        Probe::Free(FreeId {
-            id,
-            place,
-            len,
-            top,
-        })
+        Probe::Free(FreeId { id, place, len })
     }
 
     /// Gives an id back that is taken here; whether it was.

@@ -20,6 +20,11 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
+    /// No id above it is in any partition.
+    pub(super) fn top(&self) -> u128 {
+        self.top
+    }
+
     /// What of `span` a new partition may cover; `None` if nothing.
     pub(super) fn room(&self, span: Span) -> Option<Span> {
         let after = self.after(span.high);

@@ -35,6 +35,11 @@ impl Rest {
         }
     }
 
+    /// No id above it is here.
+    pub(super) fn top(&self) -> u128 {
+        self.span.high
+    }
+
     /// Ids outside of its range cost two comparisons.
     #[inline]
     pub(super) fn find(&self, hash: u64, id: u128) -> Option<&Row> {

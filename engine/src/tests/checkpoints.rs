@@ -7,10 +7,14 @@ use kanjo_format::checkpoint::{
     CheckpointTermsRow, CheckpointWriter, EpochRow, LedgerRow, ReignSectionRow, SectionKind,
     UnprotectedRow, verify,
 };
+use kanjo_format::client::{
+    AccountChange, AccountChangeBody, CloseDayBody, TransferBody, TransferDetailBody, TransferFlags,
+};
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
+use kanjo_format::result::CreateTransferResult;
 use kanjo_format::{Incarnation, NodeId, OpeningId};
 
-use super::desk::{Desk, Request, account, assert_same, transfer};
+use super::desk::{Desk, Request, account, assert_same, pending, transfer, void, with};
 use crate::account::PAGE_VALUES;
 use crate::{ApplyError, Ledger, RestoreError};
 
@@ -221,9 +225,116 @@ fn pages_partly_and_wholly_filled_come_back() {
     }
 }
 
+/// The same with what came with version 2: pending transfers, terms, business dates.
+fn furnished_whole() -> Desk {
+    let mut desk = furnished();
+    let closing = TransferFlags::CLOSING_CREDIT;
+    let detail = TransferDetailBody {
+        transfer: TransferBody {
+            user_data_128: 7.into(),
+            user_data_64: 8.into(),
+            user_data_32: 9.into(),
+            ..pending(23, 1, 2, 4, 0)
+        },
+        value_date: 20_261_101.into(),
+        business_date: 20_261_231.into(),
+        ..TransferDetailBody::default()
+    };
+    let limit = AccountChangeBody {
+        id: 1.into(),
+        overdraft_limit: 77.into(),
+        change: AccountChange::SET_OVERDRAFT_LIMIT.into(),
+        ..AccountChangeBody::default()
+    };
+    let freeze = AccountChangeBody {
+        id: 4.into(),
+        change: AccountChange::SET_FREEZE.into(),
+        freeze: 2.into(),
+        ..AccountChangeBody::default()
+    };
+    let day = |date: u32, next: u32| {
+        Request::Day(CloseDayBody {
+            date: date.into(),
+            next: next.into(),
+            ..CloseDayBody::default()
+        })
+    };
+    for request in [
+        day(0, 20_261_124),
+        Request::Transfers(vec![pending(20, 1, 2, 3, 60), pending(21, 1, 2, 5, 7)]),
+        Request::Transfers(vec![with(pending(22, 1, 2, 0, 0), closing)]),
+        day(20_261_124, 20_261_125),
+        Request::Details(vec![detail]),
+        Request::Changes(vec![limit, freeze]),
+        Request::Transfers(vec![void(24, 22), void(25, 21)]),
+    ] {
+        desk.run(&request);
+    }
+    let detail = TransferDetailBody {
+        transfer: TransferBody {
+            id: 26.into(),
+            ..detail.transfer
+        },
+        ..detail
+    };
+    assert_eq!(desk.detail_ends(detail), CreateTransferResult::Created);
+    assert_eq!(
+        desk.ends(with(pending(27, 1, 2, 0, 0), closing)),
+        CreateTransferResult::Created
+    );
+    desk
+}
+
+#[test]
+fn every_flipped_byte_of_a_whole_checkpoint_is_refused() {
+    let bytes = written(&mut furnished_whole());
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        let restored = Ledger::restore(&mut bad.as_slice(), 1);
+        assert!(restored.is_err(), "byte {at} flipped unseen");
+    }
+}
+
+#[test]
+fn pending_transfers_terms_and_dates_are_proven_too() {
+    let bytes = written(&mut furnished_whole());
+    assert!(forged(&bytes, |_| {}).is_ok());
+    for forge in [
+        (|p| p.pendings[0].amount += 1) as fn(&mut Parts),
+        |p| p.pendings[0].timestamp += 1,
+        |p| p.pendings[0].timestamp = u64::MAX.into(),
+        |p| p.pendings[0].debit_account = 99.into(),
+        |p| p.pendings[1].at = p.pendings[0].at,
+        |p| p.pendings[0].at = u64::MAX.into(),
+        |p| p.terms[0].overdraft_limit += 1,
+        |p| p.terms[0].has_overdraft_limit = 2,
+        |p| p.terms[0].changed = 0.into(),
+        |p| p.terms[0].account = 99.into(),
+        |p| p.terms[1].account = p.terms[0].account,
+        |p| p.terms[1].freeze = 1,
+        |p| p.days[0].next += 1,
+        |p| p.days[0].closed += 1,
+        |p| p.days.swap(0, 1),
+        |p| p.accounts[1].flags = 0.into(),
+    ] {
+        let refused = forged(&bytes, forge);
+        assert!(refused.is_err());
+    }
+}
+
 #[test]
 fn a_checkpoint_of_version_1_is_restored() {
     let golden = include_bytes!("../../../format/fixtures/checkpoint-v1.ckpt");
     let restored = Ledger::restore(&mut golden.as_slice(), 1).unwrap();
     assert_eq!(restored.ledger.digest(), furnished().ledger.digest());
+}
+
+#[test]
+fn bytes_of_version_2_stay_as_they_are() {
+    let golden = include_bytes!("../../../format/fixtures/checkpoint-v2.ckpt");
+    let restored = Ledger::restore(&mut golden.as_slice(), 1).unwrap();
+    let mut desk = furnished_whole();
+    assert_eq!(restored.ledger.digest(), desk.ledger.digest());
+    assert!(written(&mut desk) == golden, "the layout changed");
 }

@@ -1,9 +1,13 @@
 //! Batches of any content: an error at worst, and a ledger that still adds up where it is none.
 
 use kanjo_format::batch::BatchFields;
+use kanjo_format::client::{TransferBody, TransferFlags};
 use kanjo_format::columns::push_group;
 use kanjo_format::limits::BATCH_RECORDS_MAX;
-use kanjo_format::record::{AccountRow, FailedRow, RecordKind, ReignRow, Row, TransferRow};
+use kanjo_format::record::{
+    AccountChangeRow, AccountRow, DayRow, DetailedRow, ExpiredRow, FailedRow, ImportedAccountRow,
+    PendingRow, RecordKind, ReignRow, ResolvedRow, Row, TransferRow,
+};
 use kanjo_format::{BatchHeader, Epoch, Lsn, Tail, Timestamp};
 use proptest::prelude::*;
 use zerocopy::FromBytes;
@@ -18,6 +22,15 @@ fn desk() -> Desk {
     desk.run(&Request::Transfers(vec![
         transfer(10, 1, 2, 5),
         transfer(11, 1, 9, 5),
+        TransferBody {
+            flags: TransferFlags::PENDING.into(),
+            timeout: 1.into(),
+            ..transfer(12, 1, 2, 5)
+        },
+        TransferBody {
+            flags: (TransferFlags::PENDING | TransferFlags::CLOSING_DEBIT).into(),
+            ..transfer(13, 3, 2, 0)
+        },
     ]));
     desk
 }
@@ -44,7 +57,15 @@ fn push_any(payload: &mut Vec<u8>, kind: RecordKind, rows: &[Vec<u8>]) {
         RecordKind::AccountOpened => push::<AccountRow>(payload, kind, rows),
         RecordKind::TransferPosted => push::<TransferRow>(payload, kind, rows),
         RecordKind::TransferFailed => push::<FailedRow>(payload, kind, rows),
-        other => unreachable!("{other:?} is not drawn"),
+        RecordKind::TransferPending => push::<PendingRow>(payload, kind, rows),
+        RecordKind::PendingPosted | RecordKind::PendingVoided => {
+            push::<ResolvedRow>(payload, kind, rows);
+        }
+        RecordKind::PendingExpired => push::<ExpiredRow>(payload, kind, rows),
+        RecordKind::TransferDetailed => push::<DetailedRow>(payload, kind, rows),
+        RecordKind::AccountImported => push::<ImportedAccountRow>(payload, kind, rows),
+        RecordKind::AccountChanged => push::<AccountChangeRow>(payload, kind, rows),
+        RecordKind::DayClosed => push::<DayRow>(payload, kind, rows),
     }
 }
 
@@ -67,7 +88,7 @@ fn take(mut ledger: Ledger, header: &BatchHeader, payload: &[u8], end: Lsn) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1_200))]
 
     #[test]
     fn no_flipped_byte_of_a_payload_panics(
@@ -102,7 +123,7 @@ proptest! {
     #[test]
     fn no_well_formed_batch_of_any_content_panics(
         groups in prop::collection::vec(
-            (1_u16..6, prop::collection::vec(prop::collection::vec(0_u8..4, 1..40), 1..4)),
+            (1_u16..14, prop::collection::vec(prop::collection::vec(0_u8..4, 1..40), 1..4)),
             1..4,
         ),
         epoch in 0_u64..5,

@@ -2,9 +2,15 @@
 
 mod checkpoints;
 mod desk;
+mod expiries;
+mod extensions;
 mod garbage;
+mod imports;
+mod linked;
+mod mixes;
 mod model;
 mod models;
 mod order;
 mod reigns;
 mod replays;
+mod two_phase;

@@ -34,7 +34,7 @@ fn accounts_are_refused_for_the_first_rule_that_they_break() {
         ledger: 0.into(),
         code: 0.into(),
         // All but linked and imported, which come before.
-        flags: (u16::MAX & !0x11).into(),
+        flags: (!0x11_u16).into(),
         timestamp: 1.into(),
     };
     type Mend = fn(&mut AccountBody);
@@ -129,7 +129,7 @@ fn transfers_are_refused_for_the_first_rule_that_they_break() {
         ledger: 0.into(),
         code: 0.into(),
         // All but linked and imported, which come before.
-        flags: (u16::MAX & !0x101).into(),
+        flags: (!0x101_u16).into(),
         timestamp: 1.into(),
     };
     let mut event = wrong;

@@ -20,7 +20,9 @@ macro_rules! fixtures {
 fixtures! {
     "batch-segment-end-v1.bin",
     "batch-v1.bin",
+    "batch-v2.bin",
     "checkpoint-v1.ckpt",
+    "checkpoint-v2.ckpt",
     "client-v1/create-accounts-reply.frame",
     "client-v1/create-accounts-request.frame",
     "client-v1/create-transfers-reply.frame",

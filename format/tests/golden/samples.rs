@@ -9,7 +9,10 @@ use kanjo_format::client::{self, AccountBody, HelloBody, ResultRun, TransferBody
 use kanjo_format::columns::push_group;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;
-use kanjo_format::record::{AccountRow, FailedRow, Protection, RecordKind, ReignRow, TransferRow};
+use kanjo_format::record::{
+    AccountChangeRow, AccountRow, DayRow, DetailedRow, ExpiredRow, FailedRow, ImportedAccountRow,
+    PendingRow, Protection, RecordKind, ReignRow, ResolvedRow, TransferRow,
+};
 use kanjo_format::replication::{
     self, Body, Encoding, EpochEntry, Follow, Granted, Hello, Mark, Purpose, RefusalCode, Refused,
     SeedFile, Welcome, WireBatch,
@@ -22,7 +25,8 @@ use kanjo_format::segment::{
     index_crc,
 };
 use kanjo_format::{
-    Chain, ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp,
+    Chain, ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, OpeningId, RecordAt, Site, Tail,
+    Timestamp,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -120,7 +124,7 @@ pub(crate) fn failures() -> Vec<FailedRow> {
     vec![row(0xdead), row(0xbeef)]
 }
 
-/// A payload with groups of every kind.
+/// A payload with groups of every kind of version 1.
 pub(crate) fn every_kind() -> (u32, Vec<u8>) {
     let mut payload = Vec::new();
     push_group(&mut payload, RecordKind::EpochStart, &epoch_start());
@@ -129,6 +133,142 @@ pub(crate) fn every_kind() -> (u32, Vec<u8>) {
     push_group(&mut payload, RecordKind::TransferPosted, &transfers(5));
     push_group(&mut payload, RecordKind::TransferFailed, &failures());
     (13, payload)
+}
+
+/// Where the records that others name stand.
+fn place(index: usize) -> RecordAt {
+    RecordAt::new(Lsn::new(2 << 12), index)
+}
+
+pub(crate) fn pending() -> Vec<PendingRow> {
+    let row = |(n, transfer)| PendingRow {
+        transfer,
+        timeout: (3_600 + n as u32).into(),
+        reserved: 0.into(),
+    };
+    transfers(3).into_iter().enumerate().map(row).collect()
+}
+
+pub(crate) fn resolved(first: usize) -> Vec<ResolvedRow> {
+    let row = |n: usize| ResolvedRow {
+        id: (0xfedc_ba98_0000_u128 + n as u128).into(),
+        amount: (70 + n as u128).into(),
+        user_data_128: 128.into(),
+        user_data_64: 64.into(),
+        pending: place(n).packed().into(),
+        debit_account: 40.into(),
+        credit_account: (41 + n as u32).into(),
+        user_data_32: 32.into(),
+        code: 9.into(),
+        flags: 4.into(),
+    };
+    (first..first + 2).map(row).collect()
+}
+
+pub(crate) fn expired() -> Vec<ExpiredRow> {
+    vec![ExpiredRow {
+        pending: place(8_191).packed().into(),
+        debit_account: 40.into(),
+        credit_account: 41.into(),
+    }]
+}
+
+/// One of each form: posted with dates, imported and pending, a post, a void, a reversal.
+pub(crate) fn detailed() -> Vec<DetailedRow> {
+    let row = |n: u16| DetailedRow {
+        id: (0x0dad_0000_u128 + u128::from(n)).into(),
+        amount: (1 << 100).into(),
+        user_data_128: 128.into(),
+        user_data_64: 64.into(),
+        timestamp: 0.into(),
+        related: 0.into(),
+        debit_account: 40.into(),
+        credit_account: 42.into(),
+        user_data_32: 32.into(),
+        timeout: 0.into(),
+        value_date: 20_261_124.into(),
+        business_date: (20_261_125 + u32::from(n)).into(),
+        code: (11 + n).into(),
+        flags: 0.into(),
+        reverses: 0,
+        reserved: [0; 3],
+    };
+    let imported = DetailedRow {
+        timestamp: 1_700_000_000_000_000_000.into(),
+        timeout: 7.into(),
+        flags: 0x102.into(),
+        ..row(1)
+    };
+    let posts = DetailedRow {
+        flags: 4.into(),
+        ..row(2)
+    };
+    let voids = DetailedRow {
+        flags: 8.into(),
+        ..row(3)
+    };
+    let reverses = DetailedRow {
+        reverses: 1,
+        ..row(4)
+    };
+    vec![
+        row(0),
+        imported,
+        posts.with_related(place(0)),
+        voids.with_related(place(1)),
+        reverses.with_related(place(2)),
+    ]
+}
+
+pub(crate) fn imported() -> Vec<ImportedAccountRow> {
+    let row = |account: AccountRow| ImportedAccountRow {
+        account,
+        timestamp: (1_600_000_000_000_000_000 + u64::from(account.number.get())).into(),
+    };
+    accounts().into_iter().map(row).collect()
+}
+
+pub(crate) fn changes() -> Vec<AccountChangeRow> {
+    let row = |account: u32, limit: u128, freeze: u8| AccountChangeRow {
+        overdraft_limit: limit.into(),
+        account: account.into(),
+        has_overdraft_limit: u8::from(limit != 0),
+        freeze,
+        reserved: [0; 10],
+    };
+    vec![row(40, 5_000, 0), row(41, 0, 3)]
+}
+
+pub(crate) fn days() -> Vec<DayRow> {
+    vec![DayRow {
+        closed: 20_261_125.into(),
+        next: 20_261_126.into(),
+    }]
+}
+
+/// A payload with groups of every kind that came with version 2, and one that was there.
+pub(crate) fn every_kind_of_version_2() -> (u32, Vec<u8>) {
+    let mut payload = Vec::new();
+    push_group(&mut payload, RecordKind::TransferPosted, &transfers(2));
+    push_group(&mut payload, RecordKind::TransferPending, &pending());
+    push_group(&mut payload, RecordKind::PendingPosted, &resolved(0));
+    push_group(&mut payload, RecordKind::PendingVoided, &resolved(2));
+    push_group(&mut payload, RecordKind::PendingExpired, &expired());
+    push_group(&mut payload, RecordKind::TransferDetailed, &detailed());
+    push_group(&mut payload, RecordKind::AccountImported, &imported());
+    push_group(&mut payload, RecordKind::AccountChanged, &changes());
+    push_group(&mut payload, RecordKind::DayClosed, &days());
+    (21, payload)
+}
+
+/// As it stands in a raw segment, padding included.
+pub(crate) fn batch_of_version_2() -> Vec<u8> {
+    let (record_count, payload) = every_kind_of_version_2();
+    let fields = BatchFields {
+        record_count,
+        ..batch_fields()
+    };
+    stored(&BatchHeader::build(&fields, &payload), &payload)
 }
 
 pub(crate) fn batch_fields() -> BatchFields {
@@ -797,6 +937,7 @@ pub(crate) fn plain_fixtures() -> Vec<Fixture> {
     let segment_end = BatchHeader::build(&segment_end_fields(), &[]);
     let mut fixtures = vec![
         ("batch-v1.bin", batch()),
+        ("batch-v2.bin", batch_of_version_2()),
         ("batch-segment-end-v1.bin", stored(&segment_end, &[])),
         ("segment-raw-header-v1.bin", raw_header().encode()),
         ("control-slot-v1.bin", control().encode()),
