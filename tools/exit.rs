@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use kanjo_client::ClientError;
+use kanjo_index::RunError;
 use kanjo_node::NodeError;
 use kanjo_wal::{DirError, LogError};
 
@@ -108,6 +109,12 @@ impl From<DirError> for Failure {
 
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
         Self::failed(error)
     }
 }

@@ -47,6 +47,8 @@ impl Client {
 fn before(unit: u32, from: u64) -> Option<u64> {
     match Span::from_number(unit) {
         Some(Span::BusinessDate) => day_before(from),
+        // At a position of the log stands what is in front of it.
+        Some(Span::Lsn) => (from > 0).then_some(from),
         _ => from.checked_sub(1),
     }
 }
@@ -95,6 +97,7 @@ mod tests {
     fn a_statement_from_the_start_has_nothing_before_it() {
         assert_eq!(before(Span::Timestamp as u32, 0), None);
         assert_eq!(before(Span::BusinessDate as u32, 0), None);
-        assert_eq!(before(Span::Lsn as u32, 4_096), Some(4_095));
+        assert_eq!(before(Span::Lsn as u32, 0), None);
+        assert_eq!(before(Span::Lsn as u32, 4_096), Some(4_096));
     }
 }

@@ -785,7 +785,8 @@ choices! {
         Timestamp = 0 "timestamp",
         /// Business dates as YYYYMMDD.
         BusinessDate = 1 "business_date",
-        /// Positions of the log.
+        /// Positions of the log: up to one stands what batches hold that end there or before; from
+        /// one on, what those hold that start there or behind.
         Lsn = 2 "lsn",
     }
 

@@ -22,6 +22,7 @@ pub mod place;
 pub mod record;
 pub mod replication;
 pub mod result;
+pub mod run;
 pub mod segment;
 
 pub use batch::{Batch, BatchError, BatchHeader, BatchPlace};

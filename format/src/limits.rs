@@ -26,6 +26,8 @@ pub const CLIENT_CONNECTIONS_MAX: usize = 4_096;
 pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
 /// Most bytes of requests that a node holds unanswered, over all connections.
 pub const QUEUED_REQUEST_BYTES_MAX: usize = 256 << 20;
+/// Most queries that a node has under way or waiting, feeds that wait for something new included.
+pub const QUERIES_MAX: usize = 1_024;
 /// Most bytes of batches sent to a replica and not yet acked.
 pub const SEND_WINDOW_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of committed log that a replica may have yet to apply before it stops acking.

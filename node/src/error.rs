@@ -69,6 +69,9 @@ pub enum NodeError {
     /// A record of the log that execution needs cannot be read.
     #[error(transparent)]
     History(#[from] kanjo_engine::HistoryError),
+    /// A query met a part of the log or of its index that cannot be read.
+    #[error(transparent)]
+    Past(#[from] kanjo_engine::query::PastError),
     /// Two nodes hold different ledgers at the same position.
     #[error(
         "the ledgers differ at lsn {lsn}: digest {mine} here, {theirs} on the primary; keep both directories and compare them with `kanjo log dump`"

@@ -25,6 +25,7 @@ mod opening;
 mod operator;
 mod promotion;
 mod quarantine;
+mod query;
 mod reign;
 mod replay;
 mod seed_files;

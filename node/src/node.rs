@@ -19,6 +19,7 @@ use crate::front::Door;
 use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
+use crate::query::Answered;
 use crate::reign::Reign;
 use crate::server::Inbound;
 use crate::threads::{JobDone, Synced};
@@ -69,6 +70,7 @@ enum Wake {
     Session(usize),
     Requests,
     Job(JobDone),
+    Query(Answered),
     Admin(AdminRequest),
     Inbound(Inbound),
     Tick,
@@ -144,6 +146,7 @@ impl Node {
                 Wake::Dial(event) => self.on_dial(event)?,
                 Wake::Session(index) => self.on_session(index)?,
                 Wake::Job(done) => self.hot.on_job(done)?,
+                Wake::Query(answered) => self.on_answered(answered)?,
                 Wake::Admin(request) => self.on_admin(request)?,
                 Wake::Inbound(inbound) => self.on_inbound(inbound)?,
                 Wake::Apply => self.apply_some()?,
@@ -179,7 +182,7 @@ impl Node {
 
     fn is_drained(&self) -> bool {
         match &self.part {
-            Part::Primary(reign) => reign.replies.is_empty(),
+            Part::Primary(reign) => reign.replies.is_empty() && reign.queries.is_empty(),
             Part::Replica | Part::Opening(_) | Part::Halted(_) => true,
         }
     }
@@ -201,6 +204,7 @@ impl Node {
             event = dialer.event() => Wake::Dial(event),
             index = ready_session(sessions) => Wake::Session(index),
             () = hot.front.arrived() => Wake::Requests,
+            answered = hot.queries.done() => Wake::Query(answered),
             done = hot.jobs.done() => Wake::Job(done),
             Some(request) = hot.admin.recv() => Wake::Admin(request),
             Some(inbound) = hot.inbound.recv() => Wake::Inbound(inbound),
@@ -254,6 +258,14 @@ impl Node {
             primary.synced(lsn)?;
         }
         Ok(())
+    }
+
+    /// An answer that comes after the reign in which it was asked for finds nobody.
+    fn on_answered(&mut self, answered: Answered) -> Result<(), NodeError> {
+        match self.primary() {
+            Some(mut primary) => primary.on_answered(answered),
+            None => Ok(()),
+        }
     }
 
     fn on_dial(&mut self, event: DialEvent) -> Result<(), NodeError> {
@@ -363,11 +375,8 @@ impl Node {
     pub(crate) fn step_down(&mut self, epoch: Epoch) -> Result<(), NodeError> {
         tracing::warn!(%epoch, "fenced by a higher epoch: this node is a replica now");
         let confirmed = self.hot.committed();
-        if let Some(primary) = self.primary() {
-            primary
-                .reign
-                .replies
-                .give_up(Outcome::Fenced, "", &primary.hot.front);
+        if let Some(mut primary) = self.primary() {
+            primary.give_up(Outcome::Fenced);
         }
         self.part = Part::Replica;
         self.dialer.stop();
@@ -418,10 +427,7 @@ impl Node {
         if let Some(mut primary) = self.primary() {
             primary.synced(synced)?;
             primary.settle()?;
-            primary
-                .reign
-                .replies
-                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
+            primary.give_up(Outcome::Indeterminate);
         }
         let confirmed = self.hot.committed();
         self.hot.front.flush();

@@ -95,11 +95,8 @@ impl Node {
             });
             return Ok(());
         }
-        if let Some(primary) = self.primary() {
-            primary
-                .reign
-                .replies
-                .give_up(Outcome::Indeterminate, "", &primary.hot.front);
+        if let Some(mut primary) = self.primary() {
+            primary.give_up(Outcome::Indeterminate);
         }
         self.open(Want::Alone { unfenced }, reason, Some(answer))
     }

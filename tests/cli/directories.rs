@@ -110,6 +110,9 @@ fn what_is_no_data_directory_is_called_so_by_every_command() {
         &["log", "ls", "--dir", dir][..],
         &["log", "dump", "--dir", dir],
         &["log", "verify", "--dir", dir],
+        &["index", "ls", "--dir", dir],
+        &["index", "rebuild", "--dir", dir],
+        &["index", "verify", "--dir", dir],
         &["promote", "--dir", dir],
     ] {
         let (code, line) = refused(args);

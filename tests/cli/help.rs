@@ -2,7 +2,7 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 33] = [
     &["format"],
     &["start"],
     &["status"],
@@ -32,6 +32,9 @@ const COMMANDS: [&[&str]; 30] = [
     &["log", "ls"],
     &["log", "dump"],
     &["log", "verify"],
+    &["index", "ls"],
+    &["index", "rebuild"],
+    &["index", "verify"],
     &["completions"],
 ];
 

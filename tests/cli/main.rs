@@ -3,6 +3,7 @@
 mod bench;
 mod directories;
 mod help;
+mod index;
 mod node;
 mod pair;
 mod start;

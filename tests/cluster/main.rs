@@ -8,6 +8,7 @@ mod damage;
 mod disk;
 mod lifecycle;
 mod promotion;
+mod queries;
 mod rejoin;
 mod seeding;
 mod stall;

@@ -9,6 +9,7 @@ mod completions;
 mod day;
 mod format;
 mod import;
+mod index;
 mod listing;
 mod log;
 mod promote;
@@ -71,6 +72,8 @@ enum Command {
     Import(import::Args),
     #[command(subcommand)]
     Log(log::LogCommand),
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     Completions(completions::Args),
     Demo(crate::demo::DemoArgs),
     Repl(crate::repl::ReplArgs),
@@ -96,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Import(args) => import::run(args),
         Command::Log(command) => log::run(command),
+        Command::Index(command) => index::run(command),
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => args.run(),
         Command::Repl(args) => args.run(),

@@ -44,6 +44,13 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// The exclusive lock of a data directory, and nothing else of it.
+#[derive(Debug)]
+pub struct DirLock {
+    // Held, not read.
+    _lock: File,
+}
+
 impl DataDir {
     /// Makes `path` a data directory with this control content, and syncs all of it.
     ///
@@ -90,6 +97,18 @@ impl DataDir {
             control: Mutex::new(control),
             _lock: lock,
         })
+    }
+
+    /// Takes the lock alone, for work on derived files while no node runs: it counts no start and
+    /// writes nothing. Given back when the value goes.
+    pub fn lock(path: impl AsRef<Path>) -> Result<DirLock, DirError> {
+        let path = path.as_ref();
+        if !path.join(CONTROL).is_file() {
+            return Err(DirError::NotFormatted {
+                path: path.to_path_buf(),
+            });
+        }
+        Ok(DirLock { _lock: lock(path)? })
     }
 
     /// Reads the control file of a directory that may be in use. Changes nothing.

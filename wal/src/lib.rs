@@ -28,13 +28,14 @@ mod recovery;
 mod scan;
 mod seal;
 mod sealed;
+mod stretch;
 mod sync;
 mod verify;
 
 pub use browse::{LogFiles, Visit};
 pub use cut::CutReport;
 pub use device::{DeviceKind, DeviceWrap, LogDevice};
-pub use dir::DataDir;
+pub use dir::{DataDir, DirLock};
 pub use error::{DirError, LogError};
 pub use log::Log;
 pub use prepare::{Prepared, Preparer};
@@ -42,6 +43,7 @@ pub use reader::{LogReader, SegmentInfo};
 pub use recovery::Recovery;
 pub use scan::Scan;
 pub use seal::{SealInfo, Sealer};
+pub use stretch::Stretch;
 pub use sync::Syncer;
 pub use verify::{
     CheckpointCheck, Problem, VerifiedFile, VerifyProgress, VerifyReport, verify, verify_with,

@@ -20,6 +20,7 @@ use rustix::fs::Advice;
 
 use crate::error::LogError;
 use crate::raw::{Geometry, Reached, first_page, sealed_path, segment_error};
+use crate::stretch::Stretch;
 
 const OPEN_FILES_MAX: usize = 32;
 const OPEN_BLOCKS_MAX: usize = 16;
@@ -318,6 +319,18 @@ impl SealedCache {
             Ok(position) => file.batch(entry, &block, position),
             Err(_) => Err(LogError::NoBatch { lsn }),
         }
+    }
+
+    /// The block of a sealed segment in which `lsn` lies.
+    pub(crate) fn stretch(&self, meta: &Arc<SealedMeta>, lsn: Lsn) -> Result<Stretch, LogError> {
+        let file = self.file(meta)?;
+        let n = file.block_of(lsn)?;
+        let block = self.block(&file, &file.index[n])?;
+        let next = file.index.get(n + 1);
+        Ok(Stretch {
+            starts: block.starts.iter().map(|(lsn, _)| *lsn).collect(),
+            end: next.map_or(file.meta.footer.end.lsn, |next| next.first_lsn),
+        })
     }
 
     fn file(&self, meta: &Arc<SealedMeta>) -> Result<Arc<SealedFile>, LogError> {

@@ -98,11 +98,16 @@ impl Ledger {
         }
     }
 
-    /// Pushes the ledgers of the accounts from number `ledgers.len()` on, at most `most`.
-    pub fn ledgers_of_accounts(&self, ledgers: &mut Vec<LedgerId>, most: usize) {
-        let from = ledgers.len() as u32;
-        let numbers = (from..self.books.accounts.count()).take(most);
-        ledgers.extend(numbers.map(|n| self.books.accounts.at(AccountNumber::new(n)).ledger()));
+    /// Pushes the ledgers of the accounts from number `first` on, at most `most`.
+    pub fn ledgers_of_accounts(
+        &self,
+        first: AccountNumber,
+        most: usize,
+        ledgers: &mut Vec<LedgerId>,
+    ) {
+        let numbers = (first.get()..self.books.accounts.count()).take(most);
+        let ledger_of = |n| self.books.accounts.at(AccountNumber::new(n)).ledger();
+        ledgers.extend(numbers.map(ledger_of));
     }
 }
 

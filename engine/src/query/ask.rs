@@ -1,15 +1,17 @@
 //! From a request to a query: what only the ledger knows is looked up here.
 
-use kanjo_format::AccountId;
 use kanjo_format::client::{
     AccountBody, AccountFilterBody, AccountFlags, BalanceAsOfBody, FeedBody, FrameKind, Span,
     StatementBody,
 };
+use kanjo_format::{AccountId, TransferId};
+use zerocopy::little_endian::U128;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::calendar::Calendar;
 use super::feed::FeedQuery;
 use super::history::{BalanceQuery, Moment, MomentQuery};
+use super::lookups::LookupQuery;
 use super::statement::StatementQuery;
 use super::transfers::{Filter, TransferQuery};
 use super::{Book, Query};
@@ -30,9 +32,9 @@ pub enum Asked {
 }
 
 impl Ledger {
-    /// Makes a query of a request whose kind is one of those that are answered by pages. `rows` is its
-    /// body, whose size was checked. Panics for another kind, which only a bug can cause.
-    pub fn ask(&mut self, kind: FrameKind, rows: &[u8], calendar: Calendar) -> Asked {
+    /// Makes a query of a request that is answered by pages, or that looks up transfers. `rows` is
+    /// its body, whose size was checked. Panics for another kind, which only a bug can cause.
+    pub fn ask(&mut self, kind: FrameKind, rows: &[u8]) -> Asked {
         if kind == FrameKind::GetTrialBalance {
             return Asked::TrialBalance(self.book());
         }
@@ -42,19 +44,14 @@ impl Ledger {
             let next = one(rows).map_or(0, |b| self.query_accounts(&b, rows_max, &mut found));
             return Asked::Accounts(found, next);
         }
-        match self.query(kind, rows, calendar, rows_max) {
+        match self.query(kind, rows, rows_max) {
             Some(query) => Asked::Query(Box::new(query)),
             None => Asked::Nothing,
         }
     }
 
-    fn query(
-        &self,
-        kind: FrameKind,
-        rows: &[u8],
-        calendar: Calendar,
-        rows_max: usize,
-    ) -> Option<Query> {
+    fn query(&self, kind: FrameKind, rows: &[u8], rows_max: usize) -> Option<Query> {
+        let calendar = Calendar::of(self.business_days());
         Some(match kind {
             FrameKind::GetAccountTransfers => {
                 let body: AccountFilterBody = one(rows)?;
@@ -89,6 +86,13 @@ impl Ledger {
                     return None;
                 }
                 Query::Feed(FeedQuery::new(from, limit, calendar, rows_max))
+            }
+            FrameKind::LookupTransfers
+            | FrameKind::LookupTransferDetails
+            | FrameKind::LookupOutcomes => {
+                let ids = <[U128]>::ref_from_bytes(rows).ok()?.iter();
+                let ids = ids.map(|id| TransferId::new(id.get()));
+                Query::Lookups(LookupQuery::new(self, ids))
             }
             kind => panic!("{kind:?} is not answered by pages"),
         })

@@ -5,11 +5,12 @@ use kanjo_format::client::{
     OutcomeBody, OutcomeState, StatementLineBody, TransferBody, TransferDetailBody,
 };
 use kanjo_format::movement::Form;
-use kanjo_format::{AccountId, AccountNumber, LedgerId};
+use kanjo_format::{AccountId, AccountNumber, LedgerId, TransferId};
 use zerocopy::IntoBytes;
 
 use super::feed::{Change, FeedItem};
 use super::history::BalanceThen;
+use super::lookups::Fate;
 use super::statement::Line;
 use super::told::Told;
 
@@ -66,6 +67,24 @@ pub fn balance_body(then: &BalanceThen) -> AccountBalanceBody {
         credits_posted: then.balances.credits_posted.into(),
         timestamp: then.timestamp.into(),
         reserved: [0; 56],
+    }
+}
+
+/// As clients see it.
+pub fn outcome_body(id: TransferId, fate: &Fate) -> OutcomeBody {
+    let (state, result, timestamp) = match fate {
+        Fate::Unknown => (OutcomeState::Unknown, 0, 0),
+        Fate::Rejected(result) => (OutcomeState::Rejected, *result, 0),
+        Fate::Transfer(told) => {
+            let timestamp = told.transfer.timestamp.get();
+            (OutcomeState::Committed, 0, timestamp)
+        }
+    };
+    OutcomeBody {
+        id: id.get().into(),
+        state: (state as u32).into(),
+        result: result.into(),
+        timestamp: timestamp.into(),
     }
 }
 

@@ -4,27 +4,38 @@ use std::sync::Arc;
 
 use kanjo_format::RecordAt;
 
+use crate::days::{BusinessDays, Day};
+
 /// A business date was closed at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Day {
+pub(super) struct Closing {
     /// Of the record that closed it.
-    pub at: RecordAt,
+    pub(super) at: RecordAt,
     /// The date that was closed, as YYYYMMDD; 0 where there was none before.
-    pub closed: u32,
+    pub(super) closed: u32,
     /// The date that is current from there on.
-    pub next: u32,
+    pub(super) next: u32,
 }
 
 /// All closings, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Calendar {
-    days: Arc<[Day]>,
+    days: Arc<[Closing]>,
 }
 
 impl Calendar {
+    /// A ledger's business dates as they are now.
+    pub fn of(days: &BusinessDays) -> Self {
+        let closing = |day: &Day| Closing {
+            at: day.at,
+            closed: day.closed,
+            next: day.next,
+        };
+        Self::new(days.closes().iter().map(closing).collect())
+    }
+
     /// A calendar of these closings, which are in order of place and of dates.
-    pub fn new(days: impl Into<Arc<[Day]>>) -> Self {
-        let days = days.into();
+    pub(super) fn new(days: Arc<[Closing]>) -> Self {
         assert!(
             days.is_sorted_by_key(|day| day.at),
             "closings follow each other"

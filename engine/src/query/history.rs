@@ -149,6 +149,7 @@ pub struct MomentQuery {
     calendar: Calendar,
     found: Vec<BalanceThen>,
     under_way: Option<Box<UnderWay>>,
+    work: Work,
 }
 
 #[derive(Clone, Debug)]
@@ -168,11 +169,28 @@ impl MomentQuery {
             calendar,
             found: Vec::new(),
             under_way: None,
+            work: Work::default(),
         }
     }
 
-    /// 0 once all are found.
+    /// 0 once all are found; else how many are.
     pub(super) fn step<P: Past>(
+        &mut self,
+        past: &mut P,
+        budget: &mut Budget,
+    ) -> Result<Option<u64>, PastError> {
+        let spent = budget.spent();
+        let outcome = self.go_on(past, budget);
+        self.work.add(budget.spent() - spent);
+        match outcome? {
+            None if self.work.done() >= PAGE_WORK && !self.found.is_empty() => {
+                Ok(Some(self.found.len() as u64))
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn go_on<P: Past>(
         &mut self,
         past: &mut P,
         budget: &mut Budget,
@@ -198,7 +216,7 @@ impl MomentQuery {
                 ..then
             });
             self.under_way = None;
-            if budget.is_spent() {
+            if budget.is_spent() && self.found.len() < self.moments.len() {
                 return Ok(None);
             }
         }

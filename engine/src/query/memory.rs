@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt};
+use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt, TransferId};
 
 use super::balances::Balances;
 use super::past::{Key, Past, PastBatch, PastError};
+use crate::ledger::Ledger;
 
 /// Batches in memory, from lsn 0 on.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +26,14 @@ impl MemoryPast {
         });
     }
 
-    /// The ledgers of all accounts by number, to be filled up by
-    /// [`crate::Ledger::ledgers_of_accounts`] before a query.
-    pub fn ledgers_mut(&mut self) -> &mut Vec<LedgerId> {
+    /// Takes in the ledgers of accounts that were opened since, as a query by ledger needs them.
+    pub fn note_accounts(&mut self, ledger: &Ledger) {
+        let first = AccountNumber::new(self.ledgers.len() as u32);
+        ledger.ledgers_of_accounts(first, usize::MAX, &mut self.ledgers);
+    }
+
+    #[cfg(test)]
+    pub(super) fn ledgers_mut(&mut self) -> &mut Vec<LedgerId> {
         &mut self.ledgers
     }
 
@@ -72,6 +78,10 @@ impl Past for MemoryPast {
 
     fn base(&mut self, _: AccountNumber, _: RecordAt) -> Result<(RecordAt, Balances), PastError> {
         Ok((RecordAt::MIN, Balances::default()))
+    }
+
+    fn find(&mut self, _: TransferId) -> Result<Vec<RecordAt>, PastError> {
+        Ok(Vec::new())
     }
 
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId> {

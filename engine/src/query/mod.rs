@@ -20,6 +20,7 @@ mod calendar;
 mod extent;
 mod feed;
 mod history;
+mod lookups;
 mod memory;
 mod past;
 mod statement;
@@ -31,16 +32,20 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use kanjo_format::TransferId;
 use kanjo_format::client::FrameKind;
 use zerocopy::{Immutable, IntoBytes};
 
 pub use accounts::Book;
 pub use ask::Asked;
 pub use balances::{Balances, Present};
-pub use bodies::{Names, balance_body, detail_body, feed_body, line_body, transfer_body};
-pub use calendar::{Calendar, Day};
+pub use bodies::{
+    Names, balance_body, detail_body, feed_body, line_body, outcome_body, transfer_body,
+};
+pub use calendar::Calendar;
 pub use feed::{Change, FeedItem, FeedQuery};
 pub use history::{BalanceQuery, BalanceThen, Moment, MomentQuery};
+pub use lookups::{Fate, LookupQuery};
 pub use memory::MemoryPast;
 pub use past::{Budget, Key, Past, PastBatch, PastError};
 pub use statement::{Line, StatementQuery};
@@ -78,6 +83,8 @@ pub enum Query {
     Moments(MomentQuery),
     /// Records in order.
     Feed(FeedQuery),
+    /// Transfers by id.
+    Lookups(LookupQuery),
 }
 
 /// What one page holds.
@@ -91,6 +98,8 @@ pub enum Rows {
     Lines(Vec<Line>),
     /// Records.
     Feed(Vec<FeedItem>),
+    /// What became of each id.
+    Fates(Vec<(TransferId, Fate)>),
 }
 
 /// An answer to a query, and where the next one starts.
@@ -116,6 +125,7 @@ impl Query {
             Self::Statement(query) => query.step(past, budget),
             Self::Moments(query) => query.step(past, budget),
             Self::Feed(query) => query.step(past, budget),
+            Self::Lookups(query) => query.step(past, budget),
         }
     }
 
@@ -136,6 +146,7 @@ impl Query {
             Self::Statement(query) => Rows::Lines(query.into_lines()),
             Self::Moments(query) => Rows::Balances(query.into_found()),
             Self::Feed(query) => Rows::Feed(query.into_items()),
+            Self::Lookups(query) => Rows::Fates(query.into_found()),
         };
         Page { rows, next }
     }
@@ -156,10 +167,32 @@ impl Page {
             Rows::Balances(rows) => push_all(rows, balance_body, out),
             Rows::Lines(rows) => push_all(rows, |line| line_body(line, names), out),
             Rows::Feed(rows) => push_all(rows, |item| feed_body(item, names), out),
+            Rows::Fates(rows) => encode_fates(rows, kind, names, out),
         }
         let bytes = out.len() - before;
         assert!(bytes.is_multiple_of(row_bytes), "rows of that kind");
         (bytes / row_bytes) as u32
+    }
+}
+
+/// Of outcomes every id has a row, else only those that are transfers.
+fn encode_fates(
+    rows: &[(TransferId, Fate)],
+    kind: FrameKind,
+    names: &impl Names,
+    out: &mut Vec<u8>,
+) {
+    if kind == FrameKind::LookupOutcomes {
+        return push_all(rows, |(id, fate)| outcome_body(*id, fate), out);
+    }
+    for (_, fate) in rows {
+        match fate {
+            Fate::Transfer(told) if kind == FrameKind::LookupTransfers => {
+                out.extend_from_slice(transfer_body(told, names).as_bytes());
+            }
+            Fate::Transfer(told) => out.extend_from_slice(detail_body(told, names).as_bytes()),
+            Fate::Unknown | Fate::Rejected(_) => {}
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use kanjo_format::columns::PayloadError;
 use kanjo_format::movement::{self, Transfer};
-use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt};
+use kanjo_format::{AccountNumber, BatchHeader, LedgerId, Lsn, RecordAt, TransferId};
 
 use super::balances::Balances;
 
@@ -107,12 +107,15 @@ pub trait Past {
         before: RecordAt,
     ) -> Result<(RecordAt, Balances), PastError>;
 
-    /// Where to look for a moment: all of the log at or behind the second lsn was recorded
-    /// later than that, all in front of the first one earlier. From start to end is always right.
-    fn around_time(&mut self, timestamp: u64) -> Result<(Lsn, Lsn), PastError> {
+    /// Where to look for a moment: all movements in batches that start in front of it happened
+    /// earlier than that. The nearer, the less is looked at; lsn 0 is always right.
+    fn start_of_time(&mut self, timestamp: u64) -> Result<Lsn, PastError> {
         let _ = timestamp;
-        Ok((Lsn::ZERO, self.end()))
+        Ok(Lsn::ZERO)
     }
+
+    /// Places in front of [`Self::indexed_to`] at which the transfer of that id may stand.
+    fn find(&mut self, id: TransferId) -> Result<Vec<RecordAt>, PastError>;
 
     /// The ledger of an account.
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId>;

@@ -13,9 +13,8 @@ use super::past::{Past, PastBatch, PastError, start_of};
 
 /// Every record in front of this place happened earlier than `timestamp`, all others then or later.
 pub(super) fn record_place<P: Past>(past: &mut P, timestamp: u64) -> Result<RecordAt, PastError> {
-    let (low, high) = past.around_time(timestamp)?;
-    let end = past.end();
-    let lsn = first_page(low, high.min(end), |lsn| {
+    let low = past.start_of_time(timestamp)?;
+    let lsn = first_page(low, past.end(), |lsn| {
         Ok(match past.batch_from(lsn)? {
             Some(batch) => {
                 let late = batch.header.timestamp().get() >= timestamp;
@@ -38,9 +37,8 @@ pub(super) fn record_place<P: Past>(past: &mut P, timestamp: u64) -> Result<Reco
 /// a later one.
 pub(super) fn transfer_place<P: Past>(past: &mut P, timestamp: u64) -> Result<RecordAt, PastError> {
     // A transfer is recorded when it happened, or later.
-    let (low, _) = past.around_time(timestamp)?;
-    let end = past.end();
-    let lsn = first_page(low, end, |lsn| {
+    let low = past.start_of_time(timestamp)?;
+    let lsn = first_page(low, past.end(), |lsn| {
         let mut next = lsn;
         while let Some(batch) = past.batch_from(next)? {
             let first = transfer_times(&batch, |times| times.next())?;
@@ -64,15 +62,19 @@ pub(super) fn transfer_place<P: Past>(past: &mut P, timestamp: u64) -> Result<Re
 }
 
 /// The first page from `low` on for which `is_late` holds; it holds for all behind one. It also
-/// says which batch it looked at: where it does not hold, it does not up to there.
+/// says which batch it looked at: where it does not hold, it does not up to there. Looks near
+/// `low` first, in steps that double.
 fn first_page(
     low: Lsn,
     high: Lsn,
     mut is_late: impl FnMut(Lsn) -> Result<(bool, Option<Lsn>), PastError>,
 ) -> Result<Lsn, PastError> {
     let (mut low, mut high) = (low.get() / PAGE_BYTES, high.get().div_ceil(PAGE_BYTES));
+    let mut step = 1;
     while low < high {
-        let middle = low + (high - low) / 2;
+        let near = low.saturating_add(step - 1);
+        let middle = near.min(low + (high - low) / 2);
+        step = step.saturating_mul(4);
         match is_late(Lsn::new(middle * PAGE_BYTES))? {
             (true, _) => high = middle,
             (false, seen) => {

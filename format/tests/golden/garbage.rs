@@ -13,6 +13,7 @@ use kanjo_format::record::{
 };
 use kanjo_format::replication;
 use kanjo_format::result::CreateTransferResult;
+use kanjo_format::run::{RunHeader, RunSection};
 use kanjo_format::segment::{
     BLOCK_ENTRY_BYTES, SEALED_FOOTER_BYTES, SEGMENT_HEADER_BYTES, SealedFooter, SegmentHeader,
 };
@@ -47,6 +48,10 @@ fn read_with_every_decoder(bytes: &[u8]) {
     read_sealed_end(bytes);
     let _ = Control::decode(bytes);
     let _ = checkpoint::verify(&mut &*bytes);
+    let _ = RunHeader::decode(bytes);
+    for section in RunSection::ALL {
+        let _ = super::run::remade(section, bytes);
+    }
     for bytes in [bytes, bytes.get(4..).unwrap_or_default()] {
         if let Ok(frame) = client::Frame::decode(bytes) {
             read_client_frame(&frame);

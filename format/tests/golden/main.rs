@@ -8,6 +8,7 @@ mod client_frames;
 mod files;
 mod garbage;
 mod replication_frames;
+mod run;
 mod samples;
 
 /// Declares the fixtures with their bytes.
@@ -98,6 +99,7 @@ fixtures! {
     "replication-v1/welcome.frame",
     "results-v1.txt",
     "results-v2.txt",
+    "run-v1.run",
 
     "segment-raw-header-v1.bin",
     "segment-v1.bin",

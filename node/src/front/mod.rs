@@ -473,6 +473,10 @@ impl Front {
         frame
             .check_request()
             .map_err(|error| (Outcome::Malformed, error.to_string()))?;
+        if frame.count == 0 && frame.kind.request_rows_max() == 1 {
+            let text = format!("a request of kind {:?} has one row", frame.kind);
+            return Err((Outcome::Malformed, text));
+        }
         match &*self.door.borrow() {
             Door::Closed(outcome, text) => return Err((*outcome, text.clone())),
             Door::ReadsOnly(text) if frame.kind.is_write() => {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
 use kanjo_format::{Lsn, Tail};
+use kanjo_index::RunSet;
 use kanjo_shipper::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::front::Front;
 use crate::link::Traffic;
+use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
 use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
@@ -68,6 +70,12 @@ pub(crate) struct Hot {
     pub(crate) front: Rc<Front>,
     pub(crate) sync: SyncThread,
     pub(crate) jobs: JobThreads,
+    pub(crate) queries: QueryThread,
+    /// Queries that were ever begun.
+    pub(crate) query_count: u64,
+    pub(crate) account_ledgers: AccountLedgers,
+    /// What of the log is indexed by runs on the disk: queries look through the rest.
+    pub(crate) runs: Option<RunSet>,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) admin: mpsc::Receiver<AdminRequest>,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -123,6 +131,8 @@ impl Hot {
         };
         let sync = SyncThread::start(store.syncer.clone()).map_err(thread)?;
         let jobs = JobThreads::start().map_err(thread)?;
+        let segment_bytes = store.segment_bytes();
+        let queries = QueryThread::start(store.reader.clone(), segment_bytes).map_err(thread)?;
         let now = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -149,6 +159,10 @@ impl Hot {
             front,
             sync,
             jobs,
+            queries,
+            query_count: 0,
+            account_ledgers: AccountLedgers::default(),
+            runs: None,
             inbound: ports.inbound,
             admin: ports.admin,
             shutdown: ports.shutdown,

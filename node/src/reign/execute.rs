@@ -1,7 +1,7 @@
 //! Requests to a batch: executed against memory, appended, and held until they are committed.
 
 use kanjo_engine::{Ledger, OpenBatch};
-use kanjo_format::client::{AccountBody, FrameKind, ResultRun, TransferBody};
+use kanjo_format::client::{FrameKind, ResultRun};
 use kanjo_format::limits::{BATCH_RECORDS_MAX, SEND_WINDOW_BYTES_MAX};
 use kanjo_format::{AccountId, BatchHeader, TransferId};
 use zerocopy::little_endian::U128;
@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Primary;
 use super::replies::Reply;
+use crate::clock;
 use crate::error::NodeError;
 use crate::front::Request;
 use crate::promotion;
@@ -16,6 +17,9 @@ use crate::store::LogHistory;
 
 /// So many events are executed at once: that takes longer than the sync they would wait for.
 const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
+/// Most transfers that one request looks up on the hot thread; each may take a block of a sealed
+/// segment, which is decompressed in about a millisecond.
+const LOOKUPS_HERE_MAX: usize = 4;
 
 impl Primary<'_> {
     /// Whether requests may be executed: what they write can commit, and not too much waits.
@@ -42,11 +46,28 @@ impl Primary<'_> {
         Ok(())
     }
 
+    /// Records what timed out, also when no request comes. A batch that is being built does so
+    /// before anything else.
+    pub(super) fn expire_if_due(&mut self) -> Result<(), NodeError> {
+        let is_due = |ledger: &Ledger| ledger.next_expiry().is_some_and(|due| due <= clock::now());
+        while self.can_execute() && is_due(&self.hot.store.ledger) {
+            let before = self.hot.store.log.tail().lsn;
+            self.execute_batch()?;
+            if self.hot.store.log.tail().lsn == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn execute_batch(&mut self) -> Result<(), NodeError> {
         let now = self.reign.clock.next()?;
         let store = &mut self.hot.store;
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
+        // What is due is recorded before anything is executed, and when nothing is.
+        store.ledger.expire_due(&mut open);
         let mut executed = Vec::new();
+        let mut queries = Vec::new();
         loop {
             let fits = |r: &Request| {
                 store
@@ -56,16 +77,25 @@ impl Primary<'_> {
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
-            executed.push(execute(
-                &mut store.ledger,
-                &mut store.history,
-                &mut open,
-                &request,
-            )?);
+            if request.kind.is_paged() || is_long_lookup(&request) {
+                queries.push(request);
+                continue;
+            }
+            let mut desk = Desk {
+                ledger: &mut store.ledger,
+                history: &mut store.history,
+                open: &mut open,
+            };
+            executed.push(desk.execute(&request)?);
         }
         if open.is_empty() {
+            assert!(
+                !executed.is_empty() || !queries.is_empty() || self.hot.front.queue_is_empty(),
+                "an empty batch has room for any request"
+            );
             store.ledger.discard_batch(open);
-            return self.hold_reads(executed);
+            self.hold_reads(executed)?;
+            return self.begin_queries(queries);
         }
         self.append_open(open)?;
         let lsn = self.hot.store.log.tail().lsn;
@@ -74,7 +104,7 @@ impl Primary<'_> {
             // after it and check the epoch.
             self.reign.replies.hold_write(reply, lsn);
         }
-        Ok(())
+        self.begin_queries(queries)
     }
 
     fn append_open(&mut self, mut open: OpenBatch) -> Result<(), NodeError> {
@@ -127,45 +157,116 @@ impl Primary<'_> {
     }
 }
 
-fn execute(
-    ledger: &mut Ledger,
-    history: &mut LogHistory,
-    open: &mut OpenBatch,
-    request: &Request,
-) -> Result<Reply, NodeError> {
-    let mut runs: Vec<ResultRun> = Vec::new();
-    let (count, body) = match request.kind {
-        FrameKind::CreateAccounts => {
-            ledger.create_accounts(open, rows::<AccountBody>(request), history, &mut runs)?;
-            (runs.len(), runs.as_bytes().to_vec())
+/// Whether transfers are looked up by the thread for queries: old ones take reading.
+fn is_long_lookup(request: &Request) -> bool {
+    request.count as usize > LOOKUPS_HERE_MAX
+        && matches!(
+            request.kind,
+            FrameKind::LookupTransfers
+                | FrameKind::LookupTransferDetails
+                | FrameKind::LookupOutcomes
+        )
+}
+
+/// What execution needs beside the batch.
+struct Desk<'a> {
+    ledger: &'a mut Ledger,
+    history: &'a mut LogHistory,
+    open: &'a mut OpenBatch,
+}
+
+impl Desk<'_> {
+    /// Executes a request that is answered by rows at once.
+    fn execute(&mut self, request: &Request) -> Result<Reply, NodeError> {
+        let (count, body) = match request.kind.is_write() {
+            true => self.write(request)?,
+            false => self.look_up(request)?,
+        };
+        Ok(Reply {
+            ticket: request.ticket,
+            count: count as u32,
+            body,
+        })
+    }
+
+    fn write(&mut self, request: &Request) -> Result<(usize, Vec<u8>), NodeError> {
+        let Self {
+            ledger,
+            history,
+            open,
+        } = self;
+        let (history, mut runs): (_, Vec<ResultRun>) = (&mut **history, Vec::new());
+        match request.kind {
+            FrameKind::CreateAccounts => {
+                ledger.create_accounts(open, rows(request), history, &mut runs)?;
+            }
+            FrameKind::CreateTransfers => {
+                ledger.create_transfers(open, rows(request), history, &mut runs)?;
+            }
+            FrameKind::CreateTransfersDetailed => {
+                ledger.create_transfers_detailed(open, rows(request), history, &mut runs)?;
+            }
+            FrameKind::ChangeAccounts => ledger.change_accounts(open, rows(request), &mut runs),
+            FrameKind::CloseDay => {
+                for event in rows(request) {
+                    ledger.close_day(open, event, &mut runs);
+                }
+            }
+            FrameKind::BurnIds => {
+                let ids: Vec<TransferId> = transfer_ids(request).collect();
+                ledger.burn_ids(open, &ids, history, &mut runs)?;
+            }
+            kind => unreachable!("{kind:?} writes nothing"),
         }
-        FrameKind::CreateTransfers => {
-            ledger.create_transfers(open, rows::<TransferBody>(request), history, &mut runs)?;
-            (runs.len(), runs.as_bytes().to_vec())
-        }
-        FrameKind::LookupAccounts => {
-            let ids = rows::<U128>(request)
-                .iter()
-                .map(|id| AccountId::new(id.get()));
-            let mut found = Vec::new();
-            ledger.lookup_accounts(ids, &mut found);
-            (found.len(), found.as_bytes().to_vec())
-        }
-        FrameKind::LookupTransfers => {
-            let ids = rows::<U128>(request)
-                .iter()
-                .map(|id| TransferId::new(id.get()));
-            let mut found = Vec::new();
-            ledger.lookup_transfers(ids, Some(open), history, &mut found)?;
-            (found.len(), found.as_bytes().to_vec())
-        }
-        kind => unreachable!("the front queues no {kind:?}"),
-    };
-    Ok(Reply {
-        ticket: request.ticket,
-        count: count as u32,
-        body,
-    })
+        Ok((runs.len(), runs.as_bytes().to_vec()))
+    }
+
+    fn look_up(&mut self, request: &Request) -> Result<(usize, Vec<u8>), NodeError> {
+        let open = Some(&*self.open);
+        let (ledger, history) = (&*self.ledger, &mut *self.history);
+        Ok(match request.kind {
+            FrameKind::LookupAccounts => {
+                let mut found = Vec::new();
+                ledger.lookup_accounts(account_ids(request), &mut found);
+                packed(&found)
+            }
+            FrameKind::LookupAccountTerms => {
+                let mut found = Vec::new();
+                ledger.lookup_terms(account_ids(request), &mut found);
+                packed(&found)
+            }
+            FrameKind::LookupTransfers => {
+                let mut found = Vec::new();
+                ledger.lookup_transfers(transfer_ids(request), open, history, &mut found)?;
+                packed(&found)
+            }
+            FrameKind::LookupTransferDetails => {
+                let mut found = Vec::new();
+                ledger.lookup_transfer_details(transfer_ids(request), open, history, &mut found)?;
+                packed(&found)
+            }
+            FrameKind::LookupOutcomes => {
+                let mut found = Vec::new();
+                ledger.lookup_outcomes(transfer_ids(request), open, history, &mut found)?;
+                packed(&found)
+            }
+            kind => unreachable!("the front queues no {kind:?}"),
+        })
+    }
+}
+
+fn account_ids(request: &Request) -> impl Iterator<Item = AccountId> {
+    let ids = rows::<U128>(request).iter();
+    ids.map(|id| AccountId::new(id.get()))
+}
+
+fn transfer_ids(request: &Request) -> impl Iterator<Item = TransferId> {
+    let ids = rows::<U128>(request).iter();
+    ids.map(|id| TransferId::new(id.get()))
+}
+
+fn packed<T: IntoBytes + Immutable>(rows: &[T]) -> (usize, Vec<u8>) {
+    (rows.len(), rows.as_bytes().to_vec())
 }
 
 /// The rows of a request, whose size the front has checked.

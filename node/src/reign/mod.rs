@@ -6,6 +6,7 @@
 //! ```
 
 mod execute;
+mod queries;
 mod replies;
 mod shipping;
 
@@ -22,6 +23,7 @@ use kanjo_shipper::sender::{Event, SenderStart};
 use kanjo_shipper::{CommitGate, Member, Packer, Sender};
 use tokio::time::Instant;
 
+use self::queries::Queries;
 use self::replies::Replies;
 use crate::clock::ClockCheck;
 use crate::dial::Dialer;
@@ -42,6 +44,7 @@ pub(crate) struct Reign {
     gate: CommitGate,
     sender: Sender,
     pub(crate) replies: Replies,
+    pub(crate) queries: Queries,
     clock: ClockCheck,
     packer: Packer,
     /// Payload of the last batch, so that it is packed without being read back.
@@ -117,6 +120,7 @@ impl Node {
             gate,
             sender,
             replies: Replies::default(),
+            queries: Queries::default(),
             clock: ClockCheck::new(hot.config.clock_bound_ms),
             packer: Packer::new(),
             payload: Vec::new(),
@@ -149,6 +153,7 @@ impl Primary<'_> {
             return Ok(());
         }
         self.execute_queue()?;
+        self.wake_feeds()?;
         self.continue_sending()?;
         self.continue_file()?;
         if let Some(link) = self.dialer.link() {
@@ -187,8 +192,13 @@ impl Primary<'_> {
         let synced = self.hot.store.syncer.synced();
         tail.since(synced) <= SYNC_HERE_BYTES_MAX
             && self.reign.gate.committed() >= synced
-            && self.hot.front.connection_count() <= self.reign.replies.len()
+            && self.hot.front.connection_count() <= self.waiting()
             && self.reign.last_sync <= SYNC_HERE_MAX
+    }
+
+    /// How many requests wait for their answer.
+    fn waiting(&self) -> u64 {
+        self.reign.replies.len() + self.reign.queries.len() as u64
     }
 
     /// The local disk has everything below `lsn`.
@@ -233,6 +243,10 @@ impl Primary<'_> {
     /// Looks at everything that goes by time.
     pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
+        self.tick_queries(now)?;
+        if !stopping {
+            self.expire_if_due()?;
+        }
         if !stopping {
             let door = self.hot.door_of_primary();
             self.hot.front.set_door_if_changed(door);

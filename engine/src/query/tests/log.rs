@@ -16,8 +16,9 @@ use kanjo_format::{
     TransferId,
 };
 
+use crate::query::calendar::Closing;
 use crate::query::walk::Event;
-use crate::query::{Balances, Calendar, Day, Key, MemoryPast, Past, PastBatch, PastError};
+use crate::query::{Balances, Calendar, Key, MemoryPast, Past, PastBatch, PastError};
 
 pub(super) const ACCOUNTS: u32 = 5;
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -35,7 +36,7 @@ pub(super) struct Happened {
 pub(super) struct Maker {
     pub(super) past: MemoryPast,
     pub(super) all: Vec<Happened>,
-    pub(super) days: Vec<Day>,
+    pub(super) days: Vec<Closing>,
     open: Vec<(RecordAt, AccountNumber, AccountNumber, u128)>,
     payload: Vec<u8>,
     count: usize,
@@ -286,7 +287,7 @@ impl Maker {
     fn close_day(&mut self, one: u8) {
         let closed = self.days.last().map_or(0, |day| day.next);
         let next = closed + 1 + u32::from(one) % 3;
-        self.days.push(Day {
+        self.days.push(Closing {
             at: self.at(),
             closed,
             next,
@@ -299,7 +300,7 @@ impl Maker {
     }
 
     pub(super) fn calendar(&self) -> Calendar {
-        Calendar::new(self.days.clone())
+        Calendar::new(self.days.clone().into())
     }
 }
 
@@ -410,6 +411,17 @@ impl Past for IndexedPast {
         let behind = self.bases.partition_point(|(at, _)| *at <= before);
         let (at, balances) = self.bases[behind - 1];
         Ok((at, balances[account.get() as usize]))
+    }
+
+    fn start_of_time(&mut self, timestamp: u64) -> Result<Lsn, PastError> {
+        let early = |batch: &&PastBatch<Arc<[u8]>>| batch.header.last_timestamp().get() < timestamp;
+        let early = self.past.batches().iter().take_while(early);
+        let last = early.last().map_or(Lsn::ZERO, |batch| batch.header.lsn());
+        Ok(last.min(self.to))
+    }
+
+    fn find(&mut self, id: TransferId) -> Result<Vec<RecordAt>, PastError> {
+        self.past.find(id)
     }
 
     fn ledger_of(&self, account: AccountNumber) -> Option<LedgerId> {
