@@ -30,6 +30,7 @@ impl Embedded {
             ledger,
             log: self.log.clone(),
             clock: self.clock,
+            page_rows: 3,
         }
     }
 

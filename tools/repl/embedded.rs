@@ -26,6 +26,8 @@ pub(crate) struct Embedded {
     pub(crate) log: Log,
     /// Nanoseconds.
     pub(crate) clock: u64,
+    /// Most rows that one page of a query is asked for.
+    pub(crate) page_rows: u32,
 }
 
 impl Default for Embedded {
@@ -34,6 +36,7 @@ impl Default for Embedded {
             ledger: Ledger::new(TABLE_SEED),
             log: Log::default(),
             clock: 0,
+            page_rows: u32::MAX,
         }
     }
 }

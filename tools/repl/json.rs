@@ -53,10 +53,6 @@ impl<'a> Node<'a> {
         })
     }
 
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// That this value is wrong.
     pub(crate) fn misread(&self, message: impl Into<String>) -> Misread {
         Misread::new(self.path.clone(), message)
@@ -90,7 +86,6 @@ impl<'a> Node<'a> {
             nodes.push((name, Node { text, path }));
         }
         Ok(Fields {
-            path: self.path.clone(),
             left: nodes,
             asked: Vec::new(),
         })
@@ -204,7 +199,6 @@ fn shorten(text: &str) -> String {
 /// Fields of an object that are still to be read.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
-    path: String,
     left: Vec<(String, Node<'a>)>,
     asked: Vec<&'static str>,
 }
@@ -274,11 +268,6 @@ impl<'a> Fields<'a> {
                 Err(node.misread(format!("there is no such field; known are: {known}")))
             }
         }
-    }
-
-    /// The way to the object.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
     }
 }
 

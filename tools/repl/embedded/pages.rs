@@ -1,6 +1,6 @@
 //! Queries of what happened, page by page until there is no more or enough.
 
-use kanjo_engine::query::{Asked, Calendar, Day};
+use kanjo_engine::query::Asked;
 use kanjo_format::client::{
     AccountBalanceBody, AccountBody, AccountFilterBody, AccountFilterFlags, BalanceAsOfBody,
     FrameKind, QueryFilterBody, QueryFilterFlags, Span, StatementBody, TransferBody,
@@ -13,48 +13,59 @@ use crate::repl::request::Request;
 
 /// A request whose reply may have several pages.
 trait Paged: IntoBytes + Immutable {
-    /// Asks for what follows: from `next` on, `found` rows less.
-    fn go_on(&mut self, next: u64, found: u32);
+    /// Asks for what follows: from `next` on.
+    fn go_on(&mut self, next: u64);
     /// Most rows that are asked for.
     fn limit(&self) -> u32;
+    /// Asks for at most so many.
+    fn set_limit(&mut self, limit: u32);
 }
 
 impl Paged for AccountFilterBody {
-    fn go_on(&mut self, next: u64, found: u32) {
+    fn go_on(&mut self, next: u64) {
         match self.flags.get() & AccountFilterFlags::REVERSED {
             0 => self.timestamp_min = next.into(),
             _ => self.timestamp_max = next.into(),
         }
-        self.limit -= found;
     }
 
     fn limit(&self) -> u32 {
         self.limit.get()
+    }
+
+    fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.into();
     }
 }
 
 impl Paged for QueryFilterBody {
-    fn go_on(&mut self, next: u64, found: u32) {
+    fn go_on(&mut self, next: u64) {
         match self.flags.get() & QueryFilterFlags::REVERSED {
             0 => self.timestamp_min = next.into(),
             _ => self.timestamp_max = next.into(),
         }
-        self.limit -= found;
     }
 
     fn limit(&self) -> u32 {
         self.limit.get()
+    }
+
+    fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.into();
     }
 }
 
 impl Paged for StatementBody {
-    fn go_on(&mut self, next: u64, found: u32) {
+    fn go_on(&mut self, next: u64) {
         self.cursor = next.into();
-        self.limit -= found;
     }
 
     fn limit(&self) -> u32 {
         self.limit.get()
+    }
+
+    fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.into();
     }
 }
 
@@ -79,9 +90,7 @@ impl Embedded {
                 Reply::Balances(found)
             }
             Request::TrialBalance => {
-                let asked = self
-                    .ledger
-                    .ask(FrameKind::GetTrialBalance, &[], self.calendar());
+                let asked = self.ledger.ask(FrameKind::GetTrialBalance, &[]);
                 match asked {
                     Asked::TrialBalance(book) => Reply::Totals(book.trial_balance()),
                     _ => unreachable!("a trial balance was asked for"),
@@ -93,23 +102,24 @@ impl Embedded {
 
     fn pages<B: Paged, R: FromBytes>(&mut self, kind: FrameKind, mut body: B) -> Vec<R> {
         let mut rows = Vec::new();
+        let mut left = body.limit();
         loop {
+            body.set_limit(left.min(self.page_rows));
             let (found, next) = self.page::<R>(kind, body.as_bytes());
-            let count = found.len() as u32;
+            left = left.saturating_sub(found.len() as u32);
             rows.extend(found);
-            if next == 0 || count >= body.limit() {
+            if next == 0 || left == 0 {
                 return rows;
             }
-            body.go_on(next, count);
+            body.go_on(next);
         }
     }
 
     /// One page: its rows, and where the next one starts.
     fn page<R: FromBytes>(&mut self, kind: FrameKind, body: &[u8]) -> (Vec<R>, u64) {
-        let ledgers = self.log.past.ledgers_mut();
-        self.ledger.ledgers_of_accounts(ledgers, usize::MAX);
+        self.log.past.note_accounts(&self.ledger);
         let mut bytes = Vec::new();
-        let next = match self.ledger.ask(kind, body, self.calendar()) {
+        let next = match self.ledger.ask(kind, body) {
             Asked::Nothing => 0,
             Asked::Query(query) => {
                 let page = query
@@ -127,16 +137,6 @@ impl Embedded {
         let rows = bytes.chunks_exact(size_of::<R>());
         let rows = rows.map(|row| R::read_from_bytes(row).expect("a row of its size"));
         (rows.collect(), next)
-    }
-
-    fn calendar(&self) -> Calendar {
-        let days = self.ledger.business_days().closes().iter();
-        let day = |day: &kanjo_engine::Day| Day {
-            at: day.at,
-            closed: day.closed,
-            next: day.next,
-        };
-        Calendar::new(days.map(day).collect::<Vec<_>>())
     }
 
     fn statement(&mut self, body: &StatementBody) -> Statement {
