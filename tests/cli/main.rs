@@ -6,6 +6,7 @@ mod help;
 mod index;
 mod node;
 mod pair;
+mod repl;
 mod start;
 
 use std::path::Path;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod promotion;
 mod queries;
 mod rejoin;
+mod repl;
 mod seeding;
 mod stall;
 mod strangers;

@@ -25,7 +25,9 @@ fn every_line_of_every_table_holds() {
             repl.end();
         }
     }
-    println!("cases: {cases}, {lines} lines");
+    // Not by `println`, which is shown only where a test fails.
+    let shown = writeln!(std::io::stderr(), "cases: {cases} in tables, {lines} lines");
+    shown.expect("standard error takes a line");
     assert!(
         failures.is_empty(),
         "{} differ:\n{}",

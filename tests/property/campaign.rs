@@ -3,6 +3,7 @@
 //! `KANJO_CASES` says how many (the gate's share unless set), `KANJO_SEED` at which seed to begin.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,7 +67,13 @@ fn the_engine_says_what_the_model_says() {
     if std::env::var_os("KANJO_COUNTS").is_some() {
         println!("{seen:#?}");
     }
-    println!("cases: {cases}");
+    // Not by `println`, which is shown only where a test fails.
+    let shown = writeln!(
+        std::io::stderr(),
+        "cases: {cases} (seeds {first} to {}, {events} events), never ended so: {never:?}",
+        first + cases - 1
+    );
+    shown.expect("standard error takes a line");
     if cases >= GATE_CASES {
         assert!(never.is_empty(), "the cases do not reach {never:?}");
     }

@@ -23,6 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+pub(crate) use cluster::unconnected;
 pub(crate) use format::{parse_cluster, parse_segment_size};
 
 use crate::exit::{EXIT_CODES, Exit, Failure};

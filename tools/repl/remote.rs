@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::reply::{Ended, Reply, Statement};
 use super::request::Request;
+use crate::commands::unconnected;
 use crate::exit::{Exit, Failure};
 
 type Answer = Result<Reply, Failure>;
@@ -42,7 +43,9 @@ impl Remote {
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
-        let client = runtime.block_on(Client::connect(config))?;
+        let client = runtime
+            .block_on(Client::connect(config))
+            .map_err(unconnected)?;
         let (questions, mut asked) = mpsc::channel::<Question>(1);
         let serve = async move {
             while let Some((request, answer)) = asked.recv().await {
