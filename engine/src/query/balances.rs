@@ -17,6 +17,9 @@ pub struct Balances {
     pub credits_pending: u128,
     /// Posted credits.
     pub credits_posted: u128,
+    /// How many times 2^128 more the pending debits and credits are while only a part of all
+    /// movements is added up; negative where they are below zero. Zero of what the ledger holds.
+    pub pending_carried: [i64; 2],
 }
 
 /// An account that a query is about, as it is where the past ends.
@@ -77,11 +80,19 @@ impl Effect {
         Ok(effect)
     }
 
+    /// Adds what is reserved and takes off what is released.
+    fn reserve(&self, pending: &mut u128, carried: &mut i64) {
+        let (sum, over) = pending.overflowing_add(self.reserved);
+        let (rest, under) = sum.overflowing_sub(self.released);
+        *pending = rest;
+        *carried += i64::from(over) - i64::from(under);
+    }
+
     /// The same, undone.
     pub(super) fn undone(self) -> Self {
         Self {
-            reserved: self.released.wrapping_sub(self.reserved),
-            released: 0,
+            reserved: self.released,
+            released: self.reserved,
             posted: self.posted.wrapping_neg(),
             ..self
         }
@@ -92,13 +103,13 @@ impl Balances {
     /// Adds what a movement did. Sums of a part of all movements may wrap on their way; those of
     /// what the ledger allowed do not.
     pub(super) fn apply(&mut self, effect: Effect) {
-        let pending = effect.reserved.wrapping_sub(effect.released);
+        let [debits_carried, credits_carried] = &mut self.pending_carried;
         if effect.debit {
-            self.debits_pending = self.debits_pending.wrapping_add(pending);
+            effect.reserve(&mut self.debits_pending, debits_carried);
             self.debits_posted = self.debits_posted.wrapping_add(effect.posted);
         }
         if effect.credit {
-            self.credits_pending = self.credits_pending.wrapping_add(pending);
+            effect.reserve(&mut self.credits_pending, credits_carried);
             self.credits_posted = self.credits_posted.wrapping_add(effect.posted);
         }
     }

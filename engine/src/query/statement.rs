@@ -192,8 +192,9 @@ impl Balances {
     /// its own: nothing is reserved then, rather than less than nothing.
     pub(super) fn shown(mut self, unit: Span) -> Self {
         if unit == Span::BusinessDate {
-            for pending in [&mut self.debits_pending, &mut self.credits_pending] {
-                if pending.cast_signed() < 0 {
+            let pending = [&mut self.debits_pending, &mut self.credits_pending];
+            for (pending, carried) in pending.into_iter().zip(self.pending_carried) {
+                if carried < 0 {
                     *pending = 0;
                 }
             }
