@@ -21,6 +21,7 @@ mod processes;
 mod quantities;
 mod random;
 mod relay;
+mod repl;
 mod timer;
 mod times;
 mod transfer_csv;

@@ -8,6 +8,7 @@ mod index;
 mod ledger;
 mod node;
 mod pair;
+mod repl;
 mod start;
 
 use std::path::Path;

@@ -11,6 +11,7 @@ mod lifecycle;
 mod promotion;
 mod queries;
 mod rejoin;
+mod repl;
 mod seeding;
 mod stall;
 mod strangers;

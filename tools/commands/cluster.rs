@@ -77,7 +77,7 @@ pub(super) async fn create_accounts(
 }
 
 /// Nothing was sent yet, so nothing is unknown.
-fn unconnected(error: ClientError) -> Failure {
+pub(crate) fn unconnected(error: ClientError) -> Failure {
     let known = Failure::from(error.clone());
     match error {
         ClientError::Deadline { text } => {

@@ -166,7 +166,7 @@ fn draw() -> Result<u128, Failure> {
     Ok(u128::from_le_bytes(random).max(1))
 }
 
-pub(super) fn parse_cluster(text: &str) -> Result<ClusterId, String> {
+pub(crate) fn parse_cluster(text: &str) -> Result<ClusterId, String> {
     if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("a cluster id has 32 hexadecimal digits; --new-cluster draws one".to_owned());
     }

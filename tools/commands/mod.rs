@@ -23,7 +23,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-pub(crate) use format::parse_segment_size;
+pub(crate) use cluster::unconnected;
+pub(crate) use format::{parse_cluster, parse_segment_size};
 
 use crate::exit::{EXIT_CODES, Exit, Failure};
 
@@ -76,6 +77,7 @@ enum Command {
     Index(index::IndexCommand),
     Completions(completions::Args),
     Demo(crate::demo::DemoArgs),
+    Repl(crate::repl::ReplArgs),
     /// Measure commits, load, promotion, growth and peers against this machine's floor
     #[command(subcommand)]
     Bench(crate::bench::BenchCommand),
@@ -101,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Index(command) => index::run(command),
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => args.run(),
+        Command::Repl(args) => args.run(),
         Command::Bench(command) => command.run(),
         Command::Leash(args) => args.run(),
     };
