@@ -17,6 +17,12 @@ pub(crate) fn show_time(time: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
 }
 
+/// `2026-05-01 12:34:56`, for those who do not count nanoseconds.
+pub(crate) fn show_second(time: Timestamp) -> String {
+    let whole = show_time(time);
+    whole[..19].replace('T', " ")
+}
+
 /// A time in UTC, to the second or finer (`2026-05-01T12:34:56Z`, `…56.000000001Z`), or
 /// nanoseconds since 1970 as the log has them.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
@@ -129,6 +135,7 @@ mod tests {
     fn times_are_shown_to_the_nanosecond() {
         let time = Timestamp::new(951_782_400_000_000_000 + 3_723_000_000_007);
         assert_eq!(show_time(time), "2000-02-29T01:02:03.000000007Z");
+        assert_eq!(show_second(time), "2000-02-29 01:02:03");
         assert_eq!(show_duration(Duration::from_micros(1_250)), "1.2 ms");
         assert_eq!(show_duration(Duration::from_secs(7_500)), "2 h 5 min");
     }

@@ -101,3 +101,28 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fate_that_cannot_be_read_is_not_guessed() {
+        let row = |state: u32, result: u32| OutcomeBody {
+            id: 5.into(),
+            state: state.into(),
+            result: result.into(),
+            timestamp: 7.into(),
+        };
+        assert_eq!(Fate::of(&row(0, 0)).unwrap(), Fate::Unknown);
+        let committed = Fate::of(&row(1, 0)).unwrap();
+        assert_eq!(committed, Fate::Committed { timestamp: 7 });
+        let why = CreateTransferResult::ExceedsCredits;
+        let rejected = Fate::of(&row(2, why.number())).unwrap();
+        assert_eq!(rejected, Fate::Rejected { why });
+        assert!(rejected.is_final() && !Fate::Unknown.is_final());
+        for strange in [row(3, 0), row(2, 0), row(2, 999), row(u32::MAX, 0)] {
+            assert!(matches!(Fate::of(&strange), Err(ClientError::Protocol(_))));
+        }
+    }
+}

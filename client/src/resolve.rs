@@ -100,22 +100,18 @@ impl Client {
             answer: mut results,
             was_unknown: repeated,
         } = self.repeat(deadline, post).await?;
-        if repeated {
-            let transfers: Vec<TransferBody> =
-                transfers.iter().map(|one| *one.transfer()).collect();
-            self.resolve_chains(&transfers, &mut results, deadline)
-                .await?;
-        }
+        self.resolve_chains(transfers, &mut results, deadline)
+            .await?;
         let resolved = |result| Resolved { result, repeated };
         Ok(results.into_iter().map(resolved).collect())
     }
 
-    /// Of a chain of events that an earlier attempt posted the first answers `exists`, which
-    /// breaks the chain: all others answer `linked_event_failed`, although they are posted too.
-    /// Those are looked up.
-    async fn resolve_chains(
+    /// Of a chain of events that an earlier attempt posted (this call's, or that of a program
+    /// which is started again) the first answers `exists`, which breaks the chain: all others
+    /// answer `linked_event_failed`, although they are posted too. Those are looked up.
+    async fn resolve_chains<P: Posting>(
         &self,
-        transfers: &[TransferBody],
+        transfers: &[P],
         results: &mut [CreateResult],
         deadline: Instant,
     ) -> Result<(), ClientError> {
@@ -123,7 +119,7 @@ impl Client {
         if in_doubt.is_empty() {
             return Ok(());
         }
-        let id = |&at: &usize| TransferId::new(transfers[at].id.get());
+        let id = |&at: &usize| TransferId::new(transfers[at].transfer().id.get());
         let ids: Vec<TransferId> = in_doubt.iter().map(id).collect();
         let ids = ids.as_slice();
         let look_up = |client: Client| async move { client.lookup_transfers(ids).await };
@@ -139,9 +135,8 @@ impl Client {
             .collect();
         for at in in_doubt {
             let asked = &transfers[at];
-            let stands = found.get(&asked.id.get());
-            // Amount, accounts and user data may have been filled in when it was posted.
-            if let Some(row) = stands.filter(|row| row.flags == asked.flags) {
+            let stands = found.get(&asked.transfer().id.get());
+            if let Some(row) = stands.filter(|row| is_same(asked, row)) {
                 results[at] = CreateResult {
                     result: TRANSFER_EXISTS,
                     timestamp: row.timestamp.get(),
@@ -192,13 +187,49 @@ impl Client {
     }
 }
 
+/// Whether a transfer is what was asked for, as far as it was not filled in when it was posted.
+fn is_same<P: Posting>(asked: &P, row: &TransferBody) -> bool {
+    let (is_related, asked) = (asked.is_related(), asked.transfer());
+    let balances = TransferFlags::BALANCING_DEBIT | TransferFlags::BALANCING_CREDIT;
+    let mut expected = *row;
+    expected.timestamp = asked.timestamp;
+    if is_related || asked.flags.get() & balances != 0 {
+        expected.amount = asked.amount;
+    }
+    if is_related {
+        let filled = |asked: u128| asked == 0;
+        if filled(asked.debit_account_id.get()) {
+            expected.debit_account_id = asked.debit_account_id;
+        }
+        if filled(asked.credit_account_id.get()) {
+            expected.credit_account_id = asked.credit_account_id;
+        }
+        if filled(asked.user_data_128.get()) {
+            expected.user_data_128 = asked.user_data_128;
+        }
+        if filled(asked.user_data_64.get().into()) {
+            expected.user_data_64 = asked.user_data_64;
+        }
+        if filled(asked.user_data_32.get().into()) {
+            expected.user_data_32 = asked.user_data_32;
+        }
+        if filled(asked.ledger.get().into()) {
+            expected.ledger = asked.ledger;
+        }
+        if filled(asked.code.get().into()) {
+            expected.code = asked.code;
+        }
+    }
+    expected == *asked
+}
+
 /// Events that answer `linked_event_failed` and whose chain has one that answers `exists`.
-fn chained_to_existing(transfers: &[TransferBody], results: &[CreateResult]) -> Vec<usize> {
+fn chained_to_existing<P: Posting>(transfers: &[P], results: &[CreateResult]) -> Vec<usize> {
     let failed = CreateTransferResult::LinkedEventFailed.number();
     let mut in_doubt = Vec::new();
     let mut first = 0;
     for at in 0..transfers.len() {
-        if transfers[at].flags.get() & TransferFlags::LINKED != 0 && at + 1 < transfers.len() {
+        if transfers[at].is_linked() && at + 1 < transfers.len() {
             continue;
         }
         let chain = first..at + 1;
@@ -211,4 +242,56 @@ fn chained_to_existing(transfers: &[TransferBody], results: &[CreateResult]) -> 
         }
     }
     in_doubt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_filled_in_is_no_difference_and_anything_else_is() {
+        let asked = TransferBody {
+            id: 5.into(),
+            debit_account_id: 1.into(),
+            credit_account_id: 2.into(),
+            amount: 100.into(),
+            ..TransferBody::default()
+        };
+        let posted = |asked: TransferBody| TransferBody {
+            timestamp: 77.into(),
+            ..asked
+        };
+        assert!(is_same(&asked, &posted(asked)));
+        let other_amount = TransferBody {
+            amount: 99.into(),
+            ..posted(asked)
+        };
+        assert!(!is_same(&asked, &other_amount));
+        let balancing = |row: TransferBody| TransferBody {
+            flags: TransferFlags::BALANCING_DEBIT.into(),
+            ..row
+        };
+        assert!(is_same(&balancing(asked), &balancing(other_amount)));
+        let post = TransferBody {
+            id: 6.into(),
+            amount: u128::MAX.into(),
+            pending_id: 5.into(),
+            flags: TransferFlags::POST_PENDING_TRANSFER.into(),
+            ..TransferBody::default()
+        };
+        let filled = TransferBody {
+            id: 6.into(),
+            pending_id: 5.into(),
+            flags: post.flags,
+            code: 9.into(),
+            user_data_64: 3.into(),
+            ..posted(asked)
+        };
+        assert!(is_same(&post, &filled));
+        let other = TransferBody {
+            debit_account_id: 3.into(),
+            ..post
+        };
+        assert!(!is_same(&other, &filled));
+    }
 }

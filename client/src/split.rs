@@ -52,6 +52,9 @@ pub(crate) trait Posting: Event {
 
     /// Without what only a detailed request has.
     fn transfer(&self) -> &TransferBody;
+
+    /// Whether it names another transfer, which stands in for what is zero.
+    fn is_related(&self) -> bool;
 }
 
 impl Posting for TransferBody {
@@ -59,6 +62,11 @@ impl Posting for TransferBody {
 
     fn transfer(&self) -> &TransferBody {
         self
+    }
+
+    fn is_related(&self) -> bool {
+        let resolves = TransferFlags::POST_PENDING_TRANSFER | TransferFlags::VOID_PENDING_TRANSFER;
+        self.flags.get() & resolves != 0
     }
 }
 
@@ -68,17 +76,35 @@ impl Posting for TransferDetailBody {
     fn transfer(&self) -> &TransferBody {
         &self.transfer
     }
+
+    fn is_related(&self) -> bool {
+        self.transfer.is_related() || self.reverses.get() != 0
+    }
 }
 
 /// Requests of at most `most` events. None of them cuts a chain of linked events. Whether a
 /// request imports is decided by its first event, so events of both sorts are never spread over
 /// several requests: an error says so, and one that a chain is too long.
-pub(crate) fn split<E: Event>(events: &[E], most: usize) -> Result<Vec<&[E]>, ClientError> {
+pub(crate) fn split<E: Event>(
+    events: &[E],
+    most: usize,
+) -> Result<impl Iterator<Item = &[E]>, ClientError> {
+    let last = (!events.is_empty()).then_some(events.len());
+    let mut begin = 0;
+    let request = move |end| {
+        let request = &events[begin..end];
+        begin = end;
+        request
+    };
+    let ends = cuts(events, most)?.into_iter().chain(last);
+    Ok(ends.map(request))
+}
+
+/// Where events are cut; nowhere if they fit one request.
+fn cuts<E: Event>(events: &[E], most: usize) -> Result<Vec<usize>, ClientError> {
+    let mut cuts = Vec::new();
     if events.len() <= most {
-        return Ok(match events {
-            [] => Vec::new(),
-            all => vec![all],
-        });
+        return Ok(cuts);
     }
     let imports = events[0].is_imported();
     if let Some(other) = events.iter().position(|one| one.is_imported() != imports) {
@@ -89,23 +115,20 @@ pub(crate) fn split<E: Event>(events: &[E], most: usize) -> Result<Vec<&[E]>, Cl
         );
         return Err(ClientError::Unsplittable { text });
     }
-    let mut requests = Vec::new();
-    let mut left = events;
-    while left.len() > most {
-        let Some(last) = left[..most].iter().rposition(|one| !one.is_linked()) else {
-            let first = events.len() - left.len();
+    let mut begin = 0;
+    while events.len() - begin > most {
+        let window = &events[begin..begin + most];
+        let Some(last) = window.iter().rposition(|one| !one.is_linked()) else {
             let text = format!(
-                "the chain of linked events that begins with event {first} is longer than the \
+                "the chain of linked events that begins with event {begin} is longer than the \
                  {most} events of a request"
             );
             return Err(ClientError::Unsplittable { text });
         };
-        let (request, rest) = left.split_at(last + 1);
-        requests.push(request);
-        left = rest;
+        begin += last + 1;
+        cuts.push(begin);
     }
-    requests.push(left);
-    Ok(requests)
+    Ok(cuts)
 }
 
 #[cfg(test)]
@@ -123,7 +146,7 @@ mod tests {
     fn lengths(flags: &[u16], most: usize) -> Result<Vec<usize>, ClientError> {
         let events = events(flags);
         let requests = split(&events, most)?;
-        Ok(requests.iter().map(|request| request.len()).collect())
+        Ok(requests.map(|request| request.len()).collect())
     }
 
     const LINKED: u16 = TransferFlags::LINKED;

@@ -150,7 +150,7 @@ impl Client {
         events: &[E],
     ) -> Result<Vec<CreateResult>, ClientError> {
         let requests = split(events, kind.request_rows_max())?;
-        self.write(kind, requests.into_iter()).await
+        self.write(kind, requests).await
     }
 
     /// One request after the other, all of them within the client's deadline.
@@ -163,6 +163,7 @@ impl Client {
         let mut answered = Vec::new();
         for request in requests {
             match self.write_once(kind, request, deadline).await {
+                Ok(results) if answered.is_empty() => answered = results,
                 Ok(results) => answered.extend(results),
                 Err(error) if answered.is_empty() => return Err(error),
                 Err(error) => {

@@ -11,6 +11,7 @@
 
 mod pages;
 mod table;
+mod terms;
 mod traits;
 
 use std::cmp::Ordering;
@@ -25,6 +26,7 @@ use crate::hash::IdHasher;
 pub(crate) use pages::PAGE_VALUES;
 pub(crate) use pages::{Pages, SharedPage};
 use table::{NumberTable, Place};
+pub(crate) use terms::Terms;
 pub(crate) use traits::Traits;
 
 /// Most accounts that are looked up together.
@@ -46,33 +48,6 @@ pub(crate) struct Account {
     pub(crate) code: u16,
     pub(crate) flags: u16,
     pub(crate) terms: Terms,
-}
-
-/// What a recorded operation may change of an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// Zero where there is no limit.
-    overdraft: u128,
-    /// When they last changed, in nanoseconds; 0: never.
-    pub(crate) changed: u64,
-    has_overdraft: bool,
-    /// See `client::Freeze`.
-    pub(crate) freeze: u8,
-}
-
-impl Terms {
-    pub(crate) fn new(overdraft_limit: Option<u128>, freeze: u8, changed: u64) -> Self {
-        Self {
-            overdraft: overdraft_limit.unwrap_or(0),
-            changed,
-            has_overdraft: overdraft_limit.is_some(),
-            freeze,
-        }
-    }
-
-    pub(crate) fn overdraft_limit(&self) -> Option<u128> {
-        self.has_overdraft.then_some(self.overdraft)
-    }
 }
 
 /// All that a posted transfer needs of an account: one cache line.
@@ -277,6 +252,10 @@ impl Accounts {
         let slot = self.cores.at(number.get()).traits.ledger_slot();
         let traits = Traits::new(slot, &self.at(number));
         self.cores.at_mut(number.get()).traits = traits;
+    }
+
+    pub(crate) fn id_at(&self, number: AccountNumber) -> u128 {
+        self.cores.at(number.get()).id
     }
 
     pub(crate) fn terms(&self, number: AccountNumber) -> Terms {

@@ -131,16 +131,25 @@ impl Books {
         }
     }
 
-    /// Takes a transfer of any form in; gives what is needed to undo it.
-    pub(crate) fn take_transfer(&mut self, at: RecordAt, transfer: &Transfer) -> Before {
+    /// What a transfer will change, so that it can be undone.
+    pub(crate) fn before(&self, transfer: &Transfer) -> Before {
         let slot = self.accounts.core_at(transfer.debit).traits.ledger_slot();
-        let mut before = Before {
+        let resolved = match transfer.form {
+            Form::PostsPending(at) | Form::VoidsPending(at) => self.pendings.get(at).copied(),
+            Form::Posts | Form::Reserves | Form::Reverses(_) => None,
+        };
+        Before {
             debit: self.accounts.at(transfer.debit),
             credit: self.accounts.at(transfer.credit),
             totals: *self.totals.at(slot),
             slot,
-            resolved: None,
-        };
+            resolved,
+        }
+    }
+
+    /// Takes a transfer of any form in.
+    pub(crate) fn take_transfer(&mut self, at: RecordAt, transfer: &Transfer) {
+        let slot = self.accounts.core_at(transfer.debit).traits.ledger_slot();
         let amount = transfer.amount;
         let mut shift = Shift::default();
         match transfer.form {
@@ -157,7 +166,6 @@ impl Books {
             }
             Form::PostsPending(pending) | Form::VoidsPending(pending) => {
                 let pending = self.close_pending(pending);
-                before.resolved = Some(pending);
                 shift.released = pending.transfer.amount;
                 if transfer.form.moves_money() {
                     shift.posted = amount;
@@ -169,7 +177,6 @@ impl Books {
         self.shift(transfer.debit, transfer.credit, shift);
         self.count(slot, shift.posted);
         self.transfer_time = transfer.timestamp.get();
-        before
     }
 
     /// Undoes the last transfer that was taken in; sums are set back apart from it.

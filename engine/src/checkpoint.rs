@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use kanjo_format::checkpoint::{
     CHECKPOINT_VERSION, CheckpointAccountRow, CheckpointDayRow, CheckpointError, CheckpointHeader,
     CheckpointPendingRow, CheckpointReader, CheckpointTermsRow, CheckpointWriter, LedgerRow,
-    SECTION_ROWS_MAX, Section, SectionKind,
+    SECTION_ROWS_MAX, Section, SectionKind, SectionRow,
 };
 use kanjo_format::{AccountNumber, ClusterId, Digest, LedgerId, RecordAt, Tail, Timestamp};
 
@@ -326,28 +326,29 @@ impl Snapshot {
         writer.rows(&reign::epoch_rows(&self.reign))?;
         writer.rows(&self.totals.iter().map(rows::ledger).collect::<Vec<_>>())?;
         writer.rows(&reign::unprotected_rows(&self.reign.unprotected))?;
-        let mut accounts = self.accounts.iter().peekable();
-        let mut rows = Vec::with_capacity(SECTION_ROWS_MAX);
-        while accounts.peek().is_some() {
-            rows.clear();
-            let some = accounts.by_ref().take(SECTION_ROWS_MAX);
-            rows.extend(some.map(|account| rows::account(&account)));
-            writer.rows(&rows)?;
-        }
-        let pendings: Vec<CheckpointPendingRow> = self
-            .pendings
-            .sorted()
-            .into_iter()
-            .map(rows::pending)
-            .collect();
-        writer.rows(&pendings)?;
+        write_all(&mut writer, self.accounts.iter().map(|a| rows::account(&a)))?;
+        let pendings = self.pendings.sorted().into_iter().map(rows::pending);
+        write_all(&mut writer, pendings)?;
         let accounts = self.accounts.iter().enumerate();
-        let terms: Vec<CheckpointTermsRow> = accounts
-            .filter(|(_, account)| account.terms.changed != 0)
-            .map(|(number, account)| rows::terms(number as u32, &account.terms))
-            .collect();
-        writer.rows(&terms)?;
-        writer.rows(&self.days.closes().iter().map(rows::day).collect::<Vec<_>>())?;
+        let changed = accounts.filter(|(_, account)| account.terms.changed != 0);
+        let terms = changed.map(|(n, account)| rows::terms(n as u32, &account.terms));
+        write_all(&mut writer, terms)?;
+        write_all(&mut writer, self.days.closes().iter().map(rows::day))?;
         writer.finish()
     }
+}
+
+/// Writes rows of one kind without holding all of them.
+fn write_all<R: SectionRow>(
+    writer: &mut CheckpointWriter<'_>,
+    rows: impl Iterator<Item = R>,
+) -> io::Result<()> {
+    let mut rows = rows.peekable();
+    let mut some = Vec::with_capacity(SECTION_ROWS_MAX);
+    while rows.peek().is_some() {
+        some.clear();
+        some.extend(rows.by_ref().take(SECTION_ROWS_MAX));
+        writer.rows(&some)?;
+    }
+    Ok(())
 }

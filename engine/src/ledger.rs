@@ -6,7 +6,6 @@
 //! ```
 
 use kanjo_format::batch::FLAG_SEGMENT_END;
-use kanjo_format::limits::BATCH_RECORDS_MAX;
 use kanjo_format::movement::Movement;
 use kanjo_format::record::{RecordKind, ReignRow};
 use kanjo_format::result::CreateTransferResult;
@@ -106,10 +105,7 @@ impl Ledger {
         assert_eq!(self.phase, Phase::Idle, "one batch at a time");
         assert_eq!(lsn, self.applied, "a batch starts where the last one ended");
         let first = now.get().max(self.log_time.get() + 1);
-        assert!(
-            first <= TIMESTAMP_MAX - BATCH_RECORDS_MAX as u64,
-            "log time ends in the year 2262"
-        );
+        assert!(first <= TIMESTAMP_MAX, "log time ends in the year 2262");
         self.phase = Phase::Open;
         OpenBatch::new(lsn, Timestamp::new(first), std::mem::take(&mut self.rows))
     }
@@ -255,6 +251,13 @@ impl Ledger {
         let start = indexing.next;
         self.index.start_at(start);
         self.index.old_holds(old.highest_id.get());
+    }
+
+    /// What is kept of the log from here on goes into a generation of its own. Batches that end a
+    /// segment do this by themselves; for one that fills its segment to the end the node does.
+    pub fn begin_generation(&mut self) {
+        assert!(self.is_idle(), "a generation begins between batches");
+        self.index.begin_generation(self.applied);
     }
 
     /// The old part of the index holds the log below `end` from now on: forgets what the young

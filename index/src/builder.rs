@@ -4,30 +4,26 @@
 //! transfer, and sorted in the end. What was reserved before the stretch is asked of the runs
 //! before it.
 
-use std::collections::BTreeMap;
+mod amounts;
+mod reserved;
+mod writing;
+
 use std::sync::Arc;
 
 use kanjo_format::batch::BatchHeader;
-use kanjo_format::columns::{Group, Groups};
+use kanjo_format::columns::{Group, Groups, PayloadError};
 use kanjo_format::movement::{Form, Movement, Transfer, each_of_group, record_time};
 use kanjo_format::record::{AccountRow, ImportedAccountRow, RecordKind};
-use kanjo_format::run::ids::IdEntry;
-use kanjo_format::run::lists::{self, Action, ListKey, Role, Sums};
-use kanjo_format::run::rows::{BatchRow, LinkKind, LinkRow, ReservedRow};
-use kanjo_format::run::{
-    HASH_BITS, RUN_BUILD_RECORDS_MAX, RunFooter, RunHasher, RunKey, filter_lines,
-};
-use kanjo_format::{AccountNumber, LedgerId, Lsn, RecordAt, Timestamp};
+use kanjo_format::run::lists::Action;
+use kanjo_format::run::rows::{BatchRow, LinkKind, LinkRow};
+use kanjo_format::run::{RUN_BUILD_RECORDS_MAX, RunHasher, RunKey};
+use kanjo_format::{AccountNumber, Chain, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
 
-use crate::cursor::Places;
 use crate::error::RunError;
-use crate::run::{Run, RunInfo};
 use crate::set::RunSet;
-use crate::sort::{IdRow, sort_by_upper_half, sort_ids};
-use crate::writer::RunWriter;
-use crate::writers::{
-    IdsWriter, ListWriter, batches_writer, links_writer, one, reserved_writer, write_accounts,
-};
+use crate::sort::IdRow;
+use amounts::{Amounts, Stretches};
+use reserved::ReservedBefore;
 
 /// Marks the action of a pending transfer that was resolved in the same run.
 const RESOLVED: u8 = 0x80;
@@ -42,6 +38,7 @@ pub struct RunBuilder {
     hasher: RunHasher,
     first_lsn: Lsn,
     end_lsn: Lsn,
+    end_chain: Chain,
     batches: Vec<BatchRow>,
     records: u64,
     transfers: u64,
@@ -75,6 +72,7 @@ impl RunBuilder {
             hasher: RunHasher::new(before.params().seed),
             first_lsn,
             end_lsn: first_lsn,
+            end_chain: Chain::default(),
             batches: Vec::new(),
             records: 0,
             transfers: 0,
@@ -152,6 +150,7 @@ impl RunBuilder {
             row.time = self.time;
         }
         self.records = end;
+        self.end_chain = header.chain_after(payload);
         self.end_lsn = header.end(self.before.params().segment_bytes);
         Ok(())
     }
@@ -307,7 +306,7 @@ impl RunBuilder {
     fn add_id(&mut self, id: u128, ordinal: u32) {
         self.id_low = self.id_low.min(id);
         self.id_high = self.id_high.max(id);
-        let hash = self.hasher.id(kanjo_format::TransferId::new(id));
+        let hash = self.hasher.id(TransferId::new(id));
         self.ids.push(IdRow { hash, ordinal });
     }
 
@@ -369,150 +368,16 @@ impl RunBuilder {
             None => self.opened.get(number - before.len()).copied(),
         }
     }
-
-    /// Writes the run into the set's folder and syncs it. The set gets it by [`RunSet::with`].
-    pub fn finish(mut self) -> Result<RunInfo, RunError> {
-        if self.end_lsn == self.first_lsn {
-            return Err(RunError::Refused {
-                doing: "finish a run",
-                why: "it has no batch".into(),
-            });
-        }
-        let params = self.before.params();
-        let mut out = RunWriter::create(&params.dir, params.cluster, self.first_lsn, self.end_lsn)?;
-        let mut batches = batches_writer();
-        for row in &self.batches {
-            batches.push(&mut out, *row)?;
-        }
-        batches.finish(&mut out)?;
-        self.write_lists(&mut out)?;
-        self.write_ids(&mut out)?;
-        self.links.sort_unstable();
-        let mut links = links_writer();
-        for row in &self.links {
-            links.push(&mut out, *row)?;
-        }
-        links.finish(&mut out)?;
-        self.write_reserved(&mut out)?;
-        write_accounts(&mut out, self.before.ledgers().len() as u32, &self.opened)?;
-        let footer = self.footer();
-        let path = out.finish(footer)?;
-        Run::open(path).map(|run| run.info())
-    }
-
-    fn write_ids(&mut self, out: &mut RunWriter) -> Result<(), RunError> {
-        sort_ids(&mut self.ids, HASH_BITS);
-        let mut ids = IdsWriter::new(self.ids.len() as u64);
-        for row in std::mem::take(&mut self.ids) {
-            let ordinal = row.ordinal.into();
-            ids.push(
-                out,
-                IdEntry {
-                    hash: row.hash,
-                    ordinal,
-                },
-            )?;
-        }
-        ids.finish(out)
-    }
-
-    fn write_lists(&mut self, out: &mut RunWriter) -> Result<(), RunError> {
-        let mut lists = ListWriter::default();
-        sort_by_upper_half(&mut self.postings);
-        for posting in std::mem::take(&mut self.postings) {
-            let (value, ordinal) = (posting >> 32, (posting as u32) >> 1);
-            let key = ListKey {
-                kind: lists::ACCOUNT,
-                value,
-            };
-            let role = self.role(ordinal, posting & 1 == 1);
-            let (amount, released) = (self.amounts.get(ordinal), self.released.get(ordinal));
-            let change = |sums: &mut Sums| sums.add(role, amount, released);
-            lists.add(out, key, one(ordinal.into(), role), change)?;
-        }
-        for (kind, rows) in [
-            (lists::USER_DATA_128, &mut self.user_data_128),
-            (lists::USER_DATA_64, &mut self.user_data_64),
-            (lists::USER_DATA_32, &mut self.user_data_32),
-        ] {
-            rows.sort_unstable();
-            for (value, ordinal) in std::mem::take(rows) {
-                let item = one(ordinal.into(), Role::default());
-                lists.add(out, ListKey { kind, value }, item, |_| ())?;
-            }
-        }
-        for (kind, stretches) in [(lists::LEDGER, &self.ledgers), (lists::CODE, &self.codes)] {
-            for (value, ordinal, more) in stretches.in_order() {
-                let mut item = one(ordinal.into(), Role::default());
-                item.more = more.into();
-                lists.add(out, ListKey { kind, value }, item, |_| ())?;
-            }
-        }
-        lists.finish(out)
-    }
-
-    fn role(&self, ordinal: u32, is_credit: bool) -> Role {
-        let action = match self.actions[ordinal as usize] & !RESOLVED {
-            0 => Action::Posts,
-            1 => Action::Reserves,
-            2 => Action::PostsPending,
-            3 => Action::VoidsPending,
-            4 => Action::Reverses,
-            _ => Action::Expires,
-        };
-        match is_credit {
-            false => Role::debit(action),
-            true => Role::credit(action),
-        }
-    }
-
-    fn write_reserved(&self, out: &mut RunWriter) -> Result<(), RunError> {
-        let mut reserved = reserved_writer();
-        for (ordinal, action) in (0..).zip(&self.actions) {
-            if *action == Action::Reserves as u8 {
-                let amount = self.amounts.get(ordinal);
-                let ordinal = ordinal.into();
-                reserved.push(out, ReservedRow { ordinal, amount })?;
-            }
-        }
-        reserved.finish(out)
-    }
-
-    fn footer(&self) -> RunFooter {
-        let params = self.before.params();
-        let place = |row: Option<&LinkRow>, none| row.map_or(none, |row| row.of.packed());
-        let ids = self.transfers + self.failed;
-        RunFooter {
-            tier: 0,
-            cluster: params.cluster,
-            first_lsn: self.first_lsn,
-            end_lsn: self.end_lsn,
-            seed: params.seed,
-            records: self.records,
-            transfers: self.transfers,
-            failed: self.failed,
-            ids,
-            id_low: self.id_low,
-            id_high: self.id_high,
-            time: self.time,
-            first_account: self.before.ledgers().len() as u32,
-            accounts: self.opened.len() as u32,
-            filter_lines: filter_lines(ids),
-            link_low: place(self.links.first(), u64::MAX),
-            link_high: place(self.links.last(), 0),
-            sections: Default::default(),
-        }
-    }
 }
 
 /// Why going through a group stopped.
 enum Stop {
-    Payload(kanjo_format::columns::PayloadError),
+    Payload(PayloadError),
     Run(RunError),
 }
 
-impl From<kanjo_format::columns::PayloadError> for Stop {
-    fn from(source: kanjo_format::columns::PayloadError) -> Self {
+impl From<PayloadError> for Stop {
+    fn from(source: PayloadError) -> Self {
         Self::Payload(source)
     }
 }
@@ -520,115 +385,5 @@ impl From<kanjo_format::columns::PayloadError> for Stop {
 impl From<RunError> for Stop {
     fn from(error: RunError) -> Self {
         Self::Run(error)
-    }
-}
-
-/// What was reserved before the run. Pending transfers are mostly settled about in their order,
-/// so the block that was read last is kept.
-#[derive(Debug, Default)]
-struct ReservedBefore {
-    run: Option<Arc<Run>>,
-    places: Places,
-    rows: Vec<ReservedRow>,
-    loaded: Option<usize>,
-}
-
-impl ReservedBefore {
-    fn amount(&mut self, before: &RunSet, at: RecordAt) -> Result<Option<u128>, RunError> {
-        let Some(run) = before.run_at(at) else {
-            return Ok(None);
-        };
-        if self.run.as_ref().is_none_or(|last| !Arc::ptr_eq(last, run)) {
-            *self = Self {
-                run: Some(Arc::clone(run)),
-                ..Self::default()
-            };
-        }
-        let ordinal = self.places.ordinal_of(run, at)?;
-        let Some(n) = run.reserved_block(ordinal) else {
-            return Ok(None);
-        };
-        if self.loaded != Some(n) {
-            self.loaded = None;
-            run.reserved_rows(n, &mut self.rows)?;
-            self.loaded = Some(n);
-        }
-        let found = self.rows.binary_search_by_key(&ordinal, |row| row.ordinal);
-        Ok(found.ok().map(|found| self.rows[found].amount))
-    }
-}
-
-/// An amount for each record: nearly all fit into 64 bits.
-#[derive(Debug, Default)]
-struct Amounts {
-    small: Vec<u64>,
-    large: BTreeMap<u32, u128>,
-}
-
-impl Amounts {
-    fn set(&mut self, ordinal: u32, amount: u128) {
-        let at = ordinal as usize;
-        if self.small.len() <= at {
-            self.small.resize(at + 1, 0);
-        }
-        self.small[at] = match u64::try_from(amount) {
-            Ok(small) if small < u64::MAX => small,
-            _ => {
-                self.large.insert(ordinal, amount);
-                u64::MAX
-            }
-        };
-    }
-
-    #[inline]
-    fn get(&self, ordinal: u32) -> u128 {
-        match self.small.get(ordinal as usize) {
-            None => 0,
-            Some(&u64::MAX) => self.large[&ordinal],
-            Some(&small) => small.into(),
-        }
-    }
-}
-
-/// Lists of few keys, kept as stretches of records as they come.
-#[derive(Debug, Default)]
-struct Stretches {
-    lists: BTreeMap<u32, Vec<(u32, u32)>>,
-    /// The list that got the last record.
-    last: Option<(u32, Vec<(u32, u32)>)>,
-}
-
-impl Stretches {
-    #[inline]
-    fn add(&mut self, key: u32, ordinal: u32) {
-        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
-            let next = self.lists.remove(&key).unwrap_or_default();
-            if let Some((key, list)) = self.last.replace((key, next)) {
-                self.lists.insert(key, list);
-            }
-        }
-        let Some((_, list)) = &mut self.last else {
-            return;
-        };
-        match list.last_mut() {
-            Some((first, more)) if *first + *more + 1 == ordinal => *more += 1,
-            _ => list.push((ordinal, 0)),
-        }
-    }
-
-    /// Key, first record and how many more, sorted.
-    fn in_order(&self) -> impl Iterator<Item = (u64, u32, u32)> {
-        let mut lists: Vec<(u32, &[(u32, u32)])> =
-            self.lists.iter().map(|(k, l)| (*k, &l[..])).collect();
-        lists.extend(self.last.iter().map(|(k, l)| (*k, &l[..])));
-        lists.sort_unstable_by_key(|(key, _)| *key);
-        let each = |(key, list): (u32, &[(u32, u32)])| {
-            let rows: Vec<_> = list
-                .iter()
-                .map(|&(first, more)| (u64::from(key), first, more))
-                .collect();
-            rows
-        };
-        lists.into_iter().flat_map(each)
     }
 }

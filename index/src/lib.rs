@@ -13,6 +13,7 @@
 //! a gap. It never changes; building and merging make a new one.
 #![forbid(unsafe_code)]
 
+mod book;
 mod builder;
 mod cursor;
 mod error;
@@ -26,6 +27,7 @@ mod verify;
 mod writer;
 mod writers;
 
+pub use book::Book;
 pub use builder::RunBuilder;
 pub use cursor::{Direction, Posting, Postings};
 pub use error::RunError;

@@ -98,6 +98,7 @@ impl<'a> Sources<'a> {
         RunFooter {
             tier,
             end_lsn: last.end_lsn,
+            end_chain: last.end_chain,
             records: footers().map(|footer| footer.records).sum(),
             transfers: footers().map(|footer| footer.transfers).sum(),
             failed: footers().map(|footer| footer.failed).sum(),

@@ -9,8 +9,8 @@ use kanjo_format::run::rows::{
     decode_reserved,
 };
 use kanjo_format::run::{
-    FILTER_BLOCK_LINES, FILTER_LINE_BYTES, RunFooter, RunHasher, RunSection, filter_holds,
-    filter_line,
+    FILTER_BLOCK_LINES, FILTER_LINE_BYTES, RUN_RECORDS_MAX, RunFooter, RunHasher, RunSection,
+    filter_holds, filter_line,
 };
 use kanjo_format::{LedgerId, Lsn, RecordAt, Timestamp, TransferId};
 
@@ -256,6 +256,14 @@ impl Run {
             sums: before.map_or_else(Sums::default, |head| head.sums),
             missing_from,
         })
+    }
+
+    /// Blocks in which a list may stand.
+    pub(crate) fn list_blocks(&self, key: ListKey) -> usize {
+        let fences = self.file.fences(RunSection::Lists);
+        let from = fences.partition_point(|fence| fence.key <= key.fence(0));
+        let until = fences.partition_point(|fence| fence.key < key.fence(RUN_RECORDS_MAX));
+        1 + until.saturating_sub(from)
     }
 
     /// Reads block `n` of the lists and the heads of its chunks.

@@ -1,25 +1,23 @@
 //! The set of open runs that covers the log from its start without a gap.
-//!
-//! ```text
-//! folder  A-B.run …   opened: taken one behind the other from lsn 0, the widest first
-//!                     left out: unreadable, of another cluster or seed, covered by a wider one,
-//!                     behind a gap; told with the reason, removed by `RunSet::clean`
-//! ```
 
-use std::fs;
+mod opening;
+
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kanjo_format::run::lists::Sums;
 use kanjo_format::run::rows::LinkKind;
-use kanjo_format::run::{RUN_MERGE_WIDTH, RUN_TIER_TOP, RunHasher, RunKey};
-use kanjo_format::{AccountNumber, ClusterId, LedgerId, Lsn, RecordAt, Timestamp, TransferId};
+use kanjo_format::run::{RUN_BLOCK_BYTES_AIM, RUN_MERGE_WIDTH, RUN_TIER_TOP, RunHasher, RunKey};
+use kanjo_format::{
+    AccountNumber, Chain, ClusterId, LedgerId, Lsn, RecordAt, Timestamp, TransferId,
+};
 
+use crate::book::Book;
 use crate::cursor::{Direction, Places, Postings, start_of};
 use crate::error::RunError;
-use crate::run::{Run, RunInfo};
-use crate::writer::sync_dir;
+use crate::run::Run;
+pub use opening::Dropped;
 
 /// What a set is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +40,6 @@ pub struct RunSet {
     params: SetParams,
     runs: Vec<Arc<Run>>,
     ledgers: Arc<Vec<LedgerId>>,
-}
-
-/// A file in the folder that is no part of the set, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// The file.
-    pub file: PathBuf,
-    /// Why it was left out.
-    pub reason: String,
-    /// Whether it is what an interruption leaves: unfinished, or covered by a wider run.
-    pub is_leftover: bool,
 }
 
 /// What became of a transfer by a later record.
@@ -95,24 +82,6 @@ pub struct Merge {
     pub tier: u8,
 }
 
-impl Dropped {
-    const fn leftover(file: PathBuf, reason: String) -> Self {
-        Self {
-            file,
-            reason,
-            is_leftover: true,
-        }
-    }
-
-    const fn bad(file: PathBuf, reason: String) -> Self {
-        Self {
-            file,
-            reason,
-            is_leftover: false,
-        }
-    }
-}
-
 impl RunSet {
     /// A set without runs.
     pub fn empty(params: SetParams) -> Self {
@@ -121,153 +90,6 @@ impl RunSet {
             runs: Vec::new(),
             ledgers: Arc::default(),
         }
-    }
-
-    /// Opens the runs of a folder; one that is not there has none. Changes nothing: what is left
-    /// out stays where it is.
-    pub fn open(mut params: SetParams) -> Result<(Self, Vec<Dropped>), RunError> {
-        let dir = params.dir.clone();
-        let mut dropped = Vec::new();
-        let mut found: Vec<Arc<Run>> = Vec::new();
-        for file in files(&dir)? {
-            if file.extension().is_none_or(|end| end != "run") {
-                dropped.push(Dropped::leftover(file, "not a finished run".into()));
-                continue;
-            }
-            match Run::open(file.clone()) {
-                Ok(run) if run.footer().cluster == params.cluster => found.push(Arc::new(run)),
-                Ok(run) => {
-                    let reason = format!("of cluster {}", run.footer().cluster);
-                    dropped.push(Dropped::bad(file, reason));
-                }
-                Err(error) => dropped.push(Dropped::bad(file, error.to_string())),
-            }
-        }
-        found.sort_by_key(|run| (run.first_lsn(), std::cmp::Reverse(run.end_lsn())));
-        if let Some(first) = found.first() {
-            params.seed = first.footer().seed;
-        }
-        let mut set = Self::empty(params);
-        for run in found {
-            let (file, end) = (run.path().to_path_buf(), set.end());
-            if run.end_lsn() <= end {
-                let reason = format!("covered by a wider run that ends at lsn {end}");
-                dropped.push(Dropped::leftover(file, reason));
-            } else if let Err(error) = set.push(run) {
-                dropped.push(Dropped::bad(file, error.to_string()));
-            }
-        }
-        Ok((set.with_filters(), dropped))
-    }
-
-    /// The first `runs` runs of the set, to be gone on with in another folder.
-    pub fn prefix(&self, runs: usize, dir: PathBuf) -> Self {
-        let runs = self.runs[..runs.min(self.runs.len())].to_vec();
-        let accounts = runs.last().map_or(0, |run| {
-            run.footer().first_account as usize + run.footer().accounts as usize
-        });
-        let params = SetParams {
-            dir,
-            ..self.params.clone()
-        };
-        let ledgers = Arc::new(self.ledgers[..accounts].to_vec());
-        Self {
-            params,
-            runs,
-            ledgers,
-        }
-    }
-
-    /// The same set and one more run, which begins where the set ends.
-    pub fn with(&self, run: &RunInfo) -> Result<Self, RunError> {
-        let mut set = self.clone();
-        set.push(Arc::new(Run::open(run.path.clone())?))?;
-        Ok(set.with_filters())
-    }
-
-    /// The same set with a merged run in the place of its sources, whose files may then be
-    /// removed by [`RunSet::remove`].
-    pub fn with_merged(&self, run: &RunInfo) -> Result<Self, RunError> {
-        let merged = Arc::new(Run::open(run.path.clone())?);
-        let range = merged.first_lsn()..merged.end_lsn();
-        let covered = |run: &Arc<Run>| range.start <= run.first_lsn() && run.end_lsn() <= range.end;
-        let from = self.runs.iter().position(covered);
-        let count = self.runs.iter().filter(|run| covered(run)).count();
-        let fits = from.is_some_and(|from| {
-            self.runs[from].first_lsn() == range.start
-                && self.runs[from + count - 1].end_lsn() == range.end
-        });
-        let (Some(from), true) = (from, fits) else {
-            return Err(RunError::Refused {
-                doing: "take in a merged run",
-                why: format!("no runs cover lsn {} to {}", range.start, range.end),
-            });
-        };
-        let mut set = self.clone();
-        set.runs.splice(from..from + count, [merged]);
-        Ok(set.with_filters())
-    }
-
-    fn push(&mut self, run: Arc<Run>) -> Result<(), RunError> {
-        let (footer, end) = (run.footer(), self.end());
-        let refused = |why: String| {
-            let why = format!("{}: {why}", run.path().display());
-            let doing = "take in a run";
-            Err(RunError::Refused { doing, why })
-        };
-        if footer.first_lsn != end {
-            let first = footer.first_lsn;
-            return refused(format!(
-                "it begins at lsn {first}, the runs before it end at {end}"
-            ));
-        }
-        if footer.seed != self.params.seed {
-            return refused("its hashes have another seed".into());
-        }
-        if footer.first_account as usize != self.ledgers.len() {
-            return refused("it counts other accounts before it".into());
-        }
-        if footer.accounts > 0 {
-            run.accounts(Arc::make_mut(&mut self.ledgers))?;
-        }
-        self.runs.push(run);
-        Ok(())
-    }
-
-    /// Loads filters, those of the newest runs first, as far as memory is allowed for them. One
-    /// that cannot be read is left on the disk, where a look-up meets the same error.
-    fn with_filters(mut self) -> Self {
-        let mut room = self.params.filter_bytes_max;
-        for run in self.runs.iter_mut().rev() {
-            let rest = room.checked_sub(run.filter_bytes());
-            room = rest.unwrap_or(0);
-            if rest.is_some() == run.has_filter() {
-                continue;
-            }
-            let opened = Run::open(run.path()).and_then(|opened| match rest {
-                Some(_) => opened.with_filter(),
-                None => Ok(opened),
-            });
-            if let Ok(opened) = opened {
-                *run = Arc::new(opened);
-            }
-        }
-        self
-    }
-
-    /// Removes files that are no part of any set any more: those that [`RunSet::open`] left out,
-    /// or the sources of a merged run. Whoever still reads one of them goes on.
-    pub fn remove<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<(), RunError> {
-        // ORDER: what replaces them was named, and the folder synced, before.
-        for file in files {
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(RunError::io(file, 0, "remove the file")(error));
-                }
-                _ => {}
-            }
-        }
-        sync_dir(&self.params.dir)
     }
 
     /// What the set is about; the seed is that of its runs.
@@ -283,6 +105,11 @@ impl RunSet {
     /// Where the set ends: nothing from here on is in it.
     pub fn end(&self) -> Lsn {
         self.runs.last().map_or(Lsn::ZERO, |run| run.end_lsn())
+    }
+
+    /// Chain value at its end, which must be the log's there; `None` if it has no run.
+    pub fn end_chain(&self) -> Option<Chain> {
+        self.runs.last().map(|run| run.footer().end_chain)
     }
 
     /// Latest time of a transfer or expiry in it.
@@ -415,8 +242,23 @@ impl RunSet {
         Ok(base)
     }
 
+    /// The bases of all accounts, as [`RunSet::base`] gives them one by one, read in one go. What
+    /// was never moved before `before` is left out.
+    pub fn book(&self, before: RecordAt) -> Result<Book, RunError> {
+        Book::new(self, before)
+    }
+
+    /// About how many bytes the list of `key` takes, to choose the shortest of several; costs no
+    /// look at the disk.
+    pub fn list_bytes(&self, key: RunKey) -> u64 {
+        let blocks = |run: &Arc<Run>| run.list_blocks(run.hasher.list(key)) as u64;
+        self.runs.iter().map(blocks).sum::<u64>() * RUN_BLOCK_BYTES_AIM as u64
+    }
+
     /// A place such that everything at or behind that time stands at or behind it, and everything
-    /// in batches before it is earlier; the set's end if all of it is earlier.
+    /// in batches before it is earlier; the set's end if all of it is earlier. Transfers rise in
+    /// time along the log; an expiry may be later than an imported transfer behind it, so the
+    /// first transfer at that time may stand in a later batch.
     pub fn seek_time(&self, time: Timestamp) -> Result<RecordAt, RunError> {
         let n = self.runs.partition_point(|run| run.footer().time < time);
         let lsn = match self.runs.get(n) {
@@ -436,19 +278,4 @@ impl RunSet {
             Some(Merge { runs, tier })
         })
     }
-}
-
-/// The files of a folder, sorted by name.
-fn files(dir: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let list = || RunError::io(dir, 0, "list the folder");
-    let mut files = Vec::new();
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
-        entries => entries.map_err(list())?,
-    };
-    for entry in entries {
-        files.push(entry.map_err(list())?.path());
-    }
-    files.sort();
-    Ok(files)
 }

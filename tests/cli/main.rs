@@ -2,8 +2,10 @@
 
 mod bench;
 mod directories;
+mod feed;
 mod help;
 mod index;
+mod ledger;
 mod node;
 mod pair;
 mod repl;

@@ -7,15 +7,15 @@ use crate::directories::flip;
 use crate::node::{Addresses, Node, configure};
 use crate::{done, done_json, format, kanjo, refused, text};
 
-struct Pair {
-    temp: tempfile::TempDir,
+pub(crate) struct Pair {
+    pub(crate) temp: tempfile::TempDir,
     nodes: [Option<Node>; 2],
-    addresses: [Addresses; 2],
-    connect: String,
+    pub(crate) addresses: [Addresses; 2],
+    pub(crate) connect: String,
 }
 
 impl Pair {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let temp = tempfile::tempdir().expect("a directory");
         let addresses = [Addresses::draw(), Addresses::draw()];
         let connect = format!("{},{}", addresses[0].client, addresses[1].client);
@@ -35,19 +35,19 @@ impl Pair {
         pair
     }
 
-    fn data(&self, node: usize) -> PathBuf {
+    pub(crate) fn data(&self, node: usize) -> PathBuf {
         self.temp.path().join(["a", "b"][node])
     }
 
-    fn config(&self, node: usize) -> PathBuf {
+    pub(crate) fn config(&self, node: usize) -> PathBuf {
         self.temp.path().join(["a.toml", "b.toml"][node])
     }
 
-    fn node(&self, node: usize) -> &Node {
+    pub(crate) fn node(&self, node: usize) -> &Node {
         self.nodes[node].as_ref().expect("it runs")
     }
 
-    fn stop(&mut self, node: usize) {
+    pub(crate) fn stop(&mut self, node: usize) {
         let stopped = self.nodes[node].take().expect("it runs");
         stopped.signal("TERM");
         let (status, log) = stopped.wait();
@@ -55,11 +55,11 @@ impl Pair {
     }
 
     /// A command with the client addresses behind it.
-    fn args<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn args<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
         [words, &["--connect", &self.connect]].concat()
     }
 
-    fn open_account(&self, id: &str, more: &[&str]) {
+    pub(crate) fn open_account(&self, id: &str, more: &[&str]) {
         let words = [
             "account", "create", "--id", id, "--ledger", "203", "--code", "1",
         ];

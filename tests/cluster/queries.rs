@@ -11,7 +11,8 @@ use kanjo_client::{
 
 use crate::Scene;
 use crate::harness::book::{block_on, connect};
-use crate::harness::{LoadOptions, PATIENCE};
+use crate::harness::pair::PairOptions;
+use crate::harness::{Link, LoadOptions, PATIENCE};
 
 const LEDGER: u32 = 77;
 const EVERYTHING: u32 = u32::MAX;
@@ -464,5 +465,56 @@ fn filters_that_are_not_valid_find_nothing() {
             assert!(page.rows.is_empty() && page.next().is_none(), "{filter:?}");
         }
     });
+    scene.pair.shut_down_and_verify();
+}
+
+#[test]
+fn a_query_that_waits_when_its_primary_is_fenced_is_answered_by_the_new_one() {
+    let options = PairOptions {
+        linked: true,
+        ..PairOptions::default()
+    };
+    let mut scene = Scene::open_with(
+        "queries::a_query_that_waits_when_its_primary_is_fenced_is_answered_by_the_new_one",
+        options,
+    );
+    let till = block_on(async {
+        let mut till = Till::open(&scene.addresses).await;
+        till.post(100).await;
+        till
+    });
+    let links = scene.pair.links.as_ref().expect("a linked pair");
+    links.iter().for_each(Link::hold);
+    let (addresses, waiting) = (scene.addresses.clone(), scene.pair.primary().status());
+    let asker = std::thread::spawn(move || {
+        block_on(async {
+            let client = connect(&addresses).await.with_deadline(PATIENCE);
+            let filter = QueryFilterBody {
+                ledger: LEDGER.into(),
+                limit: EVERYTHING.into(),
+                ..QueryFilterBody::default()
+            };
+            client.query_transfers(&filter).await.unwrap()
+        })
+    });
+    let asked = waiting.requests_outstanding;
+    scene
+        .pair
+        .primary()
+        .expect_that("the query", |status| status.requests_outstanding > asked);
+    let new = [scene.pair.replica().config.client_listen.clone()];
+    scene.pair.promote_alone();
+    block_on(async {
+        let mut later = Till {
+            client: connect(&new).await,
+            posted: till.posted,
+        };
+        later.post(1).await;
+    });
+    let links = scene.pair.links.as_ref().expect("a linked pair");
+    links.iter().for_each(Link::restore);
+    let found = asker.join().expect("an answer");
+    assert_eq!(found.len(), 101, "the old primary could not answer");
+    scene.pair.expect_equal_digests();
     scene.pair.shut_down_and_verify();
 }

@@ -130,9 +130,10 @@ fn close(args: CloseArgs) -> Result<Exit, Failure> {
         } else if done {
             let time = show_time(Timestamp::new(closed.timestamp));
             let (result, next) = (closed.result, args.next);
-            output.line(format!(
-                "business date {shown}: {result} {time}, {next} is current"
-            ))?;
+            output.line(match date {
+                0 => format!("business dates begin with {next}, {time}"),
+                _ => format!("business date {shown}: {result} {time}, {next} is current"),
+            })?;
         }
         output.finish()?;
         match done {

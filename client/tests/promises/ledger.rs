@@ -85,6 +85,10 @@ async fn a_chain_whose_answer_was_lost_is_resolved_as_posted() {
         assert!(one.posted() && one.result.transfer_exists(), "{one:?}");
     }
     assert_eq!((server.posted(), server.requests()), (4, 3));
+    // So it is for a program that is started again and asks the same.
+    let again = Client::connect(config([&server.address])).await.unwrap();
+    let resolved = again.create_transfers_resolved(&batch, OVERALL).await;
+    assert!(resolved.unwrap().iter().all(|one| one.posted()));
 }
 
 #[tokio::test]
@@ -229,4 +233,69 @@ async fn the_feed_has_every_record_once_over_a_promotion() {
     client.create_transfers(&[transfer(11)]).await.unwrap();
     let mut resumed = client.feed(nothing.resume);
     assert_eq!(ids(&resumed.next().await.unwrap().rows), [11]);
+}
+
+/// A node that answers random bytes gets an error, or is believed; nothing panics, and no page
+/// goes on for ever.
+#[tokio::test]
+async fn random_answers_are_errors_or_values() {
+    let (server, client) = pair().await;
+    let ids = [1, 2].map(TransferId::new);
+    let (account, query) = (
+        AccountFilterBody {
+            limit: 5.into(),
+            ..AccountFilterBody::default()
+        },
+        QueryFilterBody {
+            limit: 5.into(),
+            ..QueryFilterBody::default()
+        },
+    );
+    let statement = StatementBody {
+        from: 20_260_101.into(),
+        unit: 1.into(),
+        limit: 5.into(),
+        ..StatementBody::default()
+    };
+    let mut errors = 0;
+    for seed in 1..300_u64 {
+        let rows = (seed % 4) as u32;
+        server.always(Act::Garble(rows, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        // A page without rows may go on: only those with some end at the limit.
+        if rows > 0 {
+            errors += u32::from(client.get_account_transfers(&account).await.is_err());
+            errors += u32::from(client.get_account_balances(&account).await.is_err());
+            errors += u32::from(client.query_accounts(&query).await.is_err());
+            errors += u32::from(client.query_transfers(&query).await.is_err());
+            errors += u32::from(client.statement(&statement).await.is_err());
+        }
+        let short = client.with_deadline(Duration::from_millis(50));
+        if rows <= 2 {
+            errors += u32::from(short.lookup_outcomes(&ids).await.is_err());
+            errors += u32::from(short.burn(&ids).await.is_err());
+            errors += u32::from(short.lookup_transfer_details(&ids).await.is_err());
+        }
+        errors += u32::from(client.opening_balance(&statement).await.is_err());
+        errors += u32::from(client.trial_balance().await.is_err());
+        let mut feed = client.feed(Lsn::new(4_096));
+        errors += u32::from(feed.read(Duration::ZERO).await.is_err());
+    }
+    assert!(errors > 1_000, "only {errors} of all were refused");
+    server.always(Act::Serve);
+    client.create_transfers(&[transfer(1)]).await.unwrap();
+}
+
+/// What a multi-threaded runtime must be able to run.
+#[tokio::test]
+async fn calls_can_be_spawned() {
+    fn spawnable<T: Send>(_: &T) {}
+    let (_server, client) = pair().await;
+    let ids = [TransferId::new(1)];
+    let filter = AccountFilterBody::default();
+    let mut feed = client.feed(Lsn::ZERO);
+    spawnable(&client.settle(&ids, OVERALL));
+    spawnable(&client.get_account_transfers(&filter));
+    spawnable(&client.statement(&StatementBody::default()));
+    spawnable(&client.create_transfers_detailed_resolved(&[], OVERALL));
+    spawnable(&feed.next());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kanjo_client::{AccountBody, ClientConfig, TransferBody, TransferFlags};
 use kanjo_format::client::{
-    FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, ResultRun, WelcomeBody,
+    FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome, PageBody, ResultRun, WelcomeBody,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,6 +42,8 @@ pub(crate) enum Act {
     Refuse(Outcome, String),
     /// Answers with runs that do not cover the events.
     Misanswer,
+    /// Answers with so many rows of random bytes, drawn from this number.
+    Garble(u32, u64),
 }
 
 /// A ledger that several servers can share, like replicas of one log.
@@ -266,11 +268,35 @@ async fn serve(
                 kept.drain(..).rev().flatten().collect()
             }
             Act::Refuse(outcome, text) => refuse(outcome, &text),
+            Act::Garble(rows, seed) => garble(kind, request, rows, seed),
             Act::Misanswer => reply(kind, done, request, 0, &[]),
         };
         conduct.lock().unwrap().open = 0;
         stream.write_all(&answer).await?;
     }
+}
+
+/// Right in size and checksum, and nothing else.
+fn garble(kind: FrameKind, request: u64, rows: u32, seed: u64) -> Vec<u8> {
+    let front_bytes = match kind.is_paged() {
+        true => size_of::<PageBody>(),
+        false => 0,
+    };
+    let mut state = seed | 1;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Small numbers are those that mean something.
+        if state.is_multiple_of(3) {
+            0
+        } else {
+            state as u8
+        }
+    };
+    let bytes = front_bytes + rows as usize * kind.reply_row_bytes();
+    let body: Vec<u8> = (0..bytes).map(|_| random()).collect();
+    reply(kind, Outcome::Done, request, rows as usize, &body)
 }
 
 fn execute(frame: &Frame<'_>, book: &Mutex<Book>, burn: bool) -> Vec<u8> {

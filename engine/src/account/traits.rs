@@ -37,7 +37,7 @@ impl Traits {
         traits.set(Self::CLOSED, flag(AccountFlags::CLOSED));
         traits.set(Self::DEBITS_FROZEN, frozen(Freeze::DEBITS));
         traits.set(Self::CREDITS_FROZEN, frozen(Freeze::CREDITS));
-        traits.set(Self::OVERDRAFT, account.terms.has_overdraft);
+        traits.set(Self::OVERDRAFT, account.terms.overdraft_limit().is_some());
         traits
     }
 

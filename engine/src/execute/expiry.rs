@@ -10,7 +10,7 @@ use kanjo_format::record::ExpiredRow;
 use kanjo_format::{RecordAt, Timestamp};
 
 use crate::batch::OpenBatch;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, TIMESTAMP_MAX};
 
 impl Ledger {
     /// Records the expiry of every pending transfer that is due, in order of due time, then of
@@ -49,10 +49,10 @@ impl Ledger {
     /// transfer falls due on the way. If not, the caller closes the batch and asks again of the
     /// next one. Of reads it says whether what they show is without anything that is due.
     pub fn fits_request(&mut self, open: &mut OpenBatch, kind: FrameKind, events: usize) -> bool {
+        let events = if kind.is_write() { events } else { 0 };
         if !self.expire_due(open) || !open.has_room(kind, events) {
             return false;
         }
-        let events = if kind.is_write() { events } else { 0 };
         loop {
             let end = open.next_timestamp().get() + (events as u64).max(1) - 1;
             let Some(due) = self.books.pendings.last_due_by(end) else {
@@ -69,6 +69,10 @@ impl Ledger {
     /// Panics unless [`Self::fits_request`] is so as far as records and time go.
     pub(super) fn assert_fits(&self, open: &OpenBatch, events: usize) {
         assert!(events <= open.room(), "more events than room");
+        assert!(
+            open.next_timestamp().get() + events as u64 <= TIMESTAMP_MAX + 1,
+            "log time ends in the year 2262"
+        );
         let due = self.next_expiry();
         assert!(
             due.is_none_or(|due| is_before(open, events, due)),

@@ -52,9 +52,10 @@ impl Ledger {
         open.truncate(undo.mark);
     }
 
-    /// Notes a transfer that may have to be undone.
-    pub(super) fn note_undo(&mut self, at: RecordAt, transfer: &Transfer, before: Before) {
+    /// Notes a transfer that is about to be recorded and may have to be undone.
+    pub(super) fn note_undo(&mut self, at: RecordAt, transfer: &Transfer) {
         if let Some(undo) = &mut self.undo {
+            let before = self.books.before(transfer);
             undo.transfers.push((at, *transfer, before));
         }
     }

@@ -122,11 +122,12 @@ impl Ledger {
     }
 
     pub(super) fn id_of(&self, number: AccountNumber) -> u128 {
-        self.books.accounts.at(number).id
+        self.books.accounts.id_at(number)
     }
 
     pub(super) fn ledger_of(&self, number: AccountNumber) -> u32 {
-        self.books.accounts.at(number).ledger
+        let slot = self.books.accounts.core_at(number).traits.ledger_slot();
+        self.books.totals.at(slot).ledger.get()
     }
 }
 

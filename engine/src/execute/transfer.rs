@@ -65,10 +65,10 @@ impl Ledger {
         intent: &Intent<'_>,
     ) -> Timestamp {
         let at = open.next_at();
-        let before = self.books.take_transfer(at, transfer);
+        self.note_undo(at, transfer);
+        self.books.take_transfer(at, transfer);
         self.index.take(transfer.id, Entry::Posted(at));
         self.index.note_transfer(at, transfer);
-        self.note_undo(at, transfer, before);
         open.push_transfer(transfer, intent.width);
         transfer.timestamp
     }

@@ -17,9 +17,6 @@ pub struct Balances {
     pub credits_pending: u128,
     /// Posted credits.
     pub credits_posted: u128,
-    /// How many times 2^128 more the pending debits and credits are while only a part of all
-    /// movements is added up; negative where they are below zero. Zero of what the ledger holds.
-    pub pending_carried: [i64; 2],
 }
 
 /// An account that a query is about, as it is where the past ends.
@@ -41,6 +38,16 @@ pub(super) struct Effect {
     reserved: u128,
     released: u128,
     posted: u128,
+    undone: bool,
+}
+
+/// Balances while they are counted up from a part of all movements: what is reserved may be less
+/// than nothing on the way, or more than there can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    balances: Balances,
+    debits_pending_high: i64,
+    credits_pending_high: i64,
 }
 
 impl Effect {
@@ -80,37 +87,74 @@ impl Effect {
         Ok(effect)
     }
 
-    /// Adds what is reserved and takes off what is released.
-    fn reserve(&self, pending: &mut u128, carried: &mut i64) {
-        let (sum, over) = pending.overflowing_add(self.reserved);
-        let (rest, under) = sum.overflowing_sub(self.released);
-        *pending = rest;
-        *carried += i64::from(over) - i64::from(under);
-    }
-
     /// The same, undone.
     pub(super) fn undone(self) -> Self {
         Self {
-            reserved: self.released,
-            released: self.reserved,
-            posted: self.posted.wrapping_neg(),
+            undone: !self.undone,
             ..self
         }
     }
 }
 
-impl Balances {
-    /// Adds what a movement did. Sums of a part of all movements may wrap on their way; those of
-    /// what the ledger allowed do not.
+impl From<Balances> for Running {
+    fn from(balances: Balances) -> Self {
+        Self {
+            balances,
+            ..Self::default()
+        }
+    }
+}
+
+impl Running {
+    /// Adds what a movement did, or takes it away.
     pub(super) fn apply(&mut self, effect: Effect) {
-        let [debits_carried, credits_carried] = &mut self.pending_carried;
+        let (more, less) = match effect.undone {
+            false => (effect.reserved, effect.released),
+            true => (effect.released, effect.reserved),
+        };
+        let posted = match effect.undone {
+            false => effect.posted,
+            true => effect.posted.wrapping_neg(),
+        };
+        let change = |pending: &mut u128, high: &mut i64, sum: &mut u128| {
+            let (added, carry) = pending.overflowing_add(more);
+            let (left, borrow) = added.overflowing_sub(less);
+            *pending = left;
+            *high += i64::from(carry) - i64::from(borrow);
+            // Of all that was ever posted a part is no more than the ledger allows.
+            *sum = sum.wrapping_add(posted);
+        };
+        let Balances {
+            debits_pending,
+            debits_posted,
+            credits_pending,
+            credits_posted,
+        } = &mut self.balances;
         if effect.debit {
-            effect.reserve(&mut self.debits_pending, debits_carried);
-            self.debits_posted = self.debits_posted.wrapping_add(effect.posted);
+            change(debits_pending, &mut self.debits_pending_high, debits_posted);
         }
         if effect.credit {
-            effect.reserve(&mut self.credits_pending, credits_carried);
-            self.credits_posted = self.credits_posted.wrapping_add(effect.posted);
+            change(
+                credits_pending,
+                &mut self.credits_pending_high,
+                credits_posted,
+            );
+        }
+    }
+
+    /// The balances. By business date, what a pending transfer reserved may be released on an
+    /// earlier date than its own: nothing is reserved then, rather than less than nothing.
+    pub(super) fn shown(&self) -> Balances {
+        let shown = |pending: u128, high: i64| match high.signum() {
+            -1 => 0,
+            0 => pending,
+            _ => u128::MAX,
+        };
+        let balances = &self.balances;
+        Balances {
+            debits_pending: shown(balances.debits_pending, self.debits_pending_high),
+            credits_pending: shown(balances.credits_pending, self.credits_pending_high),
+            ..*balances
         }
     }
 }
@@ -120,7 +164,7 @@ impl Balances {
 #[derive(Clone, Debug)]
 pub(super) struct BalancesAt {
     account: AccountNumber,
-    balances: Balances,
+    balances: Running,
     walk: Walk,
     back: bool,
 }
@@ -140,7 +184,7 @@ impl BalancesAt {
         let plan = vec![Key::Account(account.number)];
         Ok(Self {
             account: account.number,
-            balances: if back { account.balances } else { balances },
+            balances: if back { account.balances } else { balances }.into(),
             walk: match back {
                 true => Walk::new(plan, true, place, end),
                 false => Walk::new(plan, false, base, place),
@@ -154,7 +198,7 @@ impl BalancesAt {
         &mut self,
         past: &mut P,
         budget: &mut Budget,
-    ) -> Result<Option<Balances>, PastError> {
+    ) -> Result<Option<Running>, PastError> {
         loop {
             match self.walk.step(past, budget)? {
                 Step::Event(_, event) => {

@@ -15,7 +15,7 @@ use kanjo_format::client::Span;
 use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::{AccountNumber, Lsn, RecordAt};
 
-use super::balances::{Balances, BalancesAt, Effect, Present};
+use super::balances::{BalancesAt, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::past::{Budget, Key, Past, PastError, start_of};
 use super::times::{record_place, transfer_place};
@@ -206,7 +206,7 @@ pub(super) struct Opening {
     cursor: RecordAt,
     /// Everything in front of it is taken at once; then the exceptions are put right.
     at: BalancesAt,
-    taken: Option<Balances>,
+    taken: Option<Running>,
     /// What was taken and may not count, then what was not taken and may.
     exceptions: Vec<(Walk, bool)>,
 }
@@ -244,7 +244,7 @@ impl Opening {
         &mut self,
         past: &mut P,
         budget: &mut Budget,
-    ) -> Result<Option<Balances>, PastError> {
+    ) -> Result<Option<Running>, PastError> {
         let mut balances = match self.taken {
             Some(balances) => balances,
             None => match self.at.step(past, budget)? {

@@ -159,11 +159,6 @@ impl FeedQuery {
         })
     }
 
-    /// Whether nothing was found.
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     pub(super) fn into_items(self) -> Vec<FeedItem> {
         self.items
     }

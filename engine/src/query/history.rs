@@ -3,11 +3,11 @@
 use kanjo_format::RecordAt;
 use kanjo_format::client::Span;
 
-use super::balances::{Balances, BalancesAt, Effect, Present};
+use super::balances::{Balances, BalancesAt, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError};
-use super::times::record_place;
+use super::times::opened_place;
 use super::transfers::Filter;
 use super::walk::{Event, Step, Walk};
 use super::{PAGE_WORK, Work};
@@ -38,7 +38,7 @@ pub struct BalanceQuery {
 enum State {
     Located,
     Opening(Box<(BalancesAt, Walk)>),
-    Rows(Box<Walk>, Balances),
+    Rows(Box<Walk>, Running),
 }
 
 impl BalanceQuery {
@@ -64,7 +64,7 @@ impl BalanceQuery {
             match &mut self.state {
                 State::Located => {
                     let (from, to) = self.filter.places(past)?;
-                    let opened_at = record_place(past, self.account.opened)?;
+                    let opened_at = opened_place(past, self.account.opened)?;
                     let plan = vec![Key::Account(self.account.number)];
                     let reversed = self.filter.reversed;
                     let walk = Walk::new(plan, reversed, from.max(opened_at), to);
@@ -108,7 +108,7 @@ impl BalanceQuery {
                 balances.apply(effect);
             }
             let then = BalanceThen {
-                balances: *balances,
+                balances: balances.shown(),
                 timestamp: event.timestamp(),
             };
             if filter.reversed {
@@ -149,6 +149,8 @@ pub struct MomentQuery {
     calendar: Calendar,
     found: Vec<BalanceThen>,
     under_way: Option<Box<UnderWay>>,
+    /// Of the moment before: many accounts are asked for at one moment.
+    extent: Option<(Span, u64, Extent)>,
     work: Work,
 }
 
@@ -156,7 +158,7 @@ pub struct MomentQuery {
 struct UnderWay {
     extent: Extent,
     opening: Opening,
-    balances: Option<Balances>,
+    balances: Option<Running>,
     /// Looks for the last movement that counts.
     last: Walk,
 }
@@ -169,6 +171,7 @@ impl MomentQuery {
             calendar,
             found: Vec::new(),
             under_way: None,
+            extent: None,
             work: Work::default(),
         }
     }
@@ -204,17 +207,21 @@ impl MomentQuery {
                 Some(under_way) => under_way,
                 none => {
                     let (unit, at) = (moment.unit, moment.at);
-                    let begun = UnderWay::begin(past, account, unit, at, &self.calendar)?;
+                    let extent = match &self.extent {
+                        Some((u, a, extent)) if (*u, *a) == (unit, at) => extent,
+                        _ => {
+                            let extent = Extent::behind(past, unit, at, &self.calendar)?;
+                            &self.extent.insert((unit, at, extent)).2
+                        }
+                    };
+                    let begun = UnderWay::begin(past, account, extent.clone())?;
                     none.insert(Box::new(begun))
                 }
             };
             let Some(then) = under_way.step(past, budget)? else {
                 return Ok(None);
             };
-            self.found.push(BalanceThen {
-                balances: then.balances.shown(moment.unit),
-                ..then
-            });
+            self.found.push(then);
             self.under_way = None;
             if budget.is_spent() && self.found.len() < self.moments.len() {
                 return Ok(None);
@@ -229,15 +236,8 @@ impl MomentQuery {
 }
 
 impl UnderWay {
-    fn begin<P: Past>(
-        past: &mut P,
-        account: &Present,
-        unit: Span,
-        at: u64,
-        calendar: &Calendar,
-    ) -> Result<Self, PastError> {
-        let extent = Extent::behind(past, unit, at, calendar)?;
-        let opened_at = record_place(past, account.opened)?;
+    fn begin<P: Past>(past: &mut P, account: &Present, extent: Extent) -> Result<Self, PastError> {
+        let opened_at = opened_place(past, account.opened)?;
         let opening = Opening::begin(past, account, opened_at, &extent, RecordAt::MIN)?;
         let plan = vec![Key::Account(account.number)];
         let last = Walk::new(plan, true, opened_at, extent.start.max(extent.from_end));
@@ -274,7 +274,7 @@ impl UnderWay {
                 Step::End => 0,
             };
             return Ok(Some(BalanceThen {
-                balances,
+                balances: balances.shown(),
                 timestamp,
             }));
         }

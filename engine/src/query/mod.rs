@@ -102,6 +102,24 @@ pub enum Rows {
     Fates(Vec<(TransferId, Fate)>),
 }
 
+impl Rows {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Transfers(rows) => rows.len(),
+            Self::Balances(rows) => rows.len(),
+            Self::Lines(rows) => rows.len(),
+            Self::Feed(rows) => rows.len(),
+            Self::Fates(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// An answer to a query, and where the next one starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -149,11 +167,6 @@ impl Query {
             Self::Lookups(query) => Rows::Fates(query.into_found()),
         };
         Page { rows, next }
-    }
-
-    /// Whether nothing was found so far by a query that may wait for something new.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::Feed(query) if query.is_empty())
     }
 }
 

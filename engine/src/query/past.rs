@@ -93,6 +93,12 @@ pub trait Past {
     /// Whether there is a posting list of that kind.
     fn is_indexed(&self, key: Key) -> bool;
 
+    /// About how long a posting list is, to choose the shorter of several; only compared.
+    fn length(&self, key: Key) -> u64 {
+        let _ = key;
+        0
+    }
+
     /// The first place of a posting list at `from` or behind it.
     fn seek(&mut self, key: Key, from: RecordAt) -> Result<Option<RecordAt>, PastError>;
 

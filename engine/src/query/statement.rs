@@ -3,11 +3,11 @@
 use kanjo_format::RecordAt;
 use kanjo_format::client::{Span, StatementBody};
 
-use super::balances::{Balances, Effect, Present};
+use super::balances::{Balances, Effect, Present, Running};
 use super::calendar::Calendar;
 use super::extent::{Extent, Opening};
 use super::past::{Budget, Key, Past, PastError, behind, transfer_at};
-use super::times::record_place;
+use super::times::opened_place;
 use super::told::Told;
 use super::walk::{Event, Step, Walk};
 use super::{PAGE_WORK, Work};
@@ -44,7 +44,7 @@ pub struct StatementQuery {
 enum State {
     Located,
     Opening(Box<(Opening, [Walk; 2], Extent)>),
-    Lines(Box<([Walk; 2], Extent)>, Balances),
+    Lines(Box<([Walk; 2], Extent)>, Running),
 }
 
 impl StatementQuery {
@@ -104,7 +104,7 @@ impl StatementQuery {
 
     fn begin<P: Past>(&self, past: &mut P) -> Result<State, PastError> {
         let extent = Extent::locate(past, self.unit, self.from, self.to, &self.calendar)?;
-        let opened_at = record_place(past, self.account.opened)?;
+        let opened_at = opened_place(past, self.account.opened)?;
         let cursor = match self.cursor.checked_sub(1) {
             Some(packed) => RecordAt::from_packed(packed).unwrap_or(RecordAt::MAX),
             None => RecordAt::MIN,
@@ -138,7 +138,7 @@ impl StatementQuery {
                         if event.touches(self.account.number) && extent.holds(at, &event) {
                             let effect = Effect::of(past, budget, &event, self.account.number)?;
                             balances.apply(effect);
-                            let shown = balances.shown(self.unit);
+                            let shown = balances.shown();
                             let line = line(past, budget, &self.calendar, at, &event, shown)?;
                             self.lines.push(line);
                         }
@@ -185,20 +185,4 @@ fn line<P: Past>(
         timestamp: event.timestamp(),
         balances,
     })
-}
-
-impl Balances {
-    /// By business date, what a pending transfer reserved may be released on an earlier date than
-    /// its own: nothing is reserved then, rather than less than nothing.
-    pub(super) fn shown(mut self, unit: Span) -> Self {
-        if unit == Span::BusinessDate {
-            let pending = [&mut self.debits_pending, &mut self.credits_pending];
-            for (pending, carried) in pending.into_iter().zip(self.pending_carried) {
-                if carried < 0 {
-                    *pending = 0;
-                }
-            }
-        }
-        self
-    }
 }

@@ -33,6 +33,15 @@ pub(super) fn record_place<P: Past>(past: &mut P, timestamp: u64) -> Result<Reco
     Ok(start_of(lsn))
 }
 
+/// In front of this place nothing happened to an account that was opened at `opened`. Where posting
+/// lists tell what did happen, it is not looked for more exactly than the index does.
+pub(super) fn opened_place<P: Past>(past: &mut P, opened: u64) -> Result<RecordAt, PastError> {
+    match past.indexed_to() {
+        Lsn::ZERO => record_place(past, opened),
+        _ => past.start_of_time(opened).map(start_of),
+    }
+}
+
 /// Every transfer in front of this place has a time earlier than `timestamp`, all others that or
 /// a later one.
 pub(super) fn transfer_place<P: Past>(past: &mut P, timestamp: u64) -> Result<RecordAt, PastError> {

@@ -53,6 +53,10 @@ pub(super) enum Step {
     End,
 }
 
+/// A list that is so many times as long as the shortest one is not gone through beside it: to
+/// look at what the short one names costs less.
+const LENGTH_RATIO_MAX: u64 = 16;
+
 /// Which posting lists a place must be in: in all of them.
 pub(super) type Plan = Vec<Key>;
 
@@ -150,6 +154,11 @@ impl Walk {
             return listed;
         }
         self.plan.retain(|key| past.is_indexed(*key));
+        self.plan.sort_by_key(|key| past.length(*key));
+        if let Some(shortest) = self.plan.first().map(|key| past.length(*key)) {
+            let limit = shortest.saturating_mul(LENGTH_RATIO_MAX);
+            self.plan.retain(|key| past.length(*key) <= limit);
+        }
         let listed = match self.plan.is_empty() {
             true => RecordAt::MIN,
             false => start_of(past.indexed_to()),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(0xc1);
-pub(super) const SEGMENT_BYTES: u64 = 1 << 20;
+pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Placed {

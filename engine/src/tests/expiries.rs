@@ -132,7 +132,7 @@ fn a_request_does_not_reach_over_a_due_time() {
 #[test]
 fn a_timeout_ends_where_log_time_ends() {
     let mut desk = furnished();
-    let end = (1 << 63) - 1;
+    let end: u64 = (1 << 63) - 1;
     desk.now = end - 5 * SECOND_NS;
     assert_eq!(desk.ends(pending(10, 1, 2, 7, 5)), T::Created);
     desk.now += 1;

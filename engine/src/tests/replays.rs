@@ -1,13 +1,16 @@
 //! What replay keeps, and what it refuses.
 
 use kanjo_format::batch::BatchFields;
+use kanjo_format::client::{DETAILED_EVENTS_MAX, TransferBody, TransferDetailBody, TransferFlags};
 use kanjo_format::columns::push_group;
-use kanjo_format::limits::BATCH_RECORDS_MAX;
+use kanjo_format::limits::{BATCH_PAYLOAD_BYTES_MAX, BATCH_RECORDS_MAX, REQUEST_EVENTS_MAX};
 use kanjo_format::record::{AccountRow, FailedRow, RecordKind, TransferRow};
 use kanjo_format::result::CreateTransferResult as T;
 use kanjo_format::{AccountNumber, BatchHeader, Lsn, Timestamp, TransferId};
 
-use super::desk::{CLUSTER, Desk, Request, account, expand, lookup_transfer, transfer};
+use super::desk::{
+    CLUSTER, Desk, Request, account, expand, lookup_transfer, pending, post, transfer, with,
+};
 use crate::{ApplyError, Entry, Ledger, RecordAt, RecordError};
 
 fn furnished() -> Desk {
@@ -257,4 +260,108 @@ fn only_the_next_batch_is_taken_and_another_leaves_no_trace() {
         .apply(&second.header, &second.payload, second.end)
         .unwrap();
     assert_eq!(ledger.digest(), desk.ledger.digest());
+}
+
+/// Ends of the batches that the requests take, each of which fits what a batch may hold.
+fn take_all(desk: &mut Desk, requests: &[Request]) {
+    let mut open = desk.open();
+    for request in requests {
+        while !(desk.ledger).fits_request(&mut open, request.kind(), request.len()) {
+            assert!(!open.is_empty(), "an empty batch takes any request");
+            desk.finish(open);
+            open = desk.open();
+        }
+        desk.execute(&mut open, request);
+        assert!(open.payload_bytes_max() <= BATCH_PAYLOAD_BYTES_MAX);
+    }
+    desk.finish(open);
+    for batch in &desk.log.batches {
+        assert!(batch.payload.len() <= BATCH_PAYLOAD_BYTES_MAX);
+    }
+    assert_eq!(desk.replayed().digest(), desk.ledger.digest());
+}
+
+/// An event of each narrow kind in turn, with fields that vary in every byte.
+fn motley(id: u128) -> TransferBody {
+    let spread = |seed: u128| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let event = match id % 4 {
+        0 => pending(id, 1, 2, id % 7, u32::MAX / 2),
+        1 => transfer(id, 1, 2, id % 7),
+        2 => post(id, id - 2, 0),
+        _ => transfer(id, 1, 99, 1),
+    };
+    TransferBody {
+        user_data_128: spread(id).into(),
+        user_data_64: (spread(id) as u64).into(),
+        user_data_32: (spread(id) as u32).into(),
+        ..event
+    }
+}
+
+#[test]
+fn a_full_request_of_any_mix_fits_a_batch() {
+    let mut desk = furnished();
+    let most = REQUEST_EVENTS_MAX as u128;
+    let mixed = (100_000..).take(REQUEST_EVENTS_MAX).map(motley).collect();
+    let many: Vec<Request> = (0..40_u128)
+        .map(|n| Request::Transfers((0..450).map(|k| motley(200_000 + n * 1_000 + k)).collect()))
+        .collect();
+    let detail = |id: u128| TransferDetailBody {
+        transfer: TransferBody {
+            pending_id: 0.into(),
+            flags: 0.into(),
+            timeout: 0.into(),
+            // Every other one fails, so that no two rows share a group.
+            ..match id % 2 {
+                0 => motley(4 * id + 1),
+                _ => motley(4 * id + 3),
+            }
+        },
+        value_date: 20_261_124.into(),
+        ..TransferDetailBody::default()
+    };
+    let details = (100_000..).take(DETAILED_EVENTS_MAX).map(detail).collect();
+    let imported = |id: u128| TransferBody {
+        timestamp: (1_500 + id as u64).into(),
+        ..with(transfer(500_000 + id, 1, 2, 1), TransferFlags::IMPORTED)
+    };
+    let imports = Request::Transfers((0..most).map(imported).collect());
+    desk.now = 1_000_000;
+    take_all(
+        &mut desk,
+        &[
+            imports,
+            Request::Transfers(mixed),
+            Request::Details(details),
+        ],
+    );
+    take_all(&mut desk, &many);
+    desk.ledger.audit().unwrap();
+}
+
+#[test]
+fn generations_below_the_old_part_are_dropped_and_no_other() {
+    let mut desk = furnished();
+    let mut ends = vec![desk.tail.lsn];
+    for n in 0..4 {
+        desk.transfer(transfer(300 + n, 1, 2, 1));
+        desk.end_segment();
+        ends.push(desk.tail.lsn);
+    }
+    let all = desk.ledger.index().len();
+    desk.ledger.drop_index_below(ends[0]);
+    assert_eq!(desk.ledger.index().len(), all);
+    desk.ledger.drop_index_below(ends[2]);
+    assert_eq!(desk.ledger.index().start(), ends[2]);
+    assert_eq!(desk.ledger.index().len(), 2);
+    desk.log.set_old(ends[2]);
+    for id in [10, 301, 302] {
+        let found = desk
+            .ledger
+            .find_id(TransferId::new(id), &mut desk.log)
+            .unwrap();
+        assert!(matches!(found, Some(Entry::Posted(_))), "id {id}");
+    }
+    assert_eq!(desk.ends(transfer(301, 1, 2, 1)), T::Exists);
+    assert_eq!(desk.ends(transfer(11, 1, 9, 5)), T::IdAlreadyFailed);
 }

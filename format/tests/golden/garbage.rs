@@ -259,16 +259,19 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_payload_never_panics(changes in changes()) {
-        let batch = fixture("batch-v1.bin");
+    fn a_changed_payload_never_panics(changes in changes(), second: bool) {
+        let batch = fixture(if second { "batch-v2.bin" } else { "batch-v1.bin" });
         let header = BatchHeader::decode(batch).unwrap();
         let payload = &batch[BATCH_HEADER_BYTES..][..header.payload_bytes()];
         read_groups(&changed(payload, &changes), header.record_count());
     }
 
     #[test]
-    fn a_changed_checkpoint_is_refused_under_right_checksums_too(changes in changes()) {
-        let good = fixture("checkpoint-v1.ckpt");
+    fn a_changed_checkpoint_is_refused_under_right_checksums_too(
+        changes in changes(),
+        second: bool,
+    ) {
+        let good = fixture(if second { "checkpoint-v2.ckpt" } else { "checkpoint-v1.ckpt" });
         let bytes = changed(good, &changes);
         prop_assume!(bytes != good);
         prop_assert!(checkpoint::verify(&mut bytes.as_slice()).is_err());

@@ -194,6 +194,9 @@ fn ask_everything(set: &RunSet, asked: &RunSet) {
         let _ = asked.find(kanjo_format::TransferId::new(id));
     }
     let _ = asked.seek_time(Timestamp::new(1_010));
+    if let Ok(book) = asked.book(RecordAt::MAX) {
+        let _ = book.take(500).count();
+    }
     let _ = asked.counts();
     if asked.runs().len() > 1 {
         let runs = asked.runs().to_vec();

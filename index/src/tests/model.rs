@@ -15,6 +15,8 @@ pub(super) struct Model {
     pub(super) movements: Vec<(RecordAt, Timestamp, Movement)>,
     pub(super) ledgers: Vec<LedgerId>,
     amounts: BTreeMap<RecordAt, u128>,
+    /// By the earlier transfer, and whether it was reversed.
+    links: BTreeMap<(RecordAt, bool), Link>,
     pub(super) records: u64,
 }
 
@@ -42,6 +44,10 @@ impl Model {
                 self.amounts.insert(at, transfer.amount);
                 time = transfer.timestamp;
             }
+            if let Some((kind, of)) = link(&movement) {
+                let reversal = kind == LinkKind::Reversed;
+                self.links.insert((of, reversal), Link { kind, by: at });
+            }
             self.movements.push((at, time, movement));
             Ok::<_, PayloadError>(())
         })
@@ -59,20 +65,7 @@ impl Model {
     }
 
     pub(super) fn link(&self, of: RecordAt, reversal: bool) -> Option<Link> {
-        self.movements.iter().find_map(|(by, _, movement)| {
-            let (kind, related) = match movement {
-                Movement::Expired(expired) => (LinkKind::Expired, expired.pending),
-                Movement::Transfer(transfer) => match transfer.form {
-                    Form::PostsPending(at) => (LinkKind::Posted, at),
-                    Form::VoidsPending(at) => (LinkKind::Voided, at),
-                    Form::Reverses(at) => (LinkKind::Reversed, at),
-                    _ => return None,
-                },
-                Movement::Failed(_) => return None,
-            };
-            let wanted = related == of && (kind == LinkKind::Reversed) == reversal;
-            wanted.then_some(Link { kind, by: *by })
-        })
+        self.links.get(&(of, reversal)).copied()
     }
 
     pub(super) fn postings(&self, key: RunKey) -> Vec<Posting> {
@@ -144,4 +137,18 @@ fn roles(movement: &Movement) -> Vec<(AccountNumber, Role)> {
         Movement::Failed(_) => return Vec::new(),
     };
     vec![(debit, Role::debit(action)), (credit, Role::credit(action))]
+}
+
+/// The earlier transfer that a movement settles, and how.
+fn link(movement: &Movement) -> Option<(LinkKind, RecordAt)> {
+    match movement {
+        Movement::Expired(expired) => Some((LinkKind::Expired, expired.pending)),
+        Movement::Transfer(transfer) => match transfer.form {
+            Form::PostsPending(at) => Some((LinkKind::Posted, at)),
+            Form::VoidsPending(at) => Some((LinkKind::Voided, at)),
+            Form::Reverses(at) => Some((LinkKind::Reversed, at)),
+            Form::Posts | Form::Reserves => None,
+        },
+        Movement::Failed(_) => None,
+    }
 }

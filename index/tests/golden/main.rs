@@ -37,6 +37,9 @@ fn the_committed_run_answers() {
     let counts = set.counts();
     assert_eq!((counts.transfers, counts.failed), (308, 1));
     assert_eq!((counts.records, counts.accounts), (314, 4));
+    let batches = sample::batches();
+    let (header, payload) = &batches[batches.len() - 1];
+    assert_eq!(set.end_chain(), Some(header.chain_after(payload)));
     assert_eq!(set.ledgers(), [1, 1, 2, 2].map(LedgerId::new));
     let first = 4_096;
     let id = TransferId::new;

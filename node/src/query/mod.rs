@@ -9,6 +9,8 @@
 
 mod past;
 mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -172,6 +172,10 @@ impl Past for LogPast {
         run_key(key).is_some()
     }
 
+    fn length(&self, key: Key) -> u64 {
+        self.runs.length(key)
+    }
+
     fn seek(&mut self, key: Key, from: RecordAt) -> Result<Option<RecordAt>, PastError> {
         self.runs.seek(key, from)
     }

@@ -42,6 +42,11 @@ impl Runs {
         self.set.as_ref().map_or(Lsn::ZERO, RunSet::end)
     }
 
+    pub(super) fn length(&self, key: Key) -> u64 {
+        let bytes = |set: &RunSet| run_key(key).map(|key| set.list_bytes(key));
+        self.set.as_ref().and_then(bytes).unwrap_or(0)
+    }
+
     pub(super) fn seek(&mut self, key: Key, from: RecordAt) -> Result<Option<RecordAt>, PastError> {
         self.go(key, from, Direction::Forwards)
     }
@@ -139,7 +144,6 @@ impl Runs {
             debits_posted: base.sums.debits_posted,
             credits_pending: base.sums.credits_pending,
             credits_posted: base.sums.credits_posted,
-            ..Balances::default()
         };
         Ok((base.from, balances))
     }

@@ -31,6 +31,7 @@ use crate::error::NodeError;
 use crate::hot::{Hot, Standing, TICK};
 use crate::node::{Node, Part, steady_ns};
 use crate::promotion;
+use crate::query::AccountLedgers;
 use crate::status::PeerStatus;
 
 /// Most bytes that the hot thread syncs itself when it has nothing else to do.
@@ -105,6 +106,8 @@ impl Node {
             gate.synced(synced);
         }
         hot.shared.set_granted(open.epoch);
+        // Accounts of a tail that was cut since may have stood in it.
+        hot.account_ledgers = AccountLedgers::default();
         let sender = Sender::new(SenderStart {
             identity: hot.identity(),
             epoch: open.epoch,

@@ -45,7 +45,7 @@ struct UnderWay {
 struct Parked {
     request: Request,
     until: Instant,
-    /// Where the log of committed records ended when it looked.
+    /// It looks again once more than this is committed.
     seen: Lsn,
 }
 
@@ -233,14 +233,17 @@ impl Primary<'_> {
     /// Keeps a feed that found nothing until more is committed. It goes on where it ended.
     fn park(&mut self, query: UnderWay, until: Instant, next: u64) {
         let mut request = query.request;
+        let mut seen = query.shown.lsn;
         if let Ok(mut body) = FeedBody::read_from_bytes(&request.rows) {
-            body.from = next.max(body.from.get()).into();
+            let from = next.max(body.from.get());
+            body.from = from.into();
             request.rows = body.as_bytes().to_vec().into();
+            seen = seen.max(Lsn::new(from));
         }
         self.reign.queries.parked.push(Parked {
             request,
             until,
-            seen: query.shown.lsn,
+            seen,
         });
     }
 

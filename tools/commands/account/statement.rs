@@ -7,9 +7,8 @@ use kanjo_client::{
     AccountBalanceBody, AccountBody, AccountId, Client, Page, Span, StatementBody,
     StatementLineBody,
 };
-use serde_json::json;
 
-use self::lines::{Totals, lines_table, shown_balance, shown_line};
+use self::lines::{Totals, lines_table, shown_balance, shown_closing, shown_line};
 use crate::amounts::AmountArgs;
 use crate::commands::cluster::ClusterArgs;
 use crate::commands::listing::each_page;
@@ -128,15 +127,12 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
         let opening = client.opening_balance(&asked).await?;
         let mut output = Output::new();
         match args.json {
-            true => output.json_line(&shown_balance("opening", &opening, None))?,
+            true => output.json_line(&shown_balance("opening", &opening))?,
             false => output.line(head(&args, account, &opening))?,
         }
         let (totals, lsn) = print_lines(&client, &args, asked, opening, &mut output).await?;
         match args.json {
-            true => {
-                output.json_line(&shown_balance("closing", &totals.closing, Some(&totals)))?;
-                output.json_line(&json!({ "kind": "end", "lsn": lsn }))?;
-            }
+            true => output.json_line(&shown_closing(&totals, lsn))?,
             false => output.line(foot(&args, &totals, lsn))?,
         }
         output.finish()?;

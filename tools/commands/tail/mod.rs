@@ -2,15 +2,21 @@
 
 mod rows;
 
+use std::io::Write;
 use std::time::Duration;
 
-use kanjo_client::{ClientError, Feed, FeedBatch, Lsn};
+use kanjo_client::{Feed, FeedBatch, Lsn};
 use serde_json::json;
 
 use self::rows::{row_line, shown};
 use super::cluster::ClusterArgs;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::Output;
+
+/// How long a node may wait for something new before it says that there is nothing.
+const WAIT: Duration = Duration::from_secs(1);
+/// Between two tries while no node can answer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +64,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
             feed: client.feed(from),
             output: Output::new(),
             json: args.json,
+            resume: None,
         };
         let printed = match args.no_follow {
             true => tail.print_to_end().await,
@@ -73,6 +80,8 @@ struct Tail {
     feed: Feed,
     output: Output,
     json: bool,
+    /// The last position that was printed.
+    resume: Option<Lsn>,
 }
 
 impl Tail {
@@ -87,16 +96,35 @@ impl Tail {
         }
     }
 
-    /// Until it is interrupted.
+    /// Until it is interrupted. Waits out a time without a primary, and says so once.
     async fn follow(&mut self) -> Result<(), Failure> {
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
+        let mut waits = false;
         loop {
-            let next: Result<FeedBatch, ClientError> = tokio::select! {
-                next = self.feed.next() => next,
+            let read = tokio::select! {
+                read = self.feed.read(WAIT) => read,
                 _ = &mut interrupted => return Ok(()),
             };
-            self.print(&next?)?;
+            match read {
+                Ok(batch) => {
+                    waits = false;
+                    if !batch.rows.is_empty() {
+                        self.print(&batch)?;
+                    }
+                }
+                Err(error) if error.worth_repeating() => {
+                    if !waits {
+                        let _ = writeln!(std::io::stderr(), "kanjo: {error}; waiting");
+                    }
+                    waits = true;
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        _ = &mut interrupted => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -114,9 +142,12 @@ impl Tail {
     }
 
     fn resume(&mut self) -> Result<(), Failure> {
-        let lsn = self.feed.position().get();
-        self.output
-            .json_line(&json!({ "kind": "resume", "lsn": lsn }))
+        let lsn = self.feed.position();
+        if self.resume.replace(lsn) == Some(lsn) {
+            return Ok(());
+        }
+        let resume = json!({ "kind": "resume", "lsn": lsn.get() });
+        self.output.json_line(&resume)
     }
 
     fn end(mut self) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use kanjo_client::{
     AccountBody, AccountTermsBody, Epoch, FeedRowBody, RecordKind, TransferDetailBody,
+    TransferFlags,
 };
 use kanjo_format::Timestamp;
 use kanjo_format::client::{CloseDayBody, OutcomeBody};
@@ -60,22 +61,38 @@ enum What {
     Nothing {},
 }
 
-/// The name of a kind of record, as `kanjo log dump` has it.
-const fn kind_name(kind: RecordKind) -> &'static str {
+/// What a record is called, as `kanjo log dump` has it: what happened, in whichever form it is
+/// kept.
+fn kind_name(kind: RecordKind, row: &FeedRowBody) -> &'static str {
     match kind {
         RecordKind::EpochStart => "epoch_start",
         RecordKind::SetChange => "set_change",
-        RecordKind::AccountOpened => "account_opened",
+        RecordKind::AccountOpened | RecordKind::AccountImported => "account_opened",
         RecordKind::TransferPosted => "transfer_posted",
         RecordKind::TransferFailed => "transfer_failed",
         RecordKind::TransferPending => "transfer_pending",
         RecordKind::PendingPosted => "pending_posted",
         RecordKind::PendingVoided => "pending_voided",
         RecordKind::PendingExpired => "pending_expired",
-        RecordKind::TransferDetailed => "transfer_detailed",
-        RecordKind::AccountImported => "account_imported",
+        RecordKind::TransferDetailed => form_name(&read(row)),
         RecordKind::AccountChanged => "account_changed",
         RecordKind::DayClosed => "day_closed",
+    }
+}
+
+/// What a detailed transfer is.
+fn form_name(detail: &TransferDetailBody) -> &'static str {
+    let flags = detail.transfer.flags.get();
+    if detail.reverses.get() != 0 {
+        "transfer_reversed"
+    } else if flags & TransferFlags::PENDING != 0 {
+        "transfer_pending"
+    } else if flags & TransferFlags::POST_PENDING_TRANSFER != 0 {
+        "pending_posted"
+    } else if flags & TransferFlags::VOID_PENDING_TRANSFER != 0 {
+        "pending_voided"
+    } else {
+        "transfer_posted"
     }
 }
 
@@ -88,7 +105,7 @@ fn read<B: FromBytes>(row: &FeedRowBody) -> B {
 pub(super) fn shown(row: &FeedRowBody) -> ShownRow {
     let kind = RecordKind::from_number(row.kind.get());
     ShownRow {
-        kind: kind.map_or("unknown", kind_name),
+        kind: kind.map_or("unknown", |kind| kind_name(kind, row)),
         lsn: row.lsn.get(),
         index: row.index.get(),
         epoch: Epoch::new(row.epoch.get()).to_string(),
@@ -197,7 +214,7 @@ pub(super) fn row_line(row: &FeedRowBody) -> String {
             format!("epoch {} begins", Epoch::new(row.epoch.get()))
         }
         Some(RecordKind::SetChange) => "the in-sync set changed".to_owned(),
-        Some(kind) => transfer_line(kind, &read(row)),
+        Some(kind) => transfer_line(kind_name(kind, row), &read(row)),
         None => format!(
             "a record of kind {}, which this program does not know",
             row.kind
@@ -206,12 +223,12 @@ pub(super) fn row_line(row: &FeedRowBody) -> String {
     format!("{place} {said}")
 }
 
-fn transfer_line(kind: RecordKind, detail: &TransferDetailBody) -> String {
+fn transfer_line(kind: &str, detail: &TransferDetailBody) -> String {
     let one = &detail.transfer;
     let done = match kind {
-        RecordKind::TransferPending => "reserved",
-        RecordKind::PendingVoided => "voided",
-        RecordKind::PendingExpired => "expired",
+        "transfer_pending" => "reserved",
+        "pending_voided" => "voided",
+        "pending_expired" => "expired",
         _ => "posted",
     };
     let mut line = format!(
@@ -283,6 +300,12 @@ mod tests {
         let json = serde_json::to_value(shown(&voided)).unwrap();
         assert_eq!(json["kind"], "pending_voided");
         assert_eq!(json["transfer"]["amount"], "1250");
+        let dated = TransferDetailBody {
+            value_date: 20_260_131.into(),
+            ..detail
+        };
+        let dated = row(RecordKind::TransferDetailed, dated.as_bytes());
+        assert_eq!(shown(&dated).kind, "transfer_posted");
         let day = CloseDayBody {
             next: 20_260_130.into(),
             ..CloseDayBody::default()

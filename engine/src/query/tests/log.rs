@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::client::TransferFlags;
 use kanjo_format::columns::push_group;
-use kanjo_format::movement::{Expired, Form, Transfer};
+use kanjo_format::movement::{self, Expired, Form, Transfer};
 use kanjo_format::record::{
     AccountRow, DayRow, DetailedRow, ExpiredRow, FailedRow, PendingRow, RecordKind, ResolvedRow,
     Row, TransferRow,
@@ -135,6 +135,24 @@ impl Maker {
                 self.first += u64::from(one) * 100;
             }
         }
+    }
+
+    /// Reserves so much between two accounts.
+    pub(super) fn reserve(&mut self, debit: u32, credit: u32, amount: u128) {
+        let row = PendingRow {
+            transfer: TransferRow {
+                id: 1.into(),
+                amount: amount.into(),
+                debit_account: debit.into(),
+                credit_account: credit.into(),
+                code: 1.into(),
+                ..TransferRow::default()
+            },
+            ..PendingRow::default()
+        };
+        let transfer = movement::pending(&row, Timestamp::new(self.first));
+        self.note(Event::Transfer(transfer), 0);
+        self.push(RecordKind::TransferPending, row);
     }
 
     fn transfer(&mut self, what: u8, one: u8, two: u8, three: u8, detailed: u8) {

@@ -27,6 +27,14 @@ fn present(maker: &Maker, number: u32) -> Present {
     }
 }
 
+/// Less than nothing is nothing; amounts are small here.
+fn shown(mut balances: Balances) -> Balances {
+    for pending in [&mut balances.debits_pending, &mut balances.credits_pending] {
+        *pending = pending.cast_signed().max(0).cast_unsigned();
+    }
+    balances
+}
+
 /// Goes on in turns of a few records.
 fn answer<P: Past>(mut query: Query, past: &mut P, turn: u64) -> Page {
     for _ in 0..1_000_000 {
@@ -91,10 +99,10 @@ fn naive_lines(
     let opening = balances;
     let lines = mine().filter(|h| place(h).1).map(|happened| {
         naive_apply(&mut balances, happened, account);
-        (happened.event.timestamp(), balances.shown(unit))
+        (happened.event.timestamp(), shown(balances))
     });
     let lines = lines.collect();
-    (opening.shown(unit), lines)
+    (shown(opening), lines)
 }
 
 fn statement<P: Past>(
@@ -384,4 +392,17 @@ fn a_filter_that_is_not_valid_finds_nothing() {
         spoil(&mut body);
         assert!(!is_valid_query_filter(&body), "{body:?}");
     }
+}
+
+#[test]
+fn what_is_reserved_up_to_the_maximum_is_shown_by_business_date() {
+    let mut maker = Maker::new();
+    maker.reserve(0, 2, u128::MAX);
+    maker.finish(0);
+    let mut past = maker.past.clone();
+    let span = (Span::BusinessDate, 0, 20_260_101);
+    let lines = statement(&maker, &mut past, 0, span, 100);
+    assert_eq!(lines[0].1.debits_pending, u128::MAX);
+    let then = as_of(&maker, &mut past, 2, (Span::BusinessDate, 20_260_101), 100);
+    assert_eq!(then.balances.credits_pending, u128::MAX);
 }

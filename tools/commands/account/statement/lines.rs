@@ -8,7 +8,7 @@ use crate::amounts::AmountArgs;
 use crate::commands::transfer::{ShownDetail, shown_detail};
 use crate::dates::show_date;
 use crate::output::table;
-use crate::times::show_time;
+use crate::times::{show_second, show_time};
 
 /// What the lines sum up to.
 pub(super) struct Totals {
@@ -94,7 +94,7 @@ fn told(account: u128, line: &StatementLineBody) -> String {
     }
 }
 
-/// The lines of one page.
+/// The lines of one page. Columns that say nothing are left out.
 pub(super) fn lines_table(
     account: u128,
     lines: &[StatementLineBody],
@@ -107,41 +107,55 @@ pub(super) fn lines_table(
         "transfer",
         "what",
         "value date",
-        "amount",
+        "set aside",
         "debit",
         "credit",
         "balance",
         "reserved",
     ];
-    let mut table = table(&header, &[1, 4, 5, 6, 7, 8]);
+    let row = |line| cells(account, line, by_date, amounts);
+    let rows: Vec<[String; 9]> = lines.iter().map(row).collect();
+    let is_said = |column: &usize| rows.iter().any(|row| !row[*column].is_empty());
+    let said: Vec<usize> = (0..header.len()).filter(is_said).collect();
+    let names: Vec<&str> = said.iter().map(|column| header[*column]).collect();
+    let is_number = |place: &usize| [1, 4, 5, 6, 7, 8].contains(&said[*place]);
+    let numbers: Vec<usize> = (0..said.len()).filter(is_number).collect();
+    let mut table = table(&names, &numbers);
+    for row in &rows {
+        table.add_row(said.iter().map(|column| &row[*column]));
+    }
+    table
+}
+
+fn cells(
+    account: u128,
+    line: &StatementLineBody,
+    by_date: bool,
+    amounts: AmountArgs,
+) -> [String; 9] {
     let or_blank = |amount: u128| match amount {
         0 => String::new(),
         amount => amounts.show(amount),
     };
-    for line in lines {
-        let (debit, credit) = moved(account, line);
-        // What only reserves or releases moves nothing; its amount stands apart.
-        let aside = match debit == 0 && credit == 0 {
+    let (debit, credit) = moved(account, line);
+    [
+        match by_date {
+            true => show_date(line.detail.business_date.get()),
+            false => show_second(Timestamp::new(line.timestamp.get())),
+        },
+        line.detail.transfer.id.to_string(),
+        told(account, line),
+        show_date(line.detail.value_date.get()),
+        // What only reserves or releases moves nothing.
+        match debit == 0 && credit == 0 {
             true => amounts.show(line.detail.transfer.amount.get()),
             false => String::new(),
-        };
-        let balance = amounts.difference(line.credits_posted.get(), line.debits_posted.get());
-        table.add_row([
-            match by_date {
-                true => show_date(line.detail.business_date.get()),
-                false => show_time(Timestamp::new(line.timestamp.get())),
-            },
-            line.detail.transfer.id.to_string(),
-            told(account, line),
-            show_date(line.detail.value_date.get()),
-            aside,
-            or_blank(debit),
-            or_blank(credit),
-            balance,
-            or_blank(line.debits_pending.get()),
-        ]);
-    }
-    table
+        },
+        or_blank(debit),
+        or_blank(credit),
+        amounts.difference(line.credits_posted.get(), line.debits_posted.get()),
+        or_blank(line.debits_pending.get()),
+    ]
 }
 
 /// A line as JSON shows it.
@@ -183,22 +197,37 @@ pub(super) struct ShownBalance {
     credits_posted: String,
     debits_pending: String,
     credits_pending: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lines: Option<u64>,
 }
 
-pub(super) fn shown_balance(
-    kind: &'static str,
-    balance: &AccountBalanceBody,
-    totals: Option<&Totals>,
-) -> ShownBalance {
+/// The end of a statement as JSON shows it.
+#[derive(Serialize)]
+pub(super) struct ShownClosing {
+    #[serde(flatten)]
+    balance: ShownBalance,
+    lines: u64,
+    debits: String,
+    credits: String,
+    /// The position of the log that it shows.
+    lsn: u64,
+}
+
+pub(super) fn shown_balance(kind: &'static str, balance: &AccountBalanceBody) -> ShownBalance {
     ShownBalance {
         kind,
         debits_posted: balance.debits_posted.to_string(),
         credits_posted: balance.credits_posted.to_string(),
         debits_pending: balance.debits_pending.to_string(),
         credits_pending: balance.credits_pending.to_string(),
-        lines: totals.map(|totals| totals.lines),
+    }
+}
+
+pub(super) fn shown_closing(totals: &Totals, lsn: u64) -> ShownClosing {
+    ShownClosing {
+        balance: shown_balance("closing", &totals.closing),
+        lines: totals.lines,
+        debits: totals.debits.to_string(),
+        credits: totals.credits.to_string(),
+        lsn,
     }
 }
 
@@ -242,6 +271,28 @@ mod tests {
         assert_eq!((totals.lines, totals.debits, totals.credits), (3, 23, 0));
         totals.add(77, &line(0, 5, 124, 0));
         assert!(!totals.add_up());
+    }
+
+    #[test]
+    fn a_table_has_the_columns_that_say_something() {
+        let (by_date, plain) = (false, AmountArgs::default());
+        let posted = [line(0, 7, 7, 1_000)];
+        let shown = lines_table(77, &posted, by_date, plain).to_string();
+        assert!(
+            shown.contains("1970-01-01 00:00:00") && shown.contains("993"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("set aside") && !shown.contains("value date"),
+            "{shown}"
+        );
+        let mut pending = line(TransferFlags::PENDING, 5, 7, 1_000);
+        pending.debits_pending = 5.into();
+        let shown = lines_table(77, &[pending], by_date, plain).to_string();
+        assert!(
+            shown.contains("set aside") && shown.contains("reserved"),
+            "{shown}"
+        );
     }
 
     #[test]
