@@ -34,7 +34,6 @@ impl Ledger {
                 debits_posted: account.debits_posted,
                 credits_pending: account.credits_pending,
                 credits_posted: account.credits_posted,
-                ..Balances::default()
             },
         };
         Some((present, account.flags))

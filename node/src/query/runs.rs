@@ -145,7 +145,6 @@ impl Runs {
             debits_posted: base.sums.debits_posted,
             credits_pending: base.sums.credits_pending,
             credits_posted: base.sums.credits_posted,
-            ..Balances::default()
         };
         Ok((base.from, balances))
     }
