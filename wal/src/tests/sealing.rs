@@ -238,3 +238,30 @@ fn a_damaged_sealed_segment_never_gives_other_bytes() {
         flip(&home.sealed(0), at);
     }
 }
+
+#[test]
+fn stretches_name_every_batch_once_from_wherever_they_are_asked_for() {
+    let home = Home::new();
+    let (mut log, batches) = three(&home);
+    log.sealer().seal(0, 1).unwrap();
+    let reader = log.reader();
+    let starts: Vec<Lsn> = batches.iter().map(|batch| batch.header.lsn()).collect();
+    let (mut at, mut found, mut last) = (Lsn::ZERO, Vec::new(), None);
+    while let Some(stretch) = reader.stretch(at, None).unwrap() {
+        for page in (at.get()..stretch.end.get()).step_by(4096) {
+            let same = reader.stretch(Lsn::new(page), None).unwrap();
+            assert_eq!(same.as_ref(), Some(&stretch), "from lsn {page}");
+        }
+        at = stretch.end;
+        found.extend_from_slice(&stretch.starts);
+        last = Some(stretch);
+    }
+    assert_eq!(found, starts);
+    assert_eq!(at, log.tail().lsn);
+    // What was written since is added to a stretch that is known.
+    put(&mut log, b"one more");
+    let grown = reader.stretch(at, last.clone()).unwrap().unwrap();
+    assert_eq!(grown.starts.last(), Some(&at));
+    let known = last.unwrap().starts;
+    assert_eq!(grown.starts[..known.len()], known);
+}
