@@ -23,6 +23,9 @@ use crate::error::NodeError;
 
 /// Most bytes of filters in memory: 10 bits for each of some 200 million ids.
 const FILTER_BYTES_MAX: usize = 256 << 20;
+/// With so many more sealed segments than the one that is next, building no longer yields: their ids
+/// are in memory until then.
+const WAITING_MAX: u64 = 2;
 /// After a failure the next try is so much later.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
@@ -115,25 +118,26 @@ impl Indexing {
         }
     }
 
-    /// What is due, if anything and nothing is under way.
-    pub(crate) fn next(&mut self, reader: &LogReader) -> Option<IndexJob> {
+    /// What is due, if anything and nothing is under way, and whether it must not yield to commits
+    /// any more.
+    pub(crate) fn next(&mut self, reader: &LogReader) -> Option<(IndexJob, bool)> {
         let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
         if self.busy || rests {
             return None;
         }
-        let job = self.due(reader)?;
-        self.busy = true;
-        Some(job)
-    }
-
-    fn due(&self, reader: &LogReader) -> Option<IndexJob> {
-        if let Some(merge) = self.set.next_merge() {
-            return Some(IndexJob::Merge(Arc::clone(&self.set), merge));
-        }
         let segment_bytes = self.set.params().segment_bytes;
-        let end = Lsn::new((self.set.end().get() / segment_bytes + 1) * segment_bytes);
-        let sealed = sealed_end(reader, segment_bytes) >= end;
-        sealed.then(|| IndexJob::Build(Arc::clone(&self.set), reader.clone(), end))
+        let begun = self.set.end().get() / segment_bytes;
+        let sealed = sealed_end(reader, segment_bytes).get() / segment_bytes;
+        let waiting = sealed.saturating_sub(begun);
+        let job = if waiting > 0 {
+            // What is built leaves memory; what is merged is only found a little faster.
+            let end = Lsn::new((begun + 1) * segment_bytes);
+            IndexJob::Build(Arc::clone(&self.set), reader.clone(), end)
+        } else {
+            IndexJob::Merge(Arc::clone(&self.set), self.set.next_merge()?)
+        };
+        self.busy = true;
+        Some((job, waiting > WAITING_MAX))
     }
 
     /// Takes the outcome of a job. Whether there is a new set.

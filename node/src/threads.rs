@@ -1,4 +1,4 @@
-//! The threads beside the hot one: one syncs, two do what is slow and can wait.
+//! The threads beside the hot one: one syncs, three do what is slow and can wait.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -141,11 +141,13 @@ impl Job {
     }
 }
 
-/// Does jobs on two threads, each one after the other: segments and marks, which the log needs
-/// soon, and what is derived from the log, which yields the processor to everything else.
+/// Does jobs on three threads, each one after the other: segments and marks, which the log needs
+/// soon; what is derived from the log, which yields the processor to everything else; and, beside
+/// both, what was to yield and has become so much that it must not.
 pub(crate) struct JobThreads {
     soon: Option<mpsc::Sender<Job>>,
     patient: Option<mpsc::Sender<Job>>,
+    beside: Option<mpsc::Sender<Job>>,
     done: UnboundedReceiver<JobDone>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -154,12 +156,14 @@ impl JobThreads {
     pub(crate) fn start() -> std::io::Result<Self> {
         let (tell, done) = unbounded_channel();
         let (soon, first) = start_worker("kanjo-jobs", 0, tell.clone())?;
-        let (patient, second) = start_worker("kanjo-derive", DERIVE_NICENESS, tell)?;
+        let (patient, second) = start_worker("kanjo-derive", DERIVE_NICENESS, tell.clone())?;
+        let (beside, third) = start_worker("kanjo-index", 0, tell)?;
         Ok(Self {
             soon: Some(soon),
             patient: Some(patient),
+            beside: Some(beside),
             done,
-            threads: vec![first, second],
+            threads: vec![first, second, third],
         })
     }
 
@@ -182,6 +186,14 @@ impl JobThreads {
         }
     }
 
+    /// The same for one that is long, on a thread that nothing else waits for.
+    pub(crate) fn submit_beside(&self, job: Job) {
+        if let Some(beside) = &self.beside {
+            // As above.
+            let _ = beside.send(job);
+        }
+    }
+
     pub(crate) async fn done(&mut self) -> JobDone {
         match self.done.recv().await {
             Some(done) => done,
@@ -192,7 +204,7 @@ impl JobThreads {
 
 impl Drop for JobThreads {
     fn drop(&mut self) {
-        drop((self.soon.take(), self.patient.take()));
+        drop((self.soon.take(), self.patient.take(), self.beside.take()));
         for thread in self.threads.drain(..) {
             // A panic of a job has been reported by its own message.
             let _ = thread.join();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 use kanjo_format::limits::{REQUEST_EVENTS_MAX, SEGMENT_BYTES_DEFAULT};
 use kanjo_node::admin::Condition;
@@ -23,6 +23,8 @@ const IN_FLIGHT: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often one looks whether enough was posted.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often one looks whether the log is indexed.
+const LOOK_AT_INDEX: Duration = Duration::from_millis(50);
 /// Length of a stretch of history of which one throughput is told.
 const STRETCH: Duration = Duration::from_secs(1);
 /// What is kept of a round of batches, and under which name.
@@ -137,9 +139,11 @@ impl Grown {
 
     /// Measures throughput of batches, one commit, and the restart of each node.
     pub(super) async fn measure(&mut self, progress: &ProgressBar) -> Result<Figures> {
+        let index_catch_up_s = self.wait_for_index().await?;
         let transfers = self.rig.pair.status(Which::First).await?.transfers;
         let mut figures = Figures::from([
             ("transfers", transfers as f64),
+            ("index_catch_up_s", index_catch_up_s),
             ("accounts", self.accounts as f64),
             ("opening_s", self.opening_seconds),
         ]);
@@ -160,13 +164,43 @@ impl Grown {
             let bytes = sealed.bytes as f64 / sealed.records as f64;
             figures.insert("disk_bytes_per_transfer", bytes);
         }
-        let now = self.rig.pair.status(Which::First).await?.transfers;
-        figures.insert("restart_transfers", now as f64);
+        let status = self.rig.pair.status(Which::First).await?;
+        let data = self.rig.pair.data_dir(Which::First);
+        let indexed = SealedPart::between(data, 0, status.indexed_lsn)?;
+        if indexed.records > 0 {
+            let index = status.index_bytes as f64 / indexed.records as f64;
+            let log = indexed.bytes as f64 / indexed.records as f64;
+            figures.insert("index_bytes_per_transfer", index);
+            figures.insert("log_and_index_bytes_per_transfer", log + index);
+        }
+        figures.insert("young_ids", status.young_ids as f64);
+        figures.insert("restart_transfers", status.transfers as f64);
         figures.insert("restart_auxiliary_s", self.restart(Which::Second).await?);
         figures.insert("restart_primary_s", self.restart(Which::First).await?);
         // The same accounts as before, in both.
         self.rig.settle().await?;
         Ok(figures)
+    }
+
+    /// Waits until both nodes have recompressed and indexed what they can, so that each size is
+    /// measured alike; how long that took.
+    async fn wait_for_index(&mut self) -> Result<f64> {
+        let begun = Instant::now();
+        for which in [Which::First, Which::Second] {
+            loop {
+                let status = self.rig.pair.status(which).await?;
+                let full = status.applied_lsn / SEGMENT_BYTES_DEFAULT * SEGMENT_BYTES_DEFAULT;
+                if status.indexed_lsn >= full {
+                    break;
+                }
+                ensure!(
+                    begun.elapsed() < PATIENCE,
+                    "{which:?} does not index its log"
+                );
+                tokio::time::sleep(LOOK_AT_INDEX).await;
+            }
+        }
+        Ok(begun.elapsed().as_secs_f64())
     }
 
     /// Stops a node cleanly and starts it again: how long until the primary serves, with this

@@ -290,10 +290,12 @@ fn print(series: &Series) {
         "CPU µs/transfer",
         "memory MB, both",
         "sealed B/transfer",
+        "and index",
+        "indexed after s",
         "restart s, primary",
         "auxiliary",
     ];
-    let mut rows = table(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let mut rows = table(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     for point in &series.summary.rounds {
         let at = |name: &str| point.get(name).copied();
         let show = |value: Option<f64>, decimals: usize| match value {
@@ -310,6 +312,8 @@ fn print(series: &Series) {
             show(at("cpu_us_per_transfer"), 2),
             show(at("rss_bytes").map(|bytes| bytes / 1e6), 0),
             show(at("disk_bytes_per_transfer"), 1),
+            show(at("log_and_index_bytes_per_transfer"), 1),
+            show(at("index_catch_up_s"), 1),
             show(at("restart_primary_s"), 2),
             show(at("restart_auxiliary_s"), 2),
         ]);

@@ -16,7 +16,7 @@ use crate::front::Door;
 use crate::threads::{ControlChange, Job, JobDone};
 
 /// With so many more full segments than the one that is next, sealing no longer yields.
-const UNSEALED_MAX: usize = 4;
+const UNSEALED_MAX: usize = 3;
 /// The durable mark is written this often while the log grows.
 const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
 /// And this soon after it stopped growing.
@@ -140,8 +140,10 @@ impl Hot {
             return;
         }
         let store = &mut self.store;
-        if let Some(job) = store.indexing.next(&store.reader) {
-            self.jobs.submit(Job::Index(job));
+        match store.indexing.next(&store.reader) {
+            Some((job, false)) => self.jobs.submit(Job::Index(job)),
+            Some((job, true)) => self.jobs.submit_beside(Job::Index(job)),
+            None => {}
         }
     }
 
