@@ -13,6 +13,7 @@ use kanjo_format::checkpoint::{
     CheckpointPendingRow, CheckpointReader, CheckpointTermsRow, CheckpointWriter, LedgerRow,
     SECTION_ROWS_MAX, Section, SectionKind, SectionRow,
 };
+use kanjo_format::client::Freeze;
 use kanjo_format::{AccountNumber, ClusterId, Digest, LedgerId, RecordAt, Tail, Timestamp};
 
 use crate::account::{SharedAccounts, Terms};
@@ -215,7 +216,8 @@ impl Ledger {
                 _ => return Err(bad),
             };
             let (changed, accounts) = (row.changed.get(), &self.books.accounts);
-            let fits = accounts.core(number).is_some() && changed != 0;
+            let known = u32::from(row.freeze) & !Freeze::ALL == 0;
+            let fits = accounts.core(number).is_some() && changed != 0 && known;
             if !fits || accounts.terms(number).changed != 0 {
                 return Err(bad);
             }

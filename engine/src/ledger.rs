@@ -166,6 +166,7 @@ impl Ledger {
             }
         }
     }
+
     /// Writes the batch's payload, in place of what `payload` held. The caller appends it and says
     /// so with [`Self::batch_placed`]. Whether it fits its segment is decided before, by
     /// [`OpenBatch::payload_bytes_max`]: a closed batch is not moved any more.

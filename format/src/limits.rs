@@ -48,3 +48,5 @@ pub const SEALED_BLOCK_BYTES_MAX: usize = 2 << 20;
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Most bytes of the text that says why a replication session was refused.
 pub const REFUSAL_BYTES_MAX: usize = 512;
+/// Most bytes of pages that a node holds until they may be answered; then queries are refused.
+pub const HELD_PAGE_BYTES_MAX: usize = 256 << 20;

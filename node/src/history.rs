@@ -12,6 +12,8 @@ use kanjo_format::{Batch, Lsn, RecordAt, Timestamp, TransferId};
 use kanjo_index::{LinkKind, RunError, RunSet};
 use kanjo_wal::LogReader;
 
+use crate::indexing::set_aside;
+
 /// Reads the log and the runs of the index.
 pub(crate) struct LogHistory {
     reader: LogReader,
@@ -140,6 +142,7 @@ fn unreadable(at: RecordAt, why: &dyn std::fmt::Display) -> HistoryError {
 }
 
 fn no_index(error: &RunError) -> HistoryError {
+    set_aside(error);
     HistoryError {
         at: RecordAt::MIN,
         reason: error.to_string(),

@@ -146,6 +146,9 @@ impl Indexing {
         let Indexed { set, replaced } = match outcome {
             Ok(indexed) => indexed,
             Err(error) => {
+                if let IndexError::Run(error) = &error {
+                    set_aside(error);
+                }
                 self.rests_until = Some(Instant::now() + REST_AFTER_FAILURE);
                 tracing::warn!(%error, "cannot build the index; what is not in it stays in memory");
                 return false;
@@ -171,6 +174,24 @@ fn is_of_log(set: &RunSet, reader: &LogReader) -> Result<bool, LogError> {
     };
     let sealed = set.end() <= sealed_end(reader, set.params().segment_bytes);
     Ok(sealed && reader.chain_at(set.end())? == Some(chain))
+}
+
+/// Removes a run whose bytes do not verify, so that the next start builds it again. Whoever has it
+/// open still meets the damage.
+pub(crate) fn set_aside(error: &RunError) {
+    let RunError::Bad { file, .. } = error else {
+        return;
+    };
+    match std::fs::remove_file(file) {
+        Ok(()) => {
+            tracing::error!(%error, "a run of the index is damaged and was removed: start the node again, it is built anew");
+        }
+        // Removed before.
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => {
+            tracing::error!(%error, %source, "a run of the index is damaged and cannot be removed");
+        }
+    }
 }
 
 /// Does a job; long, so on a thread that yields.

@@ -245,7 +245,8 @@ impl Store {
             })?;
         self.applied = behind;
         self.note_alone(was_alone);
-        if header.is_segment_end() {
+        self.begin_generation(header);
+        if behind.lsn.get().is_multiple_of(self.segment_bytes) {
             self.drop_young();
         }
         Ok(())
@@ -274,6 +275,15 @@ impl Store {
             ..self.applied
         };
         self.note_alone(was_alone);
+        self.begin_generation(header);
+    }
+
+    /// A batch that fills its segment to the end begins the next one like a segment end does.
+    fn begin_generation(&mut self, header: &BatchHeader) {
+        let fills = self.applied.lsn.get().is_multiple_of(self.segment_bytes);
+        if fills && !header.is_segment_end() {
+            self.ledger.begin_generation();
+        }
     }
 
     fn is_alone(&self) -> bool {

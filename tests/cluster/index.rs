@@ -9,6 +9,7 @@ use crate::harness::damage::{files, flip_bit};
 use crate::harness::pair::SEGMENT_BYTES;
 use crate::harness::posting::Posting;
 use kanjo_client::{Client, CreateResult, TransferBody};
+use kanjo_format::client::{AccountFilterBody, AccountFilterFlags};
 use kanjo_format::result::CreateTransferResult;
 
 const ID_ALREADY_FAILED: u32 = CreateTransferResult::IdAlreadyFailed.number();
@@ -100,6 +101,63 @@ fn an_index_that_is_lost_or_damaged_is_built_again_while_the_node_serves() {
     scene.expect_known(&old);
     for (node, before) in scene.pair.nodes.iter_mut().zip(before) {
         node.expect_that("indexed anew", |status| status.indexed_lsn >= before);
+    }
+    scene.close();
+}
+
+/// A damaged block is only met by what needs it: a read fails by itself while transfers go on, and
+/// the next start builds the run again.
+#[test]
+fn a_damaged_block_of_the_index_costs_a_read_and_no_commit() {
+    let mut scene = Scene::open("index::a_damaged_block_of_the_index_costs_a_read_and_no_commit");
+    let old = scene.posted_and_indexed();
+    let primary = scene.pair.primary;
+    let transfers_of = |scene: &Scene| {
+        let filter = AccountFilterBody {
+            account_id: old[0].debit.into(),
+            limit: u32::MAX.into(),
+            flags: AccountFilterFlags::DEBITS.into(),
+            ..AccountFilterBody::default()
+        };
+        block_on(async {
+            let client = Client::connect(client_config(&scene.addresses)).await;
+            let client = client.expect("a primary is found");
+            client.get_account_transfers(&filter).await
+        })
+    };
+    let before = transfers_of(&scene).expect("nothing is damaged yet");
+    scene.pair.nodes[primary].shut_down();
+    for run in files(scene.pair.nodes[primary].data_dir(), "index", ".run") {
+        let bytes = fs::metadata(&run).expect("a run is there").len();
+        // Every block, but neither header nor what is behind the blocks.
+        for at in (200..bytes * 9 / 10).step_by(2_000) {
+            flip_bit(&run, at, 1);
+        }
+    }
+    scene.pair.nodes[primary].start();
+    scene.pair.expect_protected();
+    let failed = transfers_of(&scene).expect_err("a block does not verify");
+    assert!(failed.to_string().contains("checksum"), "{failed}");
+    scene.post(100, 10);
+    scene.pair.nodes[primary].shut_down();
+    scene.pair.nodes[primary].start();
+    scene.pair.expect_protected();
+    let after = transfers_of(&scene).expect("what was damaged is built again");
+    assert!(after.starts_with(&before), "nothing of the past is missing");
+    scene.expect_known(&old);
+    scene.close();
+}
+
+/// Batches of one page fill a segment to its last byte, so that no batch ends it: its ids leave
+/// memory all the same.
+#[test]
+fn ids_leave_memory_where_batches_fill_a_segment_to_the_end() {
+    let mut scene = Scene::open("index::ids_leave_memory_where_batches_fill_a_segment_to_the_end");
+    scene.post(1_200, 1);
+    for node in &mut scene.pair.nodes {
+        node.expect_that("forgot the ids that its runs hold", |status| {
+            status.indexed_lsn >= 2 * SEGMENT_BYTES && status.young_ids < status.transfers / 2
+        });
     }
     scene.close();
 }

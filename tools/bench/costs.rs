@@ -7,8 +7,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::relay;
 
-/// The threads of a node that prepare, mark, seal and write checkpoints; all others serve commits.
-const BESIDE_THREADS: [&str; 2] = ["kanjo-jobs", "kanjo-derive"];
+/// The threads of a node that prepare, mark, seal, index and write checkpoints; all others serve
+/// commits.
+const BESIDE_THREADS: [&str; 3] = ["kanjo-jobs", "kanjo-derive", "kanjo-index"];
 const HOT_THREAD: &str = "kanjo-hot";
 
 /// What a process has used since it began, or between two looks at it.

@@ -23,6 +23,9 @@ impl Misread {
     }
 }
 
+/// Most fields of one object; no request knows so many.
+const FIELDS_MAX: usize = 64;
+
 /// A value and the way to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'a> {
@@ -73,6 +76,9 @@ impl<'a> Node<'a> {
         }
         let entries: Entries<'a> =
             serde_json::from_str(self.text).map_err(|error| self.misread(error.to_string()))?;
+        if entries.0.len() > FIELDS_MAX {
+            return Err(self.misread(format!("has more than {FIELDS_MAX} fields")));
+        }
         let mut nodes = Vec::<(String, Node<'a>)>::new();
         for (name, raw) in entries.0 {
             let path = match self.path.as_str() {
@@ -209,6 +215,11 @@ impl<'a> Fields<'a> {
         self.asked.push(name);
         let place = self.left.iter().position(|(there, _)| there == name)?;
         Some(self.left.remove(place).1)
+    }
+
+    /// Whether a field is there and was not taken out.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.iter().any(|(there, _)| there == name)
     }
 
     /// Takes a number out; one that is missing is zero.

@@ -96,7 +96,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         about: "move money, reserve it, post or void what is reserved, take a transfer back",
         fields: TRANSFER_FIELDS,
         example: r#"{"create_transfers":[{"id":100,"debit_account_id":1,"credit_account_id":2,"amount":500,"ledger":203,"code":1}]}"#,
-        notes: "timeout is in seconds. reverses, value_date and business_date (YYYYMMDD) go beyond the documented model.",
+        notes: "timeout is in seconds. A reversal without an amount takes all back. reverses, value_date and business_date (YYYYMMDD) go beyond the documented model.",
     },
     Operation {
         name: "lookup_accounts",
@@ -187,7 +187,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         about: "an account between two moments: opening, every movement, closing",
         fields: &["account_id", "unit", "limit", "from", "to"],
         example: r#"{"statement":{"account_id":1,"unit":"business_date","from":20260101,"to":20260131,"limit":100}}"#,
-        notes: "unit: timestamp (unless said otherwise), business_date or lsn. A `to` of zero is the end.",
+        notes: "unit: timestamp (unless said otherwise), business_date or lsn. A `to` of zero is the end; limit is needed.",
     },
     Operation {
         name: "balances_as_of",

@@ -153,6 +153,7 @@ fn create_transfers(node: &Node<'_>) -> Result<Request, Misread> {
 
 /// A transfer, and whether it names what only a detailed request can carry.
 fn transfer(mut fields: Fields<'_>) -> Result<(TransferDetailBody, bool), Misread> {
+    let has_amount = fields.has("amount");
     let transfer = TransferBody {
         id: fields.u128("id")?.into(),
         debit_account_id: fields.u128("debit_account_id")?.into(),
@@ -181,6 +182,11 @@ fn transfer(mut fields: Fields<'_>) -> Result<(TransferDetailBody, bool), Misrea
         business_date: (detail("business_date", 32)? as u32).into(),
         reserved: 0.into(),
     };
+    let mut body = body;
+    if !has_amount && body.reverses.get() != 0 {
+        // All of it: a reversal of nothing would use up the only one there can be.
+        body.transfer.amount = u128::MAX.into();
+    }
     fields.finish()?;
     Ok((body, is_detailed))
 }
@@ -290,6 +296,10 @@ fn statement(node: &Node<'_>) -> Result<StatementBody, Misread> {
         ..StatementBody::default()
     };
     fields.finish()?;
+    if body.limit.get() == 0 {
+        // Nothing would be found, and nothing is no closing balance.
+        return Err(Misread::new("statement.limit", "a statement needs a limit"));
+    }
     Ok(body)
 }
 

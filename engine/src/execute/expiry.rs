@@ -50,10 +50,14 @@ impl Ledger {
     /// next one. Of reads it says whether what they show is without anything that is due.
     pub fn fits_request(&mut self, open: &mut OpenBatch, kind: FrameKind, events: usize) -> bool {
         let events = if kind.is_write() { events } else { 0 };
-        if !self.expire_due(open) || !open.has_room(kind, events) {
+        if !self.expire_due(open) {
             return false;
         }
         loop {
+            // Asked again behind each expiry: what was just recorded takes room too.
+            if !open.has_room(kind, events) {
+                return false;
+            }
             let end = open.next_timestamp().get() + (events as u64).max(1) - 1;
             let Some(due) = self.books.pendings.last_due_by(end) else {
                 return true;
@@ -62,7 +66,9 @@ impl Ledger {
                 return false;
             }
             open.first = Timestamp::new(due);
-            self.expire_due(open);
+            if !self.expire_due(open) {
+                return false;
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Timeouts: nothing is executed at or after one before its expiry is recorded.
 
 use kanjo_format::client::{AccountFlags, FrameKind, TransferFlags};
-use kanjo_format::limits::BATCH_RECORDS_MAX;
+use kanjo_format::limits::{BATCH_RECORDS_MAX, REQUEST_EVENTS_MAX};
 use kanjo_format::result::CreateTransferResult as T;
 use kanjo_format::{Timestamp, TransferId};
 
@@ -127,6 +127,27 @@ fn a_request_does_not_reach_over_a_due_time() {
         .fits_request(&mut open, FrameKind::CreateTransfers, 8_189);
     assert!(fits);
     desk.finish(open);
+}
+
+/// A full request is first in line, and what expires on its way leaves it too little room: it waits
+/// for the next batch, and the primary does not stop.
+#[test]
+fn a_full_request_gives_way_to_what_expires_on_its_way() {
+    let mut desk = furnished();
+    let pendings = (10..15).map(|id| pending(id, 1, 2, 7, 1)).collect();
+    desk.run(&Request::Transfers(pendings));
+    desk.now = due(&desk) - 1;
+    let (kind, events) = (FrameKind::CreateTransfers, REQUEST_EVENTS_MAX);
+    let mut open = desk.open();
+    assert!(!desk.ledger.fits_request(&mut open, kind, events));
+    assert_eq!(open.record_count(), 5);
+    desk.finish(open);
+    let mut open = desk.open();
+    assert!(desk.ledger.fits_request(&mut open, kind, events));
+    desk.finish(open);
+    let full = (100..100 + events as u128).map(|id| transfer(id, 1, 2, 1));
+    let results = desk.run(&Request::Transfers(full.collect()));
+    assert!(results.iter().all(|(result, _)| *result == u32::MAX));
 }
 
 #[test]

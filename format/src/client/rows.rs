@@ -168,9 +168,10 @@ rows! {
         lsn: U64,
         /// Where to continue, in the unit of the request (nanoseconds, or an lsn); 0 where there is no more.
         next: U64,
-        /// Log time there, in nanoseconds.
+        /// Log time there, in nanoseconds; 0 in a feed.
         timestamp: U64,
-        /// The business date that is current there, as YYYYMMDD; 0 where there is no calendar.
+        /// The business date that is current there, as YYYYMMDD; 0 where there is no calendar, and
+        /// in a feed.
         business_date: U32,
         /// Zero.
         reserved: U32,

@@ -62,6 +62,8 @@ impl RunSet {
                     let reason = format!("of cluster {}", run.footer().cluster);
                     dropped.push(Dropped::bad(file, reason));
                 }
+                // What passes by itself costs no run: only bytes that do not verify do.
+                Err(error @ RunError::Io { .. }) => return Err(error),
                 Err(error) => dropped.push(Dropped::bad(file, error.to_string())),
             }
         }

@@ -8,6 +8,8 @@ use kanjo_engine::query::{Balances, Key, PastError};
 use kanjo_format::{AccountNumber, Lsn, RecordAt, Timestamp, TransferId};
 use kanjo_index::{Direction, Postings, RunError, RunKey, RunSet};
 
+use crate::indexing::set_aside;
+
 /// Ways through posting lists that are kept, so that each goes on where it was.
 const WAYS_MAX: usize = 64;
 /// Records that are passed over one by one before a way is begun anew further on.
@@ -190,6 +192,7 @@ fn range(direction: Direction, asked: RecordAt) -> std::ops::Range<RecordAt> {
 }
 
 fn unreadable(lsn: Lsn, error: &RunError) -> PastError {
+    set_aside(error);
     PastError::Unreadable {
         lsn,
         reason: error.to_string(),

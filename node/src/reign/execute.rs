@@ -61,7 +61,11 @@ impl Primary<'_> {
     }
 
     fn execute_batch(&mut self) -> Result<(), NodeError> {
-        let now = self.reign.clock.next()?;
+        let now = match self.reign.waits_since.take() {
+            // Log time goes on by nanoseconds from there, so that nothing new falls due on the way.
+            Some(since) => since,
+            None => self.reign.clock.next()?,
+        };
         let store = &mut self.hot.store;
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         // What is due is recorded before anything is executed, and when nothing is.
@@ -96,6 +100,10 @@ impl Primary<'_> {
             store.ledger.discard_batch(open);
             self.hold_reads(executed)?;
             return self.begin_queries(queries);
+        }
+        if executed.is_empty() && queries.is_empty() && !self.hot.front.queue_is_empty() {
+            // Only expiries: whoever is first in line shall not give way to still more of them.
+            self.reign.waits_since = Some(now);
         }
         self.append_open(open)?;
         let lsn = self.hot.store.log.tail().lsn;

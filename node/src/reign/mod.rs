@@ -17,7 +17,7 @@ use std::time::Duration;
 use kanjo_format::control::Control;
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_format::replication::SeedFile;
-use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, OpeningId, Tail};
+use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, OpeningId, Tail, Timestamp};
 use kanjo_shipper::opening::OpenEpoch;
 use kanjo_shipper::sender::{Event, SenderStart};
 use kanjo_shipper::{CommitGate, Member, Packer, Sender};
@@ -64,6 +64,8 @@ pub(crate) struct Reign {
     synced_to_target: Lsn,
     /// How long the last sync took.
     pub(crate) last_sync: Duration,
+    /// The time of a batch that held nothing but expiries while a request waited.
+    waits_since: Option<Timestamp>,
     fenced: Option<Epoch>,
 }
 
@@ -138,6 +140,7 @@ impl Node {
             chunk_sent: None,
             synced_to_target: Lsn::ZERO,
             last_sync: Duration::ZERO,
+            waits_since: None,
             fenced: None,
         }));
         hot.front.set_identity(open.epoch, true);

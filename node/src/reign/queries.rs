@@ -9,7 +9,7 @@ use std::time::Duration;
 use kanjo_engine::query::Asked;
 use kanjo_format::Lsn;
 use kanjo_format::client::{FeedBody, FrameKind, Outcome, PageBody, QueryFilterBody};
-use kanjo_format::limits::QUERIES_MAX;
+use kanjo_format::limits::{HELD_PAGE_BYTES_MAX, QUERIES_MAX};
 use kanjo_shipper::gate::ReadToken;
 use tokio::time::Instant;
 use zerocopy::{FromBytes, IntoBytes};
@@ -116,7 +116,8 @@ impl Primary<'_> {
     }
 
     fn begin_query(&mut self, request: Request, token: ReadToken, waits_until: Option<Instant>) {
-        if self.reign.queries.len() >= QUERIES_MAX {
+        let held = self.reign.replies.held_read_bytes();
+        if self.reign.queries.len() >= QUERIES_MAX || held >= HELD_PAGE_BYTES_MAX {
             let text = "too many queries are under way on this node";
             let front = &self.hot.front;
             return front.answer(request.ticket, Outcome::Overloaded, 0, text.as_bytes());
@@ -132,8 +133,17 @@ impl Primary<'_> {
             } else {
                 tail
             },
-            timestamp: store.ledger.log_time().get(),
-            business_date: store.ledger.business_days().current(),
+            // What the ledger holds beyond that is not committed yet, and a feed does not wait for it.
+            timestamp: if is_feed {
+                0
+            } else {
+                store.ledger.log_time().get()
+            },
+            business_date: if is_feed {
+                0
+            } else {
+                store.ledger.business_days().current()
+            },
         };
         let work = match store.ledger.ask(request.kind, &request.rows) {
             Asked::Query(query) => Work::Query(query),
@@ -174,7 +184,18 @@ impl Primary<'_> {
             // Its time was over, or another reign asked.
             return Ok(());
         };
-        match answered.outcome? {
+        let found = match answered.outcome {
+            Ok(found) => found,
+            Err(error) => {
+                // Nothing depends on a read: it gets no answer, and the node goes on.
+                tracing::error!(%error, "a query met something that cannot be read");
+                let (ticket, text) = (query.request.ticket, error.to_string());
+                let front = &self.hot.front;
+                front.answer(ticket, Outcome::Indeterminate, 0, text.as_bytes());
+                return Ok(());
+            }
+        };
+        match found {
             Found::Totals(rows) => {
                 let most = FrameKind::GetTrialBalance.reply_rows_max();
                 // More would not be of one lsn; that they are not all there shows.

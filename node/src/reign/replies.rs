@@ -31,6 +31,8 @@ struct Waiting {
 pub(crate) struct Replies {
     writes: VecDeque<Waiting>,
     reads: VecDeque<Waiting>,
+    /// Bytes of all bodies among the reads.
+    read_bytes: usize,
 }
 
 impl Replies {
@@ -45,6 +47,7 @@ impl Replies {
 
     /// A reply that also needs the exchange of `token`.
     pub(crate) fn hold_read(&mut self, reply: Reply, lsn: Lsn, token: ReadToken) {
+        self.read_bytes += reply.body.len();
         self.reads.push_back(Waiting {
             reply,
             lsn,
@@ -55,16 +58,28 @@ impl Replies {
     /// Answers what may be answered now.
     pub(crate) fn release(&mut self, gate: &CommitGate, front: &Front) {
         let (committed, readable) = (gate.committed(), gate.readable());
+        let mut read_bytes = self.read_bytes;
         for queue in [&mut self.writes, &mut self.reads] {
             while let Some(first) = queue.front() {
                 if first.lsn > committed || first.read.is_some_and(|token| token > readable) {
                     break;
                 }
-                if let Some(Waiting { reply, .. }) = queue.pop_front() {
+                if let Some(Waiting { reply, read, .. }) = queue.pop_front() {
+                    read_bytes -= read.map_or(0, |_| reply.body.len());
                     front.answer(reply.ticket, Outcome::Done, reply.count, &reply.body);
                 }
             }
         }
+        self.read_bytes = read_bytes;
+    }
+
+    fn count_reads(&mut self) {
+        self.read_bytes = self.reads.iter().map(|read| read.reply.body.len()).sum();
+    }
+
+    /// Bytes of the bodies of reads that wait for their exchange.
+    pub(crate) const fn held_read_bytes(&self) -> usize {
+        self.read_bytes
     }
 
     /// Answers `Indeterminate` to what waited until its deadline. It may still commit.
@@ -78,6 +93,7 @@ impl Replies {
                 !expired
             });
         }
+        self.count_reads();
     }
 
     /// Answers everything with `outcome`; what becomes of it is for others to say.
@@ -85,6 +101,7 @@ impl Replies {
         for waiting in self.writes.drain(..).chain(self.reads.drain(..)) {
             front.answer(waiting.reply.ticket, outcome, 0, text.as_bytes());
         }
+        self.read_bytes = 0;
     }
 
     /// How many wait.

@@ -1,6 +1,6 @@
 //! `kanjo account create`.
 
-use kanjo_client::{AccountBody, AccountFlags, Client};
+use kanjo_client::{AccountBody, AccountFlags, AccountId, Client};
 use kanjo_format::Timestamp;
 use serde_json::json;
 
@@ -122,7 +122,8 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
             .first()
             .is_some_and(|one| one.created() || one.account_exists());
         if done {
-            limit(&client, &args).await?;
+            let opened = results.first().is_some_and(|one| one.created());
+            limit(&client, &args, opened).await?;
         }
         let mut output = Output::new();
         if args.json {
@@ -140,10 +141,29 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
     })
 }
 
-async fn limit(client: &Client, args: &Args) -> Result<(), Failure> {
+/// Sets the limit of an account that was just opened, or whose opening was interrupted before that.
+/// One whose terms were changed since keeps them.
+async fn limit(client: &Client, args: &Args, opened: bool) -> Result<(), Failure> {
     let Some(limit) = args.overdraft_limit else {
         return Ok(());
     };
+    if !opened {
+        let terms = client
+            .with_deadline(args.cluster.timeout)
+            .lookup_account_terms(&[AccountId::new(args.id)])
+            .await?;
+        if let Some(terms) = terms.first().filter(|terms| terms.timestamp.get() != 0) {
+            let is_so =
+                terms.has_overdraft_limit.get() == 1 && terms.overdraft_limit.get() == limit;
+            return match is_so {
+                true => Ok(()),
+                false => Err(Failure::failed(format!(
+                    "account {} exists, and its terms were changed since: they stay (see `kanjo account set`)",
+                    args.id
+                ))),
+            };
+        }
+    }
     let wish = Change {
         overdraft_limit: Some(Some(limit)),
         freeze: None,
