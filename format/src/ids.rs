@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Declares an ordered newtype over an integer with `new`, `get` and decimal display.
 macro_rules! integer_id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -280,7 +282,7 @@ impl fmt::Debug for Chain {
 }
 
 /// Where a log ends: the epoch of its last batch, the position behind it, the chain there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tail {
     /// Epoch of the last batch; [`Epoch::NONE`] for an empty log.
     pub epoch: Epoch,
@@ -314,13 +316,16 @@ impl fmt::Display for Tail {
 }
 
 /// Names one opening of an epoch: who opened it, and a random number of that one attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct OpeningId {
     /// The node that opens.
     pub node: NodeId,
     /// Its data directory.
     pub incarnation: Incarnation,
     /// Drawn anew for each attempt.
+    #[serde(with = "crate::json::hex128")]
     pub random: u128,
 }
 

@@ -16,6 +16,7 @@ pub mod client;
 pub mod columns;
 pub mod control;
 pub mod ids;
+pub mod json;
 pub mod limits;
 pub mod movement;
 pub mod place;

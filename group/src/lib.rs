@@ -1,0 +1,16 @@
+//! Who may write: the register of a site, who keeps it, and how authority moves between sites.
+//!
+//! ```text
+//! register   PURE   the record and the rules by which it changes
+//! topology          the cluster file
+//! port              the register as a server sees it: a view, questions, beats
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod port;
+pub mod register;
+pub mod topology;
+
+pub use port::{Beat, Question, RegisterPort, Reply, Seen, SiteReport, View, VoterSeen};
+pub use register::{Command, Outcome, Refusal, Register, SetMember};
+pub use topology::Topology;

@@ -1,0 +1,147 @@
+//! What may be asked of a register, and what it answers.
+
+use super::{
+    Authority, Evidence, FenceCertificate, HandOver, Move, Protection, Register, Reign, SetMember,
+};
+use kanjo_format::{Epoch, Incarnation, NodeId, OpeningId};
+use serde::{Deserialize, Serialize};
+
+/// A compare-and-set. Each names what it expects to find; the same one twice changes nothing
+/// and is answered the same, so that an unknown outcome is settled by asking again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Another server processes for this site.
+    Nominate {
+        /// Number of the nomination that it replaces; 0 for the first.
+        replaces: u64,
+        /// The server.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+    },
+    /// An epoch belongs to this opening. From here on lower epochs change nothing here.
+    Claim {
+        /// The epoch that was read before; somebody else's in between refuses this.
+        expected: Epoch,
+        /// The reign that begins.
+        reign: Reign,
+    },
+    /// The writer changes its set, in the order that its commits allow.
+    ChangeSet {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its opening.
+        opening: OpeningId,
+        /// The set that it knows to be in force.
+        expected: Vec<SetMember>,
+        /// The set from here on; never empty.
+        set: Vec<SetMember>,
+        /// How commits are protected by it.
+        protection: Protection,
+    },
+    /// Keep this certificate.
+    NoteFence(Box<FenceCertificate>),
+    /// At the destination: the authority will come.
+    Prepare {
+        /// What is planned.
+        plan: Move,
+    },
+    /// At the source: give it away, for good.
+    HandOver {
+        /// What was prepared at the destination.
+        plan: Move,
+    },
+    /// At the destination: take it.
+    Activate(Box<HandOver>),
+    /// Take the authority although the other site cannot be asked.
+    Seize {
+        /// Number of the holding that this one follows.
+        follows: u64,
+        /// The writer that goes on.
+        reign: Reign,
+        /// Who has everything that was answered: the writer itself.
+        set: Vec<SetMember>,
+        /// Why that is allowed.
+        evidence: Evidence,
+    },
+    /// The other register holds the authority under this higher number.
+    Concede {
+        /// That number.
+        holding: u64,
+    },
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Done, now or before; the register as it is after it.
+    Done(Box<Register>),
+    /// Not done; the register as it is.
+    Refused {
+        /// Why.
+        why: Refusal,
+        /// The register.
+        register: Box<Register>,
+    },
+}
+
+/// Why a register refuses a command. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "refusal", rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The authority is not here.
+    #[error("the authority is {authority}")]
+    NotHeld {
+        /// Where it is.
+        authority: Box<Authority>,
+    },
+    /// Another epoch is the current one.
+    #[error("epoch {current} is the current one, {named} was named")]
+    Epoch {
+        /// The register's.
+        current: Epoch,
+        /// The command's.
+        named: Epoch,
+    },
+    /// The epoch belongs to another opening.
+    #[error("epoch {epoch} belongs to {opening}")]
+    Opening {
+        /// The epoch.
+        epoch: Epoch,
+        /// Whose it is.
+        opening: OpeningId,
+    },
+    /// The opener is not who processes for the active site.
+    #[error("that site may not open epoch {0}")]
+    NotItsEpoch(Epoch),
+    /// Another set is in force.
+    #[error("another set is in force than the one that was expected")]
+    Set,
+    /// A set has one to four members, each once.
+    #[error("a set has one to four members, each once")]
+    SetSize,
+    /// Another nomination came before.
+    #[error("nomination {current} is the current one, {named} was to be replaced")]
+    Nomination {
+        /// The register's.
+        current: u64,
+        /// The command's.
+        named: u64,
+    },
+    /// A newer plan is prepared, or another one was handed over.
+    #[error("another move of the authority is under way")]
+    Move,
+    /// The number of the holding has been passed.
+    #[error("holding {current} is known here, {named} was named")]
+    Holding {
+        /// The register's.
+        current: u64,
+        /// The command's.
+        named: u64,
+    },
+    /// Of another cluster, of this same site, or a text that is too long.
+    #[error("the command does not belong here: {0}")]
+    NotForHere(String),
+}

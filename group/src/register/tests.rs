@@ -1,0 +1,239 @@
+use super::*;
+
+fn member(node: u32) -> SetMember {
+    SetMember {
+        node: NodeId::new(node),
+        incarnation: Incarnation::new(u128::from(node) << 64 | 1),
+    }
+}
+
+fn reign(site_term: u32, local_term: u32, node: u32) -> Reign {
+    Reign {
+        epoch: Epoch::from_terms(site_term, local_term),
+        opening: OpeningId {
+            node: NodeId::new(node),
+            incarnation: member(node).incarnation,
+            random: u128::from(local_term),
+        },
+        address: format!("host-{node}:7000"),
+    }
+}
+
+fn both() -> (Register, Register) {
+    let cluster = ClusterId::new(7);
+    (
+        Register::new(cluster, Site::One),
+        Register::new(cluster, Site::Two),
+    )
+}
+
+fn claim(expected: Epoch, reign: &Reign) -> Command {
+    let reign = reign.clone();
+    Command::Claim { expected, reign }
+}
+
+fn change(reign: &Reign, expected: &[SetMember], set: &[SetMember]) -> Command {
+    Command::ChangeSet {
+        epoch: reign.epoch,
+        opening: reign.opening,
+        expected: expected.to_vec(),
+        set: set.to_vec(),
+        protection: Protection::Protected,
+    }
+}
+
+fn done(register: &mut Register, command: &Command) {
+    let outcome = register.apply(command);
+    assert!(
+        matches!(outcome, Outcome::Done(_)),
+        "{command:?}: {outcome:?}"
+    );
+    let version = register.version;
+    let again = register.apply(command);
+    assert!(matches!(again, Outcome::Done(_)), "{command:?}: {again:?}");
+    assert_eq!(register.version, version, "the same twice changes nothing");
+}
+
+fn refused(register: &mut Register, command: &Command) -> Refusal {
+    let before = register.clone();
+    match register.apply(command) {
+        Outcome::Refused { why, .. } => {
+            assert_eq!(*register, before, "a refusal changes nothing");
+            why
+        }
+        Outcome::Done(_) => panic!("{command:?} was done"),
+    }
+}
+
+#[test]
+fn an_epoch_belongs_to_one_opening() {
+    let (mut one, mut two) = both();
+    let (first, other) = (reign(1, 1, 1), reign(1, 1, 2));
+    assert!(matches!(
+        refused(&mut one, &claim(Epoch::NONE, &first)),
+        Refusal::NotHeld { .. }
+    ));
+    done(&mut two, &claim(Epoch::NONE, &first));
+    refused(&mut two, &claim(Epoch::NONE, &other));
+    refused(&mut two, &claim(first.epoch, &other));
+    done(&mut two, &claim(first.epoch, &reign(1, 2, 2)));
+    refused(&mut two, &claim(first.epoch, &reign(1, 3, 1)));
+}
+
+#[test]
+fn a_lower_epoch_changes_no_set() {
+    let (_, mut two) = both();
+    let (old, new) = (reign(1, 1, 1), reign(1, 2, 2));
+    done(&mut two, &claim(Epoch::NONE, &old));
+    done(&mut two, &change(&old, &[], &[member(3), member(4)]));
+    done(&mut two, &claim(old.epoch, &new));
+    assert_eq!(
+        two.set,
+        [member(3), member(4)],
+        "the set outlives the reign"
+    );
+    refused(
+        &mut two,
+        &change(&old, &[member(3), member(4)], &[member(3)]),
+    );
+    done(
+        &mut two,
+        &change(&new, &[member(3), member(4)], &[member(4)]),
+    );
+}
+
+#[test]
+fn a_set_is_changed_from_the_one_that_was_expected_and_is_never_empty() {
+    let (_, mut two) = both();
+    let writer = reign(1, 1, 1);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    done(&mut two, &change(&writer, &[], &[member(3)]));
+    assert_eq!(
+        refused(
+            &mut two,
+            &change(&writer, &[member(4)], &[member(3), member(4)])
+        ),
+        Refusal::Set
+    );
+    assert_eq!(
+        refused(&mut two, &change(&writer, &[member(3)], &[])),
+        Refusal::SetSize
+    );
+    assert_eq!(
+        refused(
+            &mut two,
+            &change(&writer, &[member(3)], &[member(3), member(3)])
+        ),
+        Refusal::SetSize
+    );
+}
+
+fn plan(writer: &Reign, number: u64, set: &[SetMember]) -> Move {
+    Move {
+        epoch: writer.epoch,
+        number,
+        opening: writer.opening,
+        set: set.to_vec(),
+        active: Site::Two,
+    }
+}
+
+#[test]
+fn authority_moves_once_and_only_with_the_certificate() {
+    let (mut one, mut two) = both();
+    let writer = reign(1, 1, 1);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    done(&mut two, &change(&writer, &[], &[member(3), member(4)]));
+    let plan = plan(&writer, 1, &[member(1), member(2)]);
+    done(&mut one, &Command::Prepare { plan: plan.clone() });
+    assert!(!one.holds_authority());
+    done(&mut two, &Command::HandOver { plan: plan.clone() });
+    assert!(!two.holds_authority());
+    let Authority::HandedOver(certificate) = two.authority.clone() else {
+        panic!("handed over");
+    };
+    refused(&mut two, &claim(writer.epoch, &reign(2, 1, 3)));
+    let set = two.set.clone();
+    refused(&mut two, &change(&writer, &set, &[member(3)]));
+    refused(&mut two, &Command::Activate(certificate.clone()));
+    done(&mut one, &Command::Activate(certificate.clone()));
+    assert!(one.holds_authority());
+    assert_eq!(one.set, [member(1), member(2)]);
+    assert_eq!(one.reign, writer);
+    // Back again; the first certificate is worth nothing any more.
+    let next = reign(2, 1, 3);
+    done(&mut one, &claim(writer.epoch, &next));
+    let back = Move {
+        active: Site::One,
+        ..self::plan(&next, 1, &[member(3), member(4)])
+    };
+    done(&mut two, &Command::Prepare { plan: back.clone() });
+    done(&mut one, &Command::HandOver { plan: back });
+    refused(&mut one, &Command::Activate(certificate));
+}
+
+#[test]
+fn an_old_plan_does_not_replace_a_newer_one() {
+    let (mut one, _) = both();
+    let writer = reign(1, 1, 1);
+    let (first, second) = (
+        plan(&writer, 1, &[member(1)]),
+        plan(&writer, 2, &[member(1), member(2)]),
+    );
+    done(&mut one, &Command::Prepare { plan: second });
+    assert_eq!(
+        refused(&mut one, &Command::Prepare { plan: first }),
+        Refusal::Move
+    );
+}
+
+#[test]
+fn a_seized_authority_ends_the_holding_that_it_follows() {
+    let (mut one, mut two) = both();
+    let writer = reign(1, 1, 1);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    let seize = Command::Seize {
+        follows: two.holding(),
+        reign: writer.clone(),
+        set: vec![member(1)],
+        evidence: Evidence::Operator {
+            operator: "ops".into(),
+            reason: "site 2 burnt down".into(),
+        },
+    };
+    done(&mut one, &seize);
+    assert!(one.holds_authority());
+    done(
+        &mut two,
+        &Command::Concede {
+            holding: one.holding(),
+        },
+    );
+    assert!(!two.holds_authority());
+    let holding = one.holding();
+    refused(&mut one, &Command::Concede { holding });
+}
+
+#[test]
+fn a_nomination_replaces_the_one_that_was_seen() {
+    let (mut one, _) = both();
+    let nominate = |replaces, node| Command::Nominate {
+        replaces,
+        node: NodeId::new(node),
+        incarnation: member(node).incarnation,
+    };
+    done(&mut one, &nominate(0, 1));
+    refused(&mut one, &nominate(0, 2));
+    done(&mut one, &nominate(1, 2));
+    assert_eq!(one.nominee.unwrap().number, 2);
+}
+
+#[test]
+fn a_record_stands_in_json_and_comes_back_the_same() {
+    let (_, mut two) = both();
+    let writer = reign(1, 1, 1);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    done(&mut two, &change(&writer, &[], &[member(3)]));
+    let text = serde_json::to_string(&two).unwrap();
+    assert_eq!(serde_json::from_str::<Register>(&text).unwrap(), two);
+}
