@@ -103,7 +103,7 @@ impl Node {
 
     pub(crate) fn standing(&mut self) -> Standing {
         let durable = self.hot.store.syncer.synced();
-        let address = self.dialer.address().to_owned();
+        let address = self.peers.first().address().to_owned();
         let reign = self.hot.store.ledger.reign().protection;
         let base = Standing {
             role: "replica",
