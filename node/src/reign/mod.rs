@@ -102,7 +102,7 @@ impl Node {
             epoch: open.epoch,
             opening: open.opening,
             log: hot.store.local_log(gate.committed())?,
-            member: open.members.first().copied(),
+            members: open.members.clone(),
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
             silent_after_ns: hot.config.peer_timeout_ms * 1_000_000,
         };
