@@ -56,7 +56,7 @@ impl Primary<'_> {
         let now = self.reign.clock.next()?;
         let header =
             promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
-        self.reign.payload.clear();
+        self.reign.last.payload.clear();
         self.note_appended(&header)?;
         let store = &self.hot.store;
         store.dir.promise(|control: &mut Control| {

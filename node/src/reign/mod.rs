@@ -6,6 +6,7 @@
 //! ```
 
 mod execute;
+mod last_batch;
 mod membership;
 mod queries;
 mod replies;
@@ -16,12 +17,13 @@ mod standing;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, OpeningId, Tail, Timestamp};
+use kanjo_format::{Digest, Epoch, Lsn, OpeningId, Timestamp};
 use kanjo_shipper::opening::OpenEpoch;
 use kanjo_shipper::sender::SenderStart;
-use kanjo_shipper::{CommitGate, Packer, Sender};
+use kanjo_shipper::{CommitGate, Sender};
 use tokio::time::Instant;
 
+use self::last_batch::LastBatch;
 use self::queries::Queries;
 use self::replies::Replies;
 use self::session::PeerSession;
@@ -46,10 +48,7 @@ pub(crate) struct Reign {
     pub(crate) replies: Replies,
     pub(crate) queries: Queries,
     clock: ClockCheck,
-    packer: Packer,
-    /// Payload of the last batch, so that it is packed without being read back.
-    payload: Vec<u8>,
-    last: Option<(BatchHeader, Tail)>,
+    last: LastBatch,
     /// Digests behind batches that are not committed yet.
     digests: VecDeque<(Lsn, Digest)>,
     committed_digest: Option<(Lsn, Digest)>,
@@ -116,9 +115,7 @@ impl Node {
             replies: Replies::default(),
             queries: Queries::default(),
             clock: ClockCheck::new(hot.config.clock_bound_ms),
-            packer: Packer::new(),
-            payload: Vec::new(),
-            last: None,
+            last: LastBatch::new(),
             digests: VecDeque::from([(tail.lsn, digest)]),
             committed_digest: None,
             synced_to_target: Lsn::ZERO,

@@ -5,10 +5,11 @@ use std::os::unix::fs::FileExt;
 
 use kanjo_format::limits::FILE_CHUNK_BYTES;
 use kanjo_format::replication::{Body, Frame, Hello, Purpose, SeedFile};
-use kanjo_format::{BatchHeader, Lsn, Tail};
+use kanjo_format::{Lsn, Tail};
 use kanjo_shipper::sender::{Action, Event};
 
 use super::Primary;
+use super::session::PeerSession;
 use crate::error::NodeError;
 use crate::peers::PeerIndex;
 
@@ -98,6 +99,8 @@ impl Primary<'_> {
         };
         let end = self.hot.store.log.tail().lsn;
         let epoch = self.reign.gate.epoch();
+        let live = |session: &&PeerSession| session.sender.is_live();
+        let shared = self.reign.sessions.iter().filter(live).count() > 1;
         let mut sent = Vec::new();
         loop {
             let Some(link) = self.peers[peer].link() else {
@@ -112,20 +115,14 @@ impl Primary<'_> {
             }
             let out = link.output();
             let before = out.len();
-            let tail = match &self.reign.last {
-                Some((header, tail)) if header.lsn() == sending.next => {
-                    self.reign
-                        .packer
-                        .pack(epoch, header, &self.reign.payload, out);
-                    *tail
-                }
-                _ => {
+            let last = &mut self.reign.last;
+            let tail = match last.pack(epoch, sending.next, shared, out) {
+                Some(tail) => tail,
+                None => {
                     let Some(batch) = self.hot.store.reader.read(sending.next)? else {
                         break;
                     };
-                    self.reign
-                        .packer
-                        .pack(epoch, &batch.header, &batch.payload, out);
+                    last.pack_older(epoch, &batch.header, &batch.payload, out);
                     let lsn = batch.header.end(self.hot.store.segment_bytes());
                     Tail {
                         epoch: batch.header.epoch(),
@@ -146,12 +143,6 @@ impl Primary<'_> {
             self.send_event(peer, Event::SendDone)?;
         }
         Ok(())
-    }
-
-    /// Keeps a batch that was just appended, so that it is packed without being read back.
-    pub(super) fn keep_last(&mut self, header: &BatchHeader, tail: Tail) {
-        let kept = header.payload_bytes() == self.reign.payload.len();
-        self.reign.last = kept.then_some((*header, tail));
     }
 
     pub(super) fn send_chunk(
