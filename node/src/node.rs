@@ -79,8 +79,8 @@ enum Wake {
 }
 
 /// Plays the node's parts until it is told to stop or cannot go on.
-pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
-    let mut node = Node::start(hot, confirmed)?;
+pub(crate) async fn play(hot: Hot, peers: Peers, confirmed: Lsn) -> Result<(), NodeError> {
+    let mut node = Node::start(hot, peers, confirmed)?;
     let outcome = node.run().await;
     match &outcome {
         Ok(()) => node.stop(),
@@ -93,7 +93,7 @@ pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
 }
 
 impl Node {
-    fn start(mut hot: Hot, confirmed: Lsn) -> Result<Self, NodeError> {
+    pub(crate) fn start(mut hot: Hot, peers: Peers, confirmed: Lsn) -> Result<Self, NodeError> {
         hot.note_committed(confirmed);
         let replayed = hot.store.rebuild(confirmed)?;
         tracing::info!(
@@ -114,7 +114,6 @@ impl Node {
             applied: hot.store.applied().lsn,
             log,
         });
-        let peers = Peers::new(hot.config.peer_addresses(), &hot.traffic);
         let following = Following::new(confirmed, hot.config.peer_client.clone());
         let mut node = Self {
             hot,
@@ -370,8 +369,10 @@ impl Node {
         let derived = matches!(self.part, Part::Replica | Part::Primary(_));
         let bound = if derived { committed } else { Lsn::ZERO };
         self.hot.housekeep(bound)?;
-        let standing = self.standing();
-        self.hot.serve_waiters(&standing);
+        if self.hot.has_waiters() {
+            let standing = self.standing();
+            self.hot.serve_waiters(&standing);
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use kanjo_format::Lsn;
 use kanjo_format::control::Control;
+use kanjo_format::limits::SET_MEMBERS_MAX;
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_shipper::Member;
 use kanjo_shipper::sender::{Action, Event};
@@ -27,7 +28,8 @@ impl Primary<'_> {
         if self.is_member(member) {
             return Ok(());
         }
-        if !self.takes_in(peer, member) {
+        let has_room = self.reign.gate.members().count() < SET_MEMBERS_MAX;
+        if !has_room || !self.takes_in(peer, member) {
             tracing::warn!(
                 node = %member.node,
                 "another directory follows than the one that commits wait for; to take it in its place, let this primary go on alone first"
@@ -47,27 +49,60 @@ impl Primary<'_> {
 
     /// From now on every commit waits for this replica, which has everything: the log and the
     /// control file say so before its durable mark is asked for. Gives the end of that record.
-    fn take_in(&mut self, member: Member, acked: Lsn) -> Result<Lsn, NodeError> {
+    pub(super) fn take_in(&mut self, member: Member, acked: Lsn) -> Result<Lsn, NodeError> {
         self.reign.gate.add_member(member, acked);
+        self.write_set(Protection::Protected)
+    }
+
+    /// No commit waits for this member any more. Whoever calls this has had the register that holds
+    /// the set drop it first: without that, an answered transfer may be missing in the next epoch.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a pair drops nobody while it reigns")
+    )]
+    pub(crate) fn drop_member(&mut self, member: Member) -> Result<(), NodeError> {
+        if !self.is_member(member) {
+            return Ok(());
+        }
+        if self.reign.gate.remove_member(member).is_some() {
+            self.commit_moved();
+        }
+        for session in &mut self.reign.sessions {
+            session.live.take_if(|live| *live == member);
+        }
+        self.write_set(self.reign.gate.protection())?;
+        self.send_event_to_all(Event::Dropped { member })
+    }
+
+    /// Writes the set as the gate has it: into the log, then into the control file. Gives the end
+    /// of the record.
+    fn write_set(&mut self, protection: Protection) -> Result<Lsn, NodeError> {
         let store = &mut self.hot.store;
-        let row = ReignRow::new(self.reign.opening, store.log.tail(), Protection::Protected)
-            .with_member(member.node, member.incarnation);
+        let mut row = ReignRow::new(self.reign.opening, store.log.tail(), protection);
+        for member in self.reign.gate.members() {
+            row = row.with_member(member.node, member.incarnation);
+        }
         let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
         let now = self.reign.clock.next()?;
         let header =
             promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
         self.reign.last.payload.clear();
         self.note_appended(&header)?;
+        let first = self.reign.gate.members().next();
         let store = &self.hot.store;
         store.dir.promise(|control: &mut Control| {
-            control.protection = Protection::Protected;
-            control.member = Some((member.node, member.incarnation));
+            control.protection = protection;
+            control.member = first.map(|m| (m.node, m.incarnation));
         })?;
         Ok(store.log.tail().lsn)
     }
 
     /// The replica carries the durable mark: it belongs to the in-sync set.
     pub(super) fn joined(&mut self, peer: PeerIndex, member: Member) {
+        if !self.is_member(member) {
+            // Dropped while its answer was on the way.
+            return;
+        }
         self.reign.session(peer).live = Some(member);
         let was = self.reign.gate.protection();
         if was == Protection::Protected {

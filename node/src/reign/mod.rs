@@ -13,6 +13,8 @@ mod replies;
 mod session;
 mod shipping;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;

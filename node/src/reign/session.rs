@@ -130,7 +130,7 @@ impl Primary<'_> {
     }
 
     /// Tells every session.
-    fn send_event_to_all(&mut self, event: Event<'_>) -> Result<(), NodeError> {
+    pub(super) fn send_event_to_all(&mut self, event: Event<'_>) -> Result<(), NodeError> {
         for peer in self.peers.indices() {
             self.send_event(peer, event)?;
         }

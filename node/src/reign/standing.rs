@@ -24,7 +24,11 @@ impl Primary<'_> {
             why_not_serving: why.to_owned(),
             committed: reign.gate.committed(),
             protection: reign.gate.protection().name(),
-            peer: self.peer_status(PeerIndex::FIRST),
+            peers: self
+                .peers
+                .indices()
+                .map(|peer| self.peer_status(peer))
+                .collect(),
             ..base
         }
     }
@@ -33,7 +37,10 @@ impl Primary<'_> {
         let (dialer, session) = (&self.peers[peer], &self.reign.sessions[peer.get()]);
         let lag_bytes = session.sender.lag_bytes();
         let acked = Lsn::new(session.status.acked_lsn);
+        let known = session.sender.peer();
         PeerStatus {
+            site: known.map(|(_, site)| site.number()),
+            member: known.is_some_and(|(member, _)| self.is_member(member)),
             address: dialer.address().to_owned(),
             connected: dialer.is_connected() && lag_bytes.is_some(),
             lag_bytes: lag_bytes.unwrap_or_else(|| self.hot.store.log.tail().lsn.since(acked)),
