@@ -97,9 +97,14 @@ impl Condition {
             Self::Serving => status.serving,
             Self::NotServing => !status.serving,
             Self::Protected => {
-                status.role == "primary"
-                    && status.protection == "PROTECTED"
-                    && status.peer.connected
+                let connected = match &status.peers[..] {
+                    [] | [_] => status.peer.connected,
+                    peers => {
+                        let mut members = peers.iter().filter(|peer| peer.member).peekable();
+                        members.peek().is_some() && members.all(|peer| peer.connected)
+                    }
+                };
+                status.role == "primary" && status.protection == "PROTECTED" && connected
             }
             Self::InSync => status.role == "replica" && status.in_sync,
             Self::Replica => status.role == "replica",

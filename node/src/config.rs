@@ -205,6 +205,12 @@ impl Config {
         Ok(())
     }
 
+    /// Where the other nodes of the cluster listen for replication, in their fixed order: in a pair
+    /// the one peer.
+    pub fn peer_addresses(&self) -> Vec<String> {
+        vec![self.peer_replication.clone()]
+    }
+
     /// The addresses that this node binds, with their keys.
     pub fn listen_addresses(&self) -> [(&'static str, &str); 3] {
         [

@@ -1,9 +1,10 @@
-//! The connection that a primary makes to its peer: dialled in the background, again after a
+//! The connection that a primary makes to a peer: dialled in the background, again after a
 //! growing pause, with a second connection for heartbeats that no sync on the peer delays.
 
-use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,7 +12,7 @@ use kanjo_format::replication::REPLICATION_LENGTH_BYTES;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::link::{Link, Traffic};
 
@@ -33,7 +34,7 @@ pub(crate) enum DialEvent {
 
 enum State {
     Idle,
-    Pausing(Instant),
+    Pausing(Pin<Box<Sleep>>),
     Dialing(JoinHandle<io::Result<TcpStream>>),
     Connected(Link),
 }
@@ -94,7 +95,8 @@ impl Dialer {
     /// Ends the connection, if there is one, and waits a moment before the next.
     pub(crate) fn drop_link(&mut self) {
         self.heartbeat = None;
-        self.state = State::Pausing(Instant::now() + self.pause);
+        let until = Instant::now() + self.pause;
+        self.state = State::Pausing(Box::pin(tokio::time::sleep_until(until)));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
@@ -121,40 +123,45 @@ impl Dialer {
         matches!(self.state, State::Connected(_))
     }
 
-    /// Waits for the next thing to happen; for ever if no connection is wanted.
-    pub(crate) async fn event(&mut self) -> DialEvent {
+    /// The next thing that happened; pending for ever if no connection is wanted.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<DialEvent> {
         loop {
             match &mut self.state {
-                State::Idle => std::future::pending().await,
-                State::Pausing(until) => {
-                    tokio::time::sleep_until(*until).await;
+                State::Idle => return Poll::Pending,
+                State::Pausing(sleep) => {
+                    ready!(sleep.as_mut().poll(context));
                     self.dial();
                 }
                 State::Dialing(task) => {
-                    let outcome = task
-                        .await
-                        .unwrap_or_else(|error| Err(io::Error::other(error)));
-                    let traffic = self.traffic.clone();
-                    return match outcome.and_then(|stream| Link::new(stream, traffic)) {
-                        Ok(link) => {
-                            self.state = State::Connected(link);
-                            DialEvent::Connected
-                        }
-                        Err(error) => {
-                            self.drop_link();
-                            DialEvent::Failed(format!("cannot connect: {error}"))
-                        }
-                    };
+                    let outcome = ready!(Pin::new(task).poll(context));
+                    return Poll::Ready(
+                        self.dialed(outcome.unwrap_or_else(|error| Err(io::Error::other(error)))),
+                    );
                 }
                 State::Connected(link) => {
-                    return tokio::select! {
-                        ready = poll_fn(|context| link.poll_ready(context)) => match ready {
-                            Ok(()) => DialEvent::Ready,
-                            Err(error) => DialEvent::Failed(error.to_string()),
-                        },
-                        pong = next_pong(self.heartbeat.as_mut()) => DialEvent::Pong(pong),
-                    };
+                    // Pongs are few: a link that always has something cannot be kept waiting by them.
+                    if let Poll::Ready(pong) = poll_pong(self.heartbeat.as_mut(), context) {
+                        return Poll::Ready(DialEvent::Pong(pong));
+                    }
+                    return link.poll_ready(context).map(|ready| match ready {
+                        Ok(()) => DialEvent::Ready,
+                        Err(error) => DialEvent::Failed(error.to_string()),
+                    });
                 }
+            }
+        }
+    }
+
+    fn dialed(&mut self, outcome: io::Result<TcpStream>) -> DialEvent {
+        let traffic = self.traffic.clone();
+        match outcome.and_then(|stream| Link::new(stream, traffic)) {
+            Ok(link) => {
+                self.state = State::Connected(link);
+                DialEvent::Connected
+            }
+            Err(error) => {
+                self.drop_link();
+                DialEvent::Failed(format!("cannot connect: {error}"))
             }
         }
     }
@@ -220,13 +227,14 @@ async fn beat(
     Ok(())
 }
 
-async fn next_pong(heartbeat: Option<&mut Heartbeat>) -> Vec<u8> {
+fn poll_pong(heartbeat: Option<&mut Heartbeat>, context: &mut Context<'_>) -> Poll<Vec<u8>> {
     match heartbeat {
-        Some(heartbeat) => match heartbeat.pongs.recv().await {
-            Some(pong) => pong,
-            None => std::future::pending().await,
+        // Without its task nothing comes any more; the next ping starts another.
+        Some(heartbeat) => match ready!(heartbeat.pongs.poll_recv(context)) {
+            Some(pong) => Poll::Ready(pong),
+            None => Poll::Pending,
         },
-        None => std::future::pending().await,
+        None => Poll::Pending,
     }
 }
 

@@ -15,7 +15,6 @@ use crate::hot::Standing;
 use crate::node::{Node, Part, Session};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
-use crate::status::PeerStatus;
 
 /// How long the last words on a connection may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -106,13 +105,14 @@ impl Following {
         } else {
             "it is a replica and no primary is connected"
         };
+        let mut peers = base.peers;
+        if let [peer] = &mut peers[..] {
+            peer.connected = connected;
+        }
         Standing {
             why_not_serving: why.to_owned(),
             committed: self.apply_to,
-            peer: PeerStatus {
-                connected,
-                ..base.peer.clone()
-            },
+            peers,
             ..base
         }
     }

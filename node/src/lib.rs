@@ -25,6 +25,7 @@ mod link;
 mod node;
 mod opening;
 mod operator;
+mod peers;
 mod promotion;
 mod quarantine;
 mod query;

@@ -12,13 +12,14 @@ use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
 use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
 
-use crate::dial::{DialEvent, Dialer};
+use crate::dial::DialEvent;
 use crate::error::NodeError;
 use crate::following::Following;
 use crate::front::Door;
 use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
+use crate::peers::{PeerIndex, Peers};
 use crate::query::Answered;
 use crate::reign::Reign;
 use crate::server::Inbound;
@@ -54,7 +55,7 @@ pub(crate) struct Node {
     pub(crate) hot: Hot,
     pub(crate) receiver: Receiver,
     pub(crate) sessions: Vec<Session>,
-    pub(crate) dialer: Dialer,
+    pub(crate) peers: Peers,
     pub(crate) part: Part,
     pub(crate) following: Following,
     next_session: u64,
@@ -66,7 +67,7 @@ pub(crate) struct Node {
 enum Wake {
     Shutdown,
     Synced(Synced),
-    Dial(DialEvent),
+    Dial(PeerIndex, DialEvent),
     Session(usize),
     Requests,
     Job(JobDone),
@@ -78,8 +79,8 @@ enum Wake {
 }
 
 /// Plays the node's parts until it is told to stop or cannot go on.
-pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
-    let mut node = Node::start(hot, confirmed)?;
+pub(crate) async fn play(hot: Hot, peers: Peers, confirmed: Lsn) -> Result<(), NodeError> {
+    let mut node = Node::start(hot, peers, confirmed)?;
     let outcome = node.run().await;
     match &outcome {
         Ok(()) => node.stop(),
@@ -92,7 +93,7 @@ pub(crate) async fn play(hot: Hot, confirmed: Lsn) -> Result<(), NodeError> {
 }
 
 impl Node {
-    fn start(mut hot: Hot, confirmed: Lsn) -> Result<Self, NodeError> {
+    pub(crate) fn start(mut hot: Hot, peers: Peers, confirmed: Lsn) -> Result<Self, NodeError> {
         hot.note_committed(confirmed);
         let replayed = hot.store.rebuild(confirmed)?;
         tracing::info!(
@@ -113,13 +114,12 @@ impl Node {
             applied: hot.store.applied().lsn,
             log,
         });
-        let dialer = Dialer::new(hot.config.peer_replication.clone(), hot.traffic.clone());
         let following = Following::new(confirmed, hot.config.peer_client.clone());
         let mut node = Self {
             hot,
             receiver,
             sessions: Vec::new(),
-            dialer,
+            peers,
             part: Part::Replica,
             following,
             next_session: 1,
@@ -143,7 +143,7 @@ impl Node {
             match self.wait().await {
                 Wake::Shutdown => self.begin_to_stop(),
                 Wake::Synced(synced) => self.on_synced(synced)?,
-                Wake::Dial(event) => self.on_dial(event)?,
+                Wake::Dial(peer, event) => self.on_dial(peer, event)?,
                 Wake::Session(index) => self.on_session(index)?,
                 Wake::Job(done) => self.hot.on_job(done)?,
                 Wake::Query(answered) => self.on_answered(answered)?,
@@ -194,14 +194,14 @@ impl Node {
         let Self {
             hot,
             sessions,
-            dialer,
+            peers,
             ..
         } = self;
         tokio::select! {
             biased;
             _ = hot.shutdown.wait_for(|stop| *stop), if !stopping => Wake::Shutdown,
             done = hot.sync.done() => Wake::Synced(done),
-            event = dialer.event() => Wake::Dial(event),
+            (peer, event) = peers.event() => Wake::Dial(peer, event),
             index = ready_session(sessions) => Wake::Session(index),
             () = hot.front.arrived() => Wake::Requests,
             answered = hot.queries.done() => Wake::Query(answered),
@@ -221,10 +221,12 @@ impl Node {
                 self.step_down(epoch)?;
             }
         }
-        if let Some(link) = self.dialer.link()
-            && let Err(error) = link.flush()
-        {
-            self.on_dial(DialEvent::Failed(error.to_string()))?;
+        for peer in self.peers.indices() {
+            if let Some(link) = self.peers[peer].link()
+                && let Err(error) = link.flush()
+            {
+                self.on_dial(peer, DialEvent::Failed(error.to_string()))?;
+            }
         }
         self.flush_sessions()?;
         self.hot.front.flush();
@@ -237,10 +239,10 @@ impl Node {
     /// The reign with what it works on, while this node is primary.
     pub(crate) fn primary(&mut self) -> Option<crate::reign::Primary<'_>> {
         let Self {
-            hot, dialer, part, ..
+            hot, peers, part, ..
         } = self;
         match part {
-            Part::Primary(reign) => Some(crate::reign::Primary { hot, dialer, reign }),
+            Part::Primary(reign) => Some(crate::reign::Primary { hot, peers, reign }),
             _ => None,
         }
     }
@@ -268,15 +270,16 @@ impl Node {
         }
     }
 
-    fn on_dial(&mut self, event: DialEvent) -> Result<(), NodeError> {
+    fn on_dial(&mut self, peer: PeerIndex, event: DialEvent) -> Result<(), NodeError> {
         match &mut self.part {
             Part::Primary(_) => {
                 let mut primary = self.primary().expect("just matched");
-                primary.on_dial(event)
+                primary.on_dial(peer, event)
             }
-            Part::Opening(_) => self.opening_dialed(event),
-            Part::Replica | Part::Halted(_) => {
-                self.dialer.stop();
+            // A pair's opening has one peer to ask.
+            Part::Opening(_) if peer == PeerIndex::FIRST => self.opening_dialed(event),
+            Part::Opening(_) | Part::Replica | Part::Halted(_) => {
+                self.peers[peer].stop();
                 Ok(())
             }
         }
@@ -366,8 +369,10 @@ impl Node {
         let derived = matches!(self.part, Part::Replica | Part::Primary(_));
         let bound = if derived { committed } else { Lsn::ZERO };
         self.hot.housekeep(bound)?;
-        let standing = self.standing();
-        self.hot.serve_waiters(&standing);
+        if self.hot.has_waiters() {
+            let standing = self.standing();
+            self.hot.serve_waiters(&standing);
+        }
         Ok(())
     }
 
@@ -379,7 +384,7 @@ impl Node {
             primary.give_up(Outcome::Fenced);
         }
         self.part = Part::Replica;
-        self.dialer.stop();
+        self.peers.stop();
         let hint = self.following.hint();
         self.close_door(Outcome::Fenced, hint.clone());
         self.close_door(Outcome::NotPrimary, hint);

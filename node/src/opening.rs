@@ -58,7 +58,7 @@ impl Node {
             why,
             heard: Instant::now(),
         }));
-        self.dialer.stop();
+        self.peers.stop();
         let mut actions = Vec::new();
         if let Part::Opening(run) = &mut self.part {
             run.opening.start(&mut actions);
@@ -73,11 +73,11 @@ impl Node {
                 self.opening_event(Event::Connected)
             }
             DialEvent::Failed(why) => {
-                self.dialer.drop_link();
-                self.note_why(format!(
-                    "resolving: the auxiliary at {} does not answer: {why}",
-                    self.dialer.address()
-                ));
+                let dialer = self.peers.first();
+                dialer.drop_link();
+                let address = dialer.address();
+                let why = format!("resolving: the auxiliary at {address} does not answer: {why}");
+                self.note_why(why);
                 self.opening_event(Event::Unreachable)
             }
             DialEvent::Pong(_) => Ok(()),
@@ -85,7 +85,7 @@ impl Node {
                 if !matches!(self.part, Part::Opening(_)) {
                     return Ok(());
                 }
-                match crate::dial::next_frame(self.dialer.link()) {
+                match crate::dial::next_frame(self.peers.first().link()) {
                     Ok(None) => return Ok(()),
                     Ok(Some(bytes)) => match Frame::decode(&bytes) {
                         Ok(frame) => {
@@ -127,10 +127,10 @@ impl Node {
         };
         match action {
             // After an answer that led nowhere the next attempt waits a moment.
-            Action::Dial if self.dialer.is_connected() => self.dialer.drop_link(),
-            Action::Dial => self.dialer.redial(),
+            Action::Dial if self.peers.first().is_connected() => self.peers.first().drop_link(),
+            Action::Dial => self.peers.first().redial(),
             Action::Send(frame) => {
-                if let Some(link) = self.dialer.link() {
+                if let Some(link) = self.peers.first().link() {
                     frame.encode(link.output());
                 }
             }
@@ -196,7 +196,7 @@ impl Node {
                     }
                 };
                 self.note_why(why.to_owned());
-                self.dialer.drop_link();
+                self.peers.first().drop_link();
             }
             Action::Stop(reason) => self.opening_stopped(&reason)?,
         }
@@ -210,11 +210,11 @@ impl Node {
         let waited = self.answer_opening(Answer::Refused {
             message: reason.to_string(),
         });
-        if let Some(link) = self.dialer.link() {
+        if let Some(link) = self.peers.first().link() {
             // The last word to the peer; if it does not arrive, the next attempt says it again.
             let _ = link.flush();
         }
-        self.dialer.stop();
+        self.peers.stop();
         if waited {
             // The operator's wish is refused and nothing changed: back to where it was.
             return self.open(Want::Restart { member_gone: false }, String::new(), None);
@@ -261,7 +261,9 @@ impl Node {
     pub(crate) fn check_opening(&mut self) -> Result<(), NodeError> {
         let patience = Duration::from_millis(self.hot.config.peer_timeout_ms);
         let silent = match &self.part {
-            Part::Opening(run) => self.dialer.is_connected() && run.heard.elapsed() >= patience,
+            Part::Opening(run) => {
+                self.peers.first().is_connected() && run.heard.elapsed() >= patience
+            }
             _ => false,
         };
         if !silent {

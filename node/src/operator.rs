@@ -103,7 +103,11 @@ impl Node {
 
     pub(crate) fn standing(&mut self) -> Standing {
         let durable = self.hot.store.syncer.synced();
-        let address = self.dialer.address().to_owned();
+        let peer = |peer| PeerStatus {
+            address: self.peers[peer].address().to_owned(),
+            ..PeerStatus::default()
+        };
+        let peers = self.peers.indices().map(peer).collect();
         let reign = self.hot.store.ledger.reign().protection;
         let base = Standing {
             role: "replica",
@@ -112,10 +116,7 @@ impl Node {
             durable,
             committed: self.hot.store.applied().lsn,
             protection: reign.name(),
-            peer: PeerStatus {
-                address,
-                ..PeerStatus::default()
-            },
+            peers,
         };
         match &self.part {
             Part::Replica => {

@@ -18,6 +18,7 @@ use crate::config::{Config, resolve};
 use crate::error::NodeError;
 use crate::front::{Front, Identity};
 use crate::hot::{AdminRequest, Hot, Ports};
+use crate::peers::Peers;
 use crate::store::Store;
 
 /// A connection on the admin or heartbeat port that says nothing for this long is closed: it
@@ -147,7 +148,8 @@ fn hot_thread(
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
         let hot = Hot::new(config, store, front, ports)?;
-        crate::node::play(hot, recovery.confirmed).await
+        let peers = Peers::new(hot.config.peer_addresses(), &hot.traffic);
+        crate::node::play(hot, peers, recovery.confirmed).await
     }));
     drop(local);
     outcome
@@ -251,7 +253,7 @@ async fn serve_admin(
     }
 }
 
-async fn accept_replication(
+pub(crate) async fn accept_replication(
     listener: TcpListener,
     to_hot: mpsc::Sender<Inbound>,
     shared: Arc<Shared>,

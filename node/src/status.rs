@@ -45,8 +45,11 @@ pub struct Status {
     pub in_sync: bool,
     /// The log's end is uncertain after a crash.
     pub uncertain: bool,
-    /// The other node.
+    /// The other node; of several the first.
     pub peer: PeerStatus,
+    /// Every other node, in the order of the configuration.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
     /// Accounts open.
@@ -95,7 +98,7 @@ pub struct Status {
     pub business_date: u32,
 }
 
-/// What a node knows of the other one.
+/// What a node knows of another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// Its replication address.
@@ -104,6 +107,12 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Its number, once known.
     pub node: Option<u32>,
+    /// Its cloud, once known.
+    #[serde(default)]
+    pub site: Option<u8>,
+    /// As primary: whether every commit waits for it.
+    #[serde(default)]
+    pub member: bool,
     /// What it said is on its disk.
     pub acked_lsn: u64,
     /// Bytes it has yet to ack.

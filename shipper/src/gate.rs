@@ -137,8 +137,9 @@ impl CommitGate {
         }
     }
 
-    /// Stops waiting for `member`. The caller has had its durable mark cleared, or an operator's
-    /// word for it: without that, an answered transfer may be missing after a promotion.
+    /// Stops waiting for `member`. The caller has had its durable mark cleared, or the register that
+    /// holds the set drop it, or an operator's word for it: without that, an answered transfer may
+    /// be missing after a promotion.
     pub fn remove_member(&mut self, member: Member) -> Option<Lsn> {
         self.members.retain(|m| m.member != member);
         self.advance()

@@ -16,7 +16,7 @@ use kanjo_format::replication::{
     Body, Follow, Frame, Granted, Hello, Mark, Purpose, REPLICATION_VERSION,
     REPLICATION_VERSION_MIN, RefusalCode, Refused, SeedFile, Welcome,
 };
-use kanjo_format::{Digest, Epoch, Lsn, Tail};
+use kanjo_format::{Digest, Epoch, Lsn, Site, Tail};
 
 use crate::gate::ReadToken;
 use crate::{Member, note_epoch};
@@ -65,6 +65,7 @@ pub struct Sender {
     start: SenderStart,
     stage: Stage,
     peer: Option<Member>,
+    peer_site: Option<Site>,
     committed: Lsn,
     /// What was sent.
     cursor: Tail,
@@ -109,6 +110,7 @@ impl Sender {
             start,
             stage: Stage::Closed,
             peer: None,
+            peer_site: None,
             cursor: tail,
             acked: tail,
             in_flight: VecDeque::new(),
@@ -128,6 +130,11 @@ impl Sender {
             heard_at_ns: 0,
             pinged_at_ns: 0,
         }
+    }
+
+    /// Who greeted last, and its site.
+    pub fn peer(&self) -> Option<(Member, Site)> {
+        self.peer.zip(self.peer_site)
     }
 
     /// Whether batches flow: the replica follows and nothing else is under way.
@@ -178,6 +185,7 @@ impl Sender {
                 self.clear_wanted = true;
                 self.ask_clear(actions);
             }
+            Event::Dropped { member } => self.dropped(member, actions),
             Event::Tick { now_ns } => self.tick(now_ns, actions),
         }
     }
@@ -325,6 +333,7 @@ impl Sender {
             node: welcome.node,
             incarnation: welcome.incarnation,
         });
+        self.peer_site = Some(welcome.site);
         if self.granted_by == self.peer && welcome.granted_epoch < self.start.epoch {
             self.older = self.peer;
         }
@@ -334,7 +343,7 @@ impl Sender {
     }
 
     fn granted(&mut self, granted: &Granted, actions: &mut Vec<Action>) {
-        let is_member = self.peer.is_some() && self.peer == self.start.member;
+        let is_member = self.peer.is_some_and(|peer| self.is_member(peer));
         self.granted_by = self.peer;
         if self.is_older(granted.tail.lsn) {
             // A restored disk image: it is as good as wiped, and must not be promoted.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use comfy_table::Table;
 use kanjo_node::admin::{Answer, Command, Condition};
-use kanjo_node::status::{LedgerStatus, Status};
+use kanjo_node::status::{LedgerStatus, PeerStatus, Status};
 
 use super::admin;
 use crate::exit::{EXIT_CODES, Exit, Failure};
@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     let mut output = Output::new();
     match args.json {
         true => output.json(&status)?,
-        false => show(&status, &mut output)?,
+        false => output.line(shown(&status))?,
     }
     output.finish()?;
     if in_time {
@@ -106,16 +106,24 @@ const fn condition(wait: WaitFor) -> Condition {
     }
 }
 
-fn show(status: &Status, output: &mut Output) -> Result<(), Failure> {
-    let parts = [node_facts(status), log_facts(status), peer_facts(status)];
-    output.line(facts(&parts.join(&("", String::new()))))?;
+/// What people see, in blocks with an empty line between them.
+fn shown(status: &Status) -> String {
+    let mut parts = vec![node_facts(status), log_facts(status)];
+    let several = status.peers.len() > 1;
+    if !several {
+        parts.push(peer_facts(status));
+    }
+    let mut blocks = vec![facts(&parts.join(&("", String::new())))];
+    if several {
+        blocks.push(peer_table(&status.peers).to_string());
+    }
     if status.unprotected.count > 0 {
-        output.line(format!("\n{}", unprotected(status)))?;
+        blocks.push(unprotected(status));
     }
     if !status.trial_balance.is_empty() {
-        output.line(format!("\n{}", trial_balance(&status.trial_balance)))?;
+        blocks.push(trial_balance(&status.trial_balance).to_string());
     }
-    Ok(())
+    blocks.join("\n\n")
 }
 
 fn node_facts(status: &Status) -> Vec<(&'static str, String)> {
@@ -201,6 +209,37 @@ fn peer_facts(status: &Status) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// One row a peer, where there are several.
+fn peer_table(peers: &[PeerStatus]) -> Table {
+    let header = [
+        "peer",
+        "node",
+        "site",
+        "member",
+        "connected",
+        "acked",
+        "lag",
+        "round trip",
+        "last error",
+    ];
+    let mut table = table(&header, &[1, 2, 5, 6, 7]);
+    for peer in peers {
+        let round_trip = peer.round_trip_us.map(Duration::from_micros);
+        table.add_row([
+            peer.address.clone(),
+            peer.node.map_or_else(String::new, |node| node.to_string()),
+            peer.site.map_or_else(String::new, |site| site.to_string()),
+            yes_no(peer.member),
+            yes_no(peer.connected),
+            peer.acked_lsn.to_string(),
+            show_size(peer.lag_bytes),
+            round_trip.map_or_else(String::new, show_duration),
+            peer.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
 fn unprotected(status: &Status) -> String {
     let amounts = status.unprotected.amounts.iter();
     let amounts = amounts.map(|(ledger, amount)| format!("{amount} in ledger {ledger}"));
@@ -227,4 +266,42 @@ pub(super) fn trial_balance(ledgers: &[LedgerStatus]) -> Table {
 
 fn yes_no(yes: bool) -> String {
     if yes { "yes" } else { "no" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(nodes: &[u32]) -> Status {
+        let peer = |node: &u32| PeerStatus {
+            address: format!("127.0.0.1:{node}"),
+            node: Some(*node),
+            site: Some(2),
+            ..PeerStatus::default()
+        };
+        let peers: Vec<PeerStatus> = nodes.iter().map(peer).collect();
+        Status {
+            peer: peers[0].clone(),
+            peers,
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn every_peer_has_a_row_where_there_are_several() {
+        let text = shown(&status_of(&[7502, 7503]));
+        for address in ["127.0.0.1:7502", "127.0.0.1:7503"] {
+            assert_eq!(text.matches(address).count(), 1, "{text}");
+        }
+        assert!(text.contains("round trip") && text.contains("member"));
+    }
+
+    #[test]
+    fn a_pair_shows_its_peer_among_the_facts() {
+        let text = shown(&status_of(&[7502]));
+        assert!(
+            text.contains("peer node") && !text.contains("member"),
+            "{text}"
+        );
+    }
 }

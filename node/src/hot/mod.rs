@@ -53,7 +53,8 @@ pub(crate) struct Standing {
     pub(crate) durable: Lsn,
     pub(crate) committed: Lsn,
     pub(crate) protection: &'static str,
-    pub(crate) peer: PeerStatus,
+    /// One for each peer, in their order.
+    pub(crate) peers: Vec<PeerStatus>,
 }
 
 struct Waiter {
@@ -216,6 +217,11 @@ impl Hot {
         }
     }
 
+    /// Whether somebody waits for a condition.
+    pub(crate) const fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     /// Answers those who wait for a condition that now holds, or have waited long enough.
     pub(crate) fn serve_waiters(&mut self, standing: &Standing) {
         if self.waiters.is_empty() {
@@ -293,7 +299,8 @@ impl Hot {
             digest: self.store.ledger.digest().to_string(),
             in_sync: control.in_sync,
             uncertain: control.uncertain,
-            peer: standing.peer.clone(),
+            peer: standing.peers.first().cloned().unwrap_or_default(),
+            peers: standing.peers.clone(),
             unprotected: self.unprotected(),
             accounts: self.store.ledger.account_count().into(),
             transfers: self.store.ledger.posted_count(),

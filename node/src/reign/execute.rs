@@ -119,7 +119,7 @@ impl Primary<'_> {
         let (epoch, confirmed) = (self.reign.gate.epoch(), self.reign.gate.committed());
         if !self.hot.store.log.fits(open.payload_bytes_max()) {
             let filler = promotion::write_segment_end(&mut self.hot.store, epoch, confirmed)?;
-            self.reign.payload.clear();
+            self.reign.last.payload.clear();
             // The ledger holds the open batch already, which stands behind this one: its digest
             // here would be of a place that no other node can stop at.
             self.note_shippable(&filler)?;
@@ -127,8 +127,8 @@ impl Primary<'_> {
             store.ledger.move_batch(&mut open, store.log.tail().lsn);
         }
         let store = &mut self.hot.store;
-        let closed = store.ledger.close_batch(open, &mut self.reign.payload);
-        let header = promotion::append(store, epoch, confirmed, &closed, &self.reign.payload)?;
+        let closed = store.ledger.close_batch(open, &mut self.reign.last.payload);
+        let header = promotion::append(store, epoch, confirmed, &closed, &self.reign.last.payload)?;
         self.note_appended(&header)
     }
 
@@ -148,7 +148,7 @@ impl Primary<'_> {
         self.hot.counters.payload_bytes += bytes as u64;
         self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
         self.reign.gate.appended(tail);
-        self.keep_last(header, tail);
+        self.reign.last.keep(header, tail);
         self.offer_batch(tail)
     }
 

@@ -6,33 +6,35 @@
 //! ```
 
 mod execute;
+mod last_batch;
+mod membership;
 mod queries;
 mod replies;
+mod session;
 mod shipping;
+mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::time::Duration;
 
-use kanjo_format::control::Control;
-use kanjo_format::record::{Protection, RecordKind, ReignRow};
-use kanjo_format::replication::SeedFile;
-use kanjo_format::{BatchHeader, Digest, Epoch, Lsn, OpeningId, Tail, Timestamp};
+use kanjo_format::{Digest, Epoch, Lsn, OpeningId, Timestamp};
 use kanjo_shipper::opening::OpenEpoch;
-use kanjo_shipper::sender::{Event, SenderStart};
-use kanjo_shipper::{CommitGate, Member, Packer, Sender};
+use kanjo_shipper::sender::SenderStart;
+use kanjo_shipper::{CommitGate, Sender};
 use tokio::time::Instant;
 
+use self::last_batch::LastBatch;
 use self::queries::Queries;
 use self::replies::Replies;
+use self::session::PeerSession;
 use crate::clock::ClockCheck;
-use crate::dial::Dialer;
 use crate::error::NodeError;
-use crate::hot::{Hot, Standing, TICK};
-use crate::node::{Node, Part, steady_ns};
-use crate::promotion;
+use crate::hot::{Hot, TICK};
+use crate::node::{Node, Part};
+use crate::peers::Peers;
 use crate::query::AccountLedgers;
-use crate::status::PeerStatus;
 
 /// Most bytes that the hot thread syncs itself when it has nothing else to do.
 const SYNC_HERE_BYTES_MAX: u64 = 16 << 10;
@@ -43,24 +45,15 @@ const SYNC_HERE_MAX: Duration = Duration::from_millis(2);
 pub(crate) struct Reign {
     opening: OpeningId,
     gate: CommitGate,
-    sender: Sender,
+    /// One for each peer, in their order.
+    sessions: Vec<PeerSession>,
     pub(crate) replies: Replies,
     pub(crate) queries: Queries,
     clock: ClockCheck,
-    packer: Packer,
-    /// Payload of the last batch, so that it is packed without being read back.
-    payload: Vec<u8>,
-    last: Option<(BatchHeader, Tail)>,
+    last: LastBatch,
     /// Digests behind batches that are not committed yet.
     digests: VecDeque<(Lsn, Digest)>,
     committed_digest: Option<(Lsn, Digest)>,
-    told_committed: Lsn,
-    /// The replica that everything waits for, once its session runs.
-    live_member: Option<Member>,
-    peer: PeerStatus,
-    sending: Option<shipping::Sending>,
-    file: Option<(SeedFile, File, u64, Tail)>,
-    chunk_sent: Option<(u64, u64, Tail)>,
     synced_to_target: Lsn,
     /// How long the last sync took.
     pub(crate) last_sync: Duration,
@@ -72,18 +65,13 @@ pub(crate) struct Reign {
 /// A reign with what it works on.
 pub(crate) struct Primary<'a> {
     pub(crate) hot: &'a mut Hot,
-    pub(crate) dialer: &'a mut Dialer,
+    pub(crate) peers: &'a mut Peers,
     pub(crate) reign: &'a mut Reign,
 }
 
 impl Reign {
     pub(crate) const fn committed(&self) -> Lsn {
         self.gate.committed()
-    }
-
-    /// Whether it serves alone and no replica is being taken in.
-    pub(crate) fn waits_for_nobody(&self) -> bool {
-        self.gate.protection() == Protection::Alone && self.gate.members().next().is_none()
     }
 
     /// The higher epoch that ended this reign.
@@ -110,34 +98,28 @@ impl Node {
         hot.shared.set_granted(open.epoch);
         // Accounts of a tail that was cut since may have stood in it.
         hot.account_ledgers = AccountLedgers::default();
-        let sender = Sender::new(SenderStart {
+        let start = SenderStart {
             identity: hot.identity(),
             epoch: open.epoch,
             opening: open.opening,
             log: hot.store.local_log(gate.committed())?,
-            member: open.members.first().copied(),
+            members: open.members.clone(),
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
             silent_after_ns: hot.config.peer_timeout_ms * 1_000_000,
-        });
+        };
+        let session = |_| PeerSession::new(Sender::new(start.clone()));
+        let sessions = self.peers.indices().map(session).collect();
         let digest = hot.store.ledger.digest();
         self.part = Part::Primary(Box::new(Reign {
             opening: open.opening,
             gate,
-            sender,
+            sessions,
             replies: Replies::default(),
             queries: Queries::default(),
             clock: ClockCheck::new(hot.config.clock_bound_ms),
-            packer: Packer::new(),
-            payload: Vec::new(),
-            last: None,
+            last: LastBatch::new(),
             digests: VecDeque::from([(tail.lsn, digest)]),
             committed_digest: None,
-            told_committed: Lsn::ZERO,
-            live_member: None,
-            peer: PeerStatus::default(),
-            sending: None,
-            file: None,
-            chunk_sent: None,
             synced_to_target: Lsn::ZERO,
             last_sync: Duration::ZERO,
             waits_since: None,
@@ -147,7 +129,7 @@ impl Node {
         let door = hot.door_of_primary();
         hot.front.set_door(door);
         tracing::info!(epoch = %open.epoch, base = %open.base, protection = open.protection.name(), "reign began");
-        self.dialer.redial();
+        self.peers.redial();
         Ok(())
     }
 }
@@ -160,11 +142,13 @@ impl Primary<'_> {
         }
         self.execute_queue()?;
         self.wake_feeds()?;
-        self.continue_sending()?;
-        self.continue_file()?;
-        if let Some(link) = self.dialer.link() {
-            // What goes wrong here shows when the link is read.
-            let _ = link.flush();
+        for peer in self.peers.indices() {
+            self.continue_sending(peer)?;
+            self.continue_file(peer)?;
+            if let Some(link) = self.peers[peer].link() {
+                // What goes wrong here shows when the link is read.
+                let _ = link.flush();
+            }
         }
         self.sync_if_needed()?;
         let Self { hot, reign, .. } = self;
@@ -228,24 +212,6 @@ impl Primary<'_> {
         }
     }
 
-    /// Tells the replica what is committed, also when nothing else is sent.
-    fn tell_committed(&mut self) -> Result<(), NodeError> {
-        let committed = self.reign.gate.committed();
-        if committed <= self.reign.told_committed {
-            return Ok(());
-        }
-        self.reign.told_committed = committed;
-        let exact = self
-            .reign
-            .committed_digest
-            .filter(|(lsn, _)| *lsn == committed);
-        let digest = exact.map(|(_, digest)| digest);
-        self.send_event(Event::Committed {
-            lsn: committed,
-            digest,
-        })
-    }
-
     /// Looks at everything that goes by time.
     pub(crate) fn on_tick(&mut self, now: Instant, stopping: bool) -> Result<(), NodeError> {
         self.reign.replies.expire(now, &self.hot.front);
@@ -257,105 +223,7 @@ impl Primary<'_> {
             let door = self.hot.door_of_primary();
             self.hot.front.set_door_if_changed(door);
         }
-        self.dialer.want();
-        self.tell_committed()?;
-        self.send_event(Event::Tick {
-            now_ns: steady_ns(),
-        })
-    }
-
-    /// From now on every commit waits for this replica, which has everything: the log and the
-    /// control file say so before its durable mark is asked for. Gives the end of that record.
-    fn take_in(&mut self, member: Member, acked: Lsn) -> Result<Lsn, NodeError> {
-        self.reign.gate.add_member(member, acked);
-        let store = &mut self.hot.store;
-        let row = ReignRow::new(self.reign.opening, store.log.tail(), Protection::Protected)
-            .with_member(member.node, member.incarnation);
-        let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
-        let now = self.reign.clock.next()?;
-        let header =
-            promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
-        self.reign.payload.clear();
-        self.note_appended(&header)?;
-        let store = &self.hot.store;
-        store.dir.promise(|control: &mut Control| {
-            control.protection = Protection::Protected;
-            control.member = Some((member.node, member.incarnation));
-        })?;
-        Ok(store.log.tail().lsn)
-    }
-
-    /// The replica carries the durable mark: it is the in-sync set.
-    fn joined(&mut self, member: Member) {
-        self.reign.live_member = Some(member);
-        let was = self.reign.gate.protection();
-        if was == Protection::Protected {
-            return;
-        }
-        if self
-            .reign
-            .gate
-            .set_protection(Protection::Protected)
-            .is_some()
-        {
-            self.commit_moved();
-        }
-        tracing::info!(node = %member.node, was = was.name(), "an auxiliary is in sync: commits are protected");
-    }
-
-    pub(crate) fn standing(&self, base: Standing) -> Standing {
-        let reign = &self.reign;
-        let serving = self.can_serve();
-        let why = match reign.gate.protection() {
-            _ if serving => "",
-            Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
-            _ if !reign.gate.is_open() => "the epoch is not committed yet",
-            _ => "the auxiliary cannot be reached; nothing is answered without it",
-        };
-        let tail = self.hot.store.log.tail();
-        let peer = PeerStatus {
-            address: self.dialer.address().to_owned(),
-            connected: self.dialer.is_connected() && reign.sender.lag_bytes().is_some(),
-            lag_bytes: reign
-                .sender
-                .lag_bytes()
-                .unwrap_or_else(|| tail.lsn.since(Lsn::new(reign.peer.acked_lsn))),
-            ..reign.peer.clone()
-        };
-        Standing {
-            role: "primary",
-            serving,
-            why_not_serving: why.to_owned(),
-            committed: reign.gate.committed(),
-            protection: reign.gate.protection().name(),
-            peer,
-            ..base
-        }
-    }
-
-    /// Whether a transfer that comes now can be answered.
-    fn can_serve(&self) -> bool {
-        let gate = &self.reign.gate;
-        gate.is_open()
-            && match gate.protection() {
-                Protection::Waiting => false,
-                // A replica that is being taken in is waited for already.
-                Protection::Alone => self.reign.waits_for_nobody() || self.streams_to_member(),
-                Protection::Protected => self.streams_to_member(),
-            }
-    }
-
-    /// Whether the member of the set is connected and takes batches.
-    fn streams_to_member(&self) -> bool {
-        let member = self.reign.live_member;
-        self.dialer.is_connected()
-            && self.reign.sender.is_live()
-            && member.is_some_and(|member| self.reign.gate.members().any(|m| m == member))
-    }
-
-    /// Round trip in microseconds, from nanoseconds.
-    fn note_round_trip(&mut self, round_trip_ns: u64) {
-        let round_trip = Duration::from_nanos(round_trip_ns);
-        self.reign.peer.round_trip_us = u64::try_from(round_trip.as_micros()).ok();
+        self.peers.want();
+        self.tick_sessions()
     }
 }

@@ -17,8 +17,8 @@ pub struct SenderStart {
     pub opening: OpeningId,
     /// The own log; its history ends with `epoch`. `confirmed` is the committed lsn.
     pub log: LocalLog,
-    /// The replica, if it is in the gate's set from the start.
-    pub member: Option<Member>,
+    /// The gate's set from the start; which of them the replica is, if any, shows when it greets.
+    pub members: Vec<Member>,
     /// Nanoseconds between pings.
     pub ping_every_ns: u64,
     /// Nanoseconds without any frame after which the connection is given up.
@@ -106,6 +106,12 @@ pub enum Event<'a> {
     },
     /// The node wants to go on without this replica: have its mark cleared.
     ClearMark,
+    /// No commit waits for this member any more, whoever it is: said to every session. If it is
+    /// this one's replica its mark is cleared, now or when it comes back.
+    Dropped {
+        /// The former member.
+        member: Member,
+    },
     /// Time passed.
     Tick {
         /// Now.

@@ -5,11 +5,33 @@ use super::*;
 impl Sender {
     pub(super) fn joined(&mut self, through: Lsn, actions: &mut Vec<Action>) {
         self.mark_through = through;
-        self.start.member = self.peer;
+        if let Some(peer) = self.peer.filter(|peer| !self.is_member(*peer)) {
+            self.start.members.push(peer);
+        }
         self.clear_wanted = false;
         if self.mark == MarkState::Clear {
             self.mark = MarkState::Wanted(through);
             self.maybe_mark(actions);
+        }
+    }
+
+    pub(super) fn is_member(&self, member: Member) -> bool {
+        self.start.members.contains(&member)
+    }
+
+    pub(super) fn dropped(&mut self, member: Member, actions: &mut Vec<Action>) {
+        self.start.members.retain(|other| *other != member);
+        if self.peer != Some(member) {
+            return;
+        }
+        match self.mark {
+            MarkState::Clear => {}
+            MarkState::Asked(mark) if !mark.in_sync => {}
+            MarkState::Wanted(_) => self.mark = MarkState::Clear,
+            MarkState::Asked(_) | MarkState::Set(_) => {
+                self.clear_wanted = true;
+                self.ask_clear(actions);
+            }
         }
     }
 
@@ -53,7 +75,7 @@ impl Sender {
         } else {
             self.mark = MarkState::Clear;
             self.clear_wanted = false;
-            self.start.member = None;
+            self.start.members.retain(|other| *other != member);
             actions.push(Action::MarkCleared { member });
         }
     }

@@ -33,7 +33,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(end: Tail, member: Option<Member>) -> Self {
+    fn new(end: Tail, members: impl IntoIterator<Item = Member>) -> Self {
         let base = Tail::empty(CLUSTER);
         let sender = Sender::new(SenderStart {
             identity: Identity {
@@ -53,7 +53,7 @@ impl Run {
                 history: vec![EpochEntry { epoch: EPOCH, base }],
                 alone_to: Lsn::ZERO,
             },
-            member,
+            members: members.into_iter().collect(),
             ping_every_ns: 10,
             silent_after_ns: 50,
         });
@@ -235,6 +235,54 @@ fn the_mark_is_asked_for_only_when_the_replica_has_everything_through_the_set_ch
     assert!(run.asks(&Body::Mark(mark)));
     run.frame(Body::Marked(mark));
     assert_eq!(run.actions, [Action::InSync { member, lsn }]);
+}
+
+/// Which member a peer is shows when it greets: any of the set may be behind any address.
+#[test]
+fn every_member_of_the_set_keeps_its_mark_and_nobody_else_does() {
+    let other = Member {
+        node: NodeId::new(3),
+        incarnation: Incarnation::new(3),
+    };
+    let clears = |run: &Run| {
+        let clear = |a: &Action| matches!(a, Action::Send(f) if matches!(f.body, Body::Mark(_)));
+        run.actions.iter().any(clear)
+    };
+    let mut run = Run::new(page(1), [other, REPLICA]);
+    run.greet(EPOCH);
+    assert_eq!(run.sender.peer(), Some((REPLICA, Site::Two)));
+    run.grant(true);
+    assert!(!clears(&run), "{:?}", run.actions);
+    let mut run = Run::new(page(1), [other]);
+    run.greet(EPOCH);
+    run.grant(true);
+    assert!(clears(&run), "{:?}", run.actions);
+}
+
+#[test]
+fn a_member_that_no_commit_waits_for_any_more_loses_its_mark() {
+    let clear = |turn| Mark {
+        turn,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    // While it follows.
+    let mut run = Run::new(page(2), [REPLICA]);
+    run.greet(EPOCH);
+    run.grant(true);
+    run.frame(Body::Following { tail: page(2) });
+    run.step(Event::PlaceChecked { holds: true });
+    run.step(Event::Dropped { member: REPLICA });
+    assert!(run.asks(&Body::Mark(clear(1))), "{:?}", run.actions);
+    run.frame(Body::Marked(clear(1)));
+    assert_eq!(run.actions, [Action::MarkCleared { member: REPLICA }]);
+    // While it is away: it comes back with the mark and is no member.
+    let mut run = Run::new(page(2), [REPLICA]);
+    run.step(Event::Dropped { member: REPLICA });
+    assert_eq!(run.actions, []);
+    run.greet(EPOCH);
+    run.grant(true);
+    assert!(run.asks(&Body::Mark(clear(1))), "{:?}", run.actions);
 }
 
 #[test]

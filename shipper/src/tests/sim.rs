@@ -464,7 +464,7 @@ impl Sim {
             epoch: open.epoch,
             opening: open.opening,
             log,
-            member: open.members.first().copied(),
+            members: open.members.clone(),
             ping_every_ns: 1,
             silent_after_ns: 2,
         });

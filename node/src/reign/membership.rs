@@ -1,0 +1,155 @@
+//! The in-sync set: who is taken in, whom every commit waits for, whether all of them are there.
+
+use kanjo_format::Lsn;
+use kanjo_format::control::Control;
+use kanjo_format::limits::SET_MEMBERS_MAX;
+use kanjo_format::record::{Protection, RecordKind, ReignRow};
+use kanjo_shipper::Member;
+use kanjo_shipper::sender::{Action, Event};
+
+use super::{Primary, Reign};
+use crate::error::NodeError;
+use crate::peers::PeerIndex;
+use crate::promotion;
+
+impl Primary<'_> {
+    /// Whether every commit waits for it.
+    pub(super) fn is_member(&self, member: Member) -> bool {
+        self.reign.gate.members().any(|m| m == member)
+    }
+
+    pub(super) fn caught_up(
+        &mut self,
+        peer: PeerIndex,
+        member: Member,
+        acked: Lsn,
+        more: &mut Vec<Action>,
+    ) -> Result<(), NodeError> {
+        if self.is_member(member) {
+            return Ok(());
+        }
+        let has_room = self.reign.gate.members().count() < SET_MEMBERS_MAX;
+        if !has_room || !self.takes_in(peer, member) {
+            tracing::warn!(
+                node = %member.node,
+                "another directory follows than the one that commits wait for; to take it in its place, let this primary go on alone first"
+            );
+            return Ok(());
+        }
+        let through = self.take_in(member, acked)?;
+        let session = self.reign.session(peer);
+        session.sender.step(Event::Joined { through }, more);
+        Ok(())
+    }
+
+    /// Whether a peer that has caught up becomes a member of the set: in a pair there is one.
+    fn takes_in(&self, _peer: PeerIndex, _member: Member) -> bool {
+        self.reign.gate.members().next().is_none()
+    }
+
+    /// From now on every commit waits for this replica, which has everything: the log and the
+    /// control file say so before its durable mark is asked for. Gives the end of that record.
+    pub(super) fn take_in(&mut self, member: Member, acked: Lsn) -> Result<Lsn, NodeError> {
+        self.reign.gate.add_member(member, acked);
+        self.write_set(Protection::Protected)
+    }
+
+    /// No commit waits for this member any more. Whoever calls this has had the register that holds
+    /// the set drop it first: without that, an answered transfer may be missing in the next epoch.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a pair drops nobody while it reigns")
+    )]
+    pub(crate) fn drop_member(&mut self, member: Member) -> Result<(), NodeError> {
+        if !self.is_member(member) {
+            return Ok(());
+        }
+        if self.reign.gate.remove_member(member).is_some() {
+            self.commit_moved();
+        }
+        for session in &mut self.reign.sessions {
+            session.live.take_if(|live| *live == member);
+        }
+        self.write_set(self.reign.gate.protection())?;
+        self.send_event_to_all(Event::Dropped { member })
+    }
+
+    /// Writes the set as the gate has it: into the log, then into the control file. Gives the end
+    /// of the record.
+    fn write_set(&mut self, protection: Protection) -> Result<Lsn, NodeError> {
+        let store = &mut self.hot.store;
+        let mut row = ReignRow::new(self.reign.opening, store.log.tail(), protection);
+        for member in self.reign.gate.members() {
+            row = row.with_member(member.node, member.incarnation);
+        }
+        let (epoch, committed) = (self.reign.gate.epoch(), self.reign.gate.committed());
+        let now = self.reign.clock.next()?;
+        let header =
+            promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
+        self.reign.last.payload.clear();
+        self.note_appended(&header)?;
+        let first = self.reign.gate.members().next();
+        let store = &self.hot.store;
+        store.dir.promise(|control: &mut Control| {
+            control.protection = protection;
+            control.member = first.map(|m| (m.node, m.incarnation));
+        })?;
+        Ok(store.log.tail().lsn)
+    }
+
+    /// The replica carries the durable mark: it belongs to the in-sync set.
+    pub(super) fn joined(&mut self, peer: PeerIndex, member: Member) {
+        if !self.is_member(member) {
+            // Dropped while its answer was on the way.
+            return;
+        }
+        self.reign.session(peer).live = Some(member);
+        let was = self.reign.gate.protection();
+        if was == Protection::Protected {
+            return;
+        }
+        if self
+            .reign
+            .gate
+            .set_protection(Protection::Protected)
+            .is_some()
+        {
+            self.commit_moved();
+        }
+        tracing::info!(node = %member.node, was = was.name(), "an auxiliary is in sync: commits are protected");
+    }
+
+    /// Whether a transfer that comes now can be answered.
+    pub(super) fn can_serve(&self) -> bool {
+        let gate = &self.reign.gate;
+        gate.is_open()
+            && match gate.protection() {
+                Protection::Waiting => false,
+                // A replica that is being taken in is waited for already.
+                Protection::Alone => self.reign.waits_for_nobody() || self.streams_to_members(),
+                Protection::Protected => self.streams_to_members(),
+            }
+    }
+
+    /// Whether every member of the set is connected and takes batches, and there is one.
+    fn streams_to_members(&self) -> bool {
+        let mut members = self.reign.gate.members().peekable();
+        members.peek().is_some() && members.all(|member| self.streams_to(member))
+    }
+
+    fn streams_to(&self, member: Member) -> bool {
+        self.peers.indices().any(|peer| {
+            let session = &self.reign.sessions[peer.get()];
+            session.live == Some(member)
+                && session.sender.is_live()
+                && self.peers[peer].is_connected()
+        })
+    }
+}
+
+impl Reign {
+    /// Whether it serves alone and no replica is being taken in.
+    pub(crate) fn waits_for_nobody(&self) -> bool {
+        self.gate.protection() == Protection::Alone && self.gate.members().next().is_none()
+    }
+}

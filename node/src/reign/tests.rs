@@ -1,0 +1,339 @@
+//! A reign with several peers: a primary and two replicas in one thread, over real sockets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kanjo_format::client::{
+    AccountBody, CLIENT_VERSION, CLIENT_VERSION_MIN, Frame, FrameKind, HelloBody, Outcome,
+    ResultRun,
+};
+use kanjo_format::control::{Control, Role};
+use kanjo_format::limits::SEGMENT_BYTES_MIN;
+use kanjo_format::record::Protection;
+use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp};
+use kanjo_shipper::Member;
+use kanjo_wal::DataDir;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::admin::{Answer, Command, Condition, PromoteOptions};
+use crate::clock::ClockCheck;
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::front::{Front, Identity};
+use crate::hot::{AdminRequest, Hot, Ports};
+use crate::node::Node;
+use crate::peers::{PeerIndex, Peers};
+use crate::server::{Shared, accept_replication, read_frame};
+use crate::status::Status;
+use crate::store::{Replayed, Store};
+use crate::{node, promotion};
+
+const CLUSTER: ClusterId = ClusterId::new(7);
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn promoted() -> PromoteOptions {
+    PromoteOptions {
+        accept_missing_transfers: true,
+        ..PromoteOptions::default()
+    }
+}
+
+/// A freshly formatted node before it runs, and the other ends of its ports.
+struct Desk {
+    temp: TempDir,
+    hot: Hot,
+    peers: Peers,
+    front: Rc<Front>,
+    shared: Arc<Shared>,
+    admin: mpsc::Sender<AdminRequest>,
+    inbound: mpsc::Sender<crate::server::Inbound>,
+    shutdown: watch::Sender<bool>,
+}
+
+impl Desk {
+    fn new(number: u32, peers: Vec<String>) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let control = Control {
+            sequence: 1,
+            cluster: CLUSTER,
+            incarnation: Incarnation::new(number.into()),
+            node: NodeId::new(number),
+            site: if number == 1 { Site::One } else { Site::Two },
+            role: Role::Replica,
+            segment_bytes: SEGMENT_BYTES_MIN,
+            start_count: 0,
+            granted_epoch: Epoch::NONE,
+            granted_opening: OpeningId::default(),
+            protection: Protection::Waiting,
+            member: None,
+            in_sync: false,
+            in_sync_lsn: Lsn::ZERO,
+            uncertain: false,
+            awaiting_operator: false,
+            durable: Tail::empty(CLUSTER),
+            confirmed: Lsn::ZERO,
+            peer_granted_epoch: Epoch::NONE,
+            log_time: Timestamp::default(),
+        };
+        DataDir::format(&path, &control).unwrap();
+        let config = Config::new(path, "", "", "", "");
+        let (store, _) = Store::open(&config).unwrap();
+        let identity = Identity {
+            cluster: CLUSTER,
+            node: control.node,
+            epoch: Epoch::NONE,
+            primary: false,
+        };
+        let front = Front::new(identity, 16, PATIENCE);
+        let (inbound, inbound_ended) = mpsc::channel(8);
+        let (admin, commands) = mpsc::channel(8);
+        let (shutdown, stop) = watch::channel(false);
+        let shared = Arc::new(Shared::default());
+        let ports = Ports {
+            inbound: inbound_ended,
+            admin: commands,
+            shutdown: stop,
+            shared: Arc::clone(&shared),
+        };
+        let hot = Hot::new(config, store, Rc::clone(&front), ports).unwrap();
+        let peers = Peers::new(peers, &hot.traffic);
+        Self {
+            temp,
+            hot,
+            peers,
+            front,
+            shared,
+            admin,
+            inbound,
+            shutdown,
+        }
+    }
+
+    async fn run(self, replication: TcpListener) -> Running {
+        let client = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = client.local_addr().unwrap();
+        tokio::task::spawn_local(self.front.accept(client));
+        tokio::spawn(accept_replication(replication, self.inbound, self.shared));
+        let task = tokio::task::spawn_local(node::play(self.hot, self.peers, Lsn::ZERO));
+        Running {
+            _temp: self.temp,
+            client: address.to_string(),
+            admin: self.admin,
+            shutdown: self.shutdown,
+            task,
+        }
+    }
+}
+
+/// A node that runs.
+struct Running {
+    _temp: TempDir,
+    client: String,
+    admin: mpsc::Sender<AdminRequest>,
+    shutdown: watch::Sender<bool>,
+    task: JoinHandle<Result<(), NodeError>>,
+}
+
+impl Running {
+    async fn ask(&self, command: Command) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let request = AdminRequest { command, answer };
+        assert!(self.admin.send(request).await.is_ok(), "the node runs");
+        answered.await.expect("the node answers")
+    }
+
+    async fn status(&self) -> Status {
+        match self.ask(Command::Status).await {
+            Answer::Status(status) => *status,
+            other => panic!("no status: {other:?}"),
+        }
+    }
+
+    async fn expect(&self, condition: Condition) -> Status {
+        let timeout_ms = PATIENCE.as_millis() as u64;
+        let wait = Command::Await {
+            condition,
+            timeout_ms,
+        };
+        match self.ask(wait).await {
+            Answer::Status(status) => *status,
+            other => panic!("{condition:?} never held: {other:?}"),
+        }
+    }
+
+    /// Asks again and again until `holds`.
+    async fn expect_that(&self, holds: impl Fn(&Status) -> bool) -> Status {
+        let asked = async {
+            loop {
+                let status = self.status().await;
+                if holds(&status) {
+                    return status;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.send(true).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Opens an account and waits for the answer.
+async fn open_account(address: &str, id: u128) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let hello = HelloBody {
+        cluster: CLUSTER.get().into(),
+        version_min: CLIENT_VERSION_MIN.into(),
+        version_max: CLIENT_VERSION.into(),
+        reserved: 0.into(),
+    };
+    let account = AccountBody {
+        id: id.into(),
+        ledger: 1.into(),
+        code: 1.into(),
+        ..AccountBody::default()
+    };
+    let mut out = Vec::new();
+    for (kind, count, body) in [
+        (FrameKind::Hello, 0, hello.as_bytes()),
+        (FrameKind::CreateAccounts, 1, account.as_bytes()),
+    ] {
+        Frame {
+            kind,
+            outcome: Outcome::Done,
+            request: 1,
+            deadline_ms: 0,
+            count,
+            body,
+        }
+        .encode(&mut out);
+    }
+    stream.write_all(&out).await.unwrap();
+    read_frame(&mut stream).await.unwrap();
+    let reply = read_frame(&mut stream).await.unwrap();
+    let reply = Frame::decode(&reply).unwrap();
+    assert_eq!(reply.outcome, Outcome::Done);
+    let run = ResultRun::read_from_bytes(reply.body).unwrap();
+    assert_eq!(
+        run.result.get(),
+        kanjo_format::result::CreateAccountResult::Created.number()
+    );
+}
+
+fn in_one_thread<T>(test: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+#[test]
+fn a_primary_ships_to_every_peer_and_waits_for_the_members_alone() {
+    in_one_thread(async {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..3 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap().to_string());
+            listeners.push(listener);
+        }
+        let mut nodes = Vec::new();
+        for (number, listener) in (1..).zip(listeners) {
+            let peers = match number {
+                1 => addresses[1..].to_vec(),
+                _ => addresses[..1].to_vec(),
+            };
+            nodes.push(Desk::new(number, peers).run(listener).await);
+        }
+        let primary = nodes.remove(0);
+        let promotion = primary.ask(Command::Promote(promoted())).await;
+        assert!(matches!(promotion, Answer::Promotion(_)), "{promotion:?}");
+        primary.expect(Condition::Protected).await;
+        open_account(&primary.client, 1).await;
+        let status = primary
+            .expect_that(|status| {
+                let has_all = |p: &crate::status::PeerStatus| p.acked_lsn == status.tail_lsn;
+                status.peers.iter().all(has_all)
+            })
+            .await;
+        for (at, peer) in status.peers.iter().enumerate() {
+            assert_eq!(peer.address, addresses[at + 1]);
+            assert_eq!((peer.node, peer.site), (Some(at as u32 + 2), Some(2)));
+            assert!(peer.connected && peer.lag_bytes == 0, "{peer:?}");
+            assert_eq!(nodes[at].status().await.tail_chain, status.tail_chain);
+        }
+        // In a pair's rules one of them is the set, and the other one follows it.
+        let members: Vec<bool> = status.peers.iter().map(|peer| peer.member).collect();
+        assert_eq!(members.iter().filter(|member| **member).count(), 1);
+        for (node, member) in nodes.iter().zip(&members) {
+            assert_eq!(node.status().await.in_sync, *member);
+        }
+        let member = members.iter().position(|member| *member).unwrap();
+        nodes.remove(1 - member).stop().await;
+        let lost = 1 - member;
+        primary
+            .expect_that(|status| !status.peers[lost].connected)
+            .await;
+        open_account(&primary.client, 2).await;
+        nodes.remove(0).stop().await;
+        primary.expect(Condition::NotServing).await;
+        primary.stop().await;
+    });
+}
+
+#[test]
+fn a_set_change_names_every_member_and_a_dropped_one_holds_nothing_up() {
+    in_one_thread(async {
+        let nobody = || "127.0.0.1:1".to_owned();
+        let desk = Desk::new(1, vec![nobody(), nobody()]);
+        let mut node = Node::start(desk.hot, desk.peers, Lsn::ZERO).unwrap();
+        let store = &mut node.hot.store;
+        let clock = ClockCheck::new(60_000);
+        let (open, _) =
+            promotion::promote(store, &promoted(), Replayed::default(), &clock).unwrap();
+        node.begin_reign(open).unwrap();
+        let member = |number| Member {
+            node: NodeId::new(number),
+            incarnation: Incarnation::new(number.into()),
+        };
+        let (stays, leaves) = (member(2), member(3));
+        let mut primary = node.primary().unwrap();
+        let acked = primary.hot.store.log.tail().lsn;
+        primary.take_in(stays, acked).unwrap();
+        primary.take_in(leaves, acked).unwrap();
+        primary.joined(PeerIndex::FIRST, stays);
+        let in_log = |primary: &super::Primary<'_>| -> Vec<NodeId> {
+            let members = &primary.hot.store.ledger.reign().members;
+            members.iter().map(|(node, _)| *node).collect()
+        };
+        assert_eq!(in_log(&primary), [stays.node, leaves.node]);
+
+        let tail = primary.hot.store.log.tail();
+        let synced = primary.hot.store.syncer.sync_to(tail.lsn).unwrap();
+        primary.synced(synced).unwrap();
+        let epoch = primary.reign.gate.epoch();
+        primary.reign.gate.acked(stays, epoch, tail).unwrap();
+        assert_eq!(primary.reign.committed(), acked);
+        primary.drop_member(leaves).unwrap();
+        assert_eq!(primary.reign.committed(), tail.lsn);
+        assert_eq!(in_log(&primary), [stays.node]);
+        let control = primary.hot.store.dir.control();
+        assert_eq!(control.member, Some((stays.node, stays.incarnation)));
+        assert_eq!(control.protection, Protection::Protected);
+
+        // The answer to an earlier wish for its mark changes nothing any more.
+        primary.drop_member(stays).unwrap();
+        primary.joined(PeerIndex::FIRST, stays);
+        assert_eq!(in_log(&primary), []);
+        assert!(!primary.can_serve());
+    });
+}
