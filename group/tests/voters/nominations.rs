@@ -1,0 +1,1 @@
+//! The living server is nominated, soon, and stays.

@@ -1,0 +1,1 @@
+//! A wiped directory is another voter.
