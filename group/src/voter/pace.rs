@@ -153,7 +153,11 @@ pub(crate) async fn elect(core: Core) {
         let alive = tokio::select! {
             _ = changed.changed() => true,
             turned = metrics.changed() => turned.is_ok(),
+            // Words that come meanwhile wake nobody: they only make it later.
             () = tokio::time::sleep_until(due.into()) => {
+                if core.pulse.lock().word > heard.word {
+                    continue;
+                }
                 tried = Some((Instant::now(), tried.map_or(0, |(_, times)| times + 1)));
                 tracing::debug!(silent = ?heard.leader.elapsed(), closed = heard.closed, "asking to lead");
                 core.raft.trigger().elect().await.is_ok()

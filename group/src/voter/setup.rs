@@ -44,7 +44,8 @@ pub(crate) struct VoterId(u64);
 impl From<Incarnation> for VoterId {
     fn from(incarnation: Incarnation) -> Self {
         let all = incarnation.get();
-        Self((all >> 64) as u64 ^ all as u64)
+        // Zero is what Raft calls a voter that was never voted for.
+        Self(((all >> 64) as u64 ^ all as u64).max(1))
     }
 }
 

@@ -16,21 +16,23 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// Nothing that a test waits for takes longer, on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nodes: servers 1 and 2, witness 9 in site 1; servers 3 and 4, witness 10 in site 2.
-pub struct Cluster {
-    pub topology: Topology,
-    pub cluster: ClusterId,
+pub(crate) struct Cluster {
+    pub(crate) topology: Topology,
+    pub(crate) cluster: ClusterId,
     dirs: TempDir,
     incarnations: BTreeMap<u32, u128>,
     voters: BTreeMap<u32, Voter>,
 }
 
 impl Cluster {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_env("KANJO_LOG"))
+            .with_env_filter(tracing_subscriber::EnvFilter::new(
+                std::env::var("KANJO_LOG").unwrap_or_else(|_| "off".to_owned()),
+            ))
             .with_test_writer()
             .try_init();
         let server = |node: u32, site| Server {
@@ -63,24 +65,24 @@ impl Cluster {
             topology,
             cluster: ClusterId::new(0xc1),
             dirs: TempDir::new().unwrap(),
-            incarnations: nodes.map(|node| (node, u128::from(node) << 64 | 1)).into(),
+            incarnations: nodes.map(|node| (node, u128::from(node) << 80 | 1)).into(),
             voters: BTreeMap::new(),
         }
     }
 
-    pub fn dir(&self, node: u32) -> PathBuf {
+    pub(crate) fn dir(&self, node: u32) -> PathBuf {
         let incarnation = self.incarnations[&node] as u64;
         self.dirs.path().join(format!("{node}-{incarnation}"))
     }
 
-    pub fn member(&self, node: u32) -> SetMember {
+    pub(crate) fn member(&self, node: u32) -> SetMember {
         SetMember {
             node: NodeId::new(node),
             incarnation: Incarnation::new(self.incarnations[&node]),
         }
     }
 
-    pub fn setup(&self, node: u32) -> Setup {
+    pub(crate) fn setup(&self, node: u32) -> Setup {
         let member = self.member(node);
         let site = match node {
             1 | 2 | 9 => Site::One,
@@ -97,7 +99,7 @@ impl Cluster {
         }
     }
 
-    pub fn start(&mut self, nodes: &[u32]) {
+    pub(crate) fn start(&mut self, nodes: &[u32]) {
         for node in nodes {
             let voter = Voter::start(self.setup(*node)).unwrap();
             self.voters.insert(*node, voter);
@@ -105,29 +107,29 @@ impl Cluster {
     }
 
     /// Its sockets close at once, as if it was killed.
-    pub fn stop(&mut self, node: u32) {
+    pub(crate) fn stop(&mut self, node: u32) {
         self.voters.remove(&node).unwrap().stop().unwrap();
     }
 
     /// The node's next start is from an empty directory.
-    pub fn wipe(&mut self, node: u32) {
+    pub(crate) fn wipe(&mut self, node: u32) {
         *self.incarnations.get_mut(&node).unwrap() += 1;
     }
 
     /// The directory from before the wipe is put back.
-    pub fn restore(&mut self, node: u32) {
+    pub(crate) fn restore(&mut self, node: u32) {
         *self.incarnations.get_mut(&node).unwrap() -= 1;
     }
 
-    pub fn voter(&self, node: u32) -> &Voter {
+    pub(crate) fn voter(&self, node: u32) -> &Voter {
         &self.voters[&node]
     }
 
-    pub fn port(&self, node: u32) -> RegisterPort {
+    pub(crate) fn port(&self, node: u32) -> RegisterPort {
         self.voters[&node].port()
     }
 
-    pub async fn own(
+    pub(crate) async fn own(
         &self,
         node: u32,
         what: &str,
@@ -140,7 +142,7 @@ impl Cluster {
     }
 
     /// Waits until this voter knows a leader.
-    pub async fn led(&self, node: u32) -> NodeId {
+    pub(crate) async fn led(&self, node: u32) -> NodeId {
         let report = self
             .own(node, "a leader is known", |own| own.leader.is_some())
             .await;
@@ -148,11 +150,11 @@ impl Cluster {
     }
 
     /// A server tells that it lives.
-    pub fn tell(&self, node: u32, lsn: u64) {
+    pub(crate) fn tell(&self, node: u32, lsn: u64) {
         self.port(node).tell(self.beat(node, lsn));
     }
 
-    pub fn beat(&self, node: u32, lsn: u64) -> Beat {
+    pub(crate) fn beat(&self, node: u32, lsn: u64) -> Beat {
         Beat {
             member: self.member(node),
             tail: Tail {
@@ -170,7 +172,7 @@ impl Cluster {
         }
     }
 
-    pub fn reign(&self, local_term: u32, node: u32) -> Reign {
+    pub(crate) fn reign(&self, local_term: u32, node: u32) -> Reign {
         Reign {
             epoch: Epoch::from_terms(1, local_term),
             opening: OpeningId {
@@ -182,7 +184,7 @@ impl Cluster {
         }
     }
 
-    pub fn claim(&self, local_term: u32, node: u32) -> Command {
+    pub(crate) fn claim(&self, local_term: u32, node: u32) -> Command {
         let expected = match local_term {
             1 => Epoch::NONE,
             term => Epoch::from_terms(1, term - 1),
@@ -192,13 +194,13 @@ impl Cluster {
     }
 }
 
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
 /// Waits until the view holds what it should.
-pub async fn until(
+pub(crate) async fn until(
     mut view: watch::Receiver<View>,
     what: &str,
     holds: impl Fn(&View) -> bool,
@@ -211,19 +213,19 @@ pub async fn until(
     }
 }
 
-pub async fn ask(port: &RegisterPort, site: Site, question: Question) -> Reply {
+pub(crate) async fn ask(port: &RegisterPort, site: Site, question: Question) -> Reply {
     let answered = tokio::time::timeout(PATIENCE, port.ask(site, question)).await;
     answered.expect("an answer in time").expect("an answer")
 }
 
-pub async fn apply(port: &RegisterPort, site: Site, command: Command) -> Outcome {
+pub(crate) async fn apply(port: &RegisterPort, site: Site, command: Command) -> Outcome {
     match ask(port, site, Question::Apply { command }).await {
         Reply::Outcome { outcome } => outcome,
         other => panic!("{other:?}"),
     }
 }
 
-pub async fn read(port: &RegisterPort, site: Site) -> SiteReport {
+pub(crate) async fn read(port: &RegisterPort, site: Site) -> SiteReport {
     match ask(port, site, Question::Read).await {
         Reply::Report { report } => *report,
         other => panic!("{other:?}"),
@@ -231,7 +233,7 @@ pub async fn read(port: &RegisterPort, site: Site) -> SiteReport {
 }
 
 /// Waits until a voter ends by itself.
-pub async fn end_of(voter: &Voter) -> GroupError {
+pub(crate) async fn end_of(voter: &Voter) -> GroupError {
     let mut ended = voter.ended();
     let error = tokio::time::timeout(PATIENCE, ended.wait_for(Option::is_some)).await;
     error
