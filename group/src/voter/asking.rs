@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use kanjo_format::limits::REGISTER_COMMAND_BYTES_MAX;
 use kanjo_format::{NodeId, Site};
-use openraft::ServerState;
-use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
+use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
@@ -15,8 +14,10 @@ use crate::voter::link::{CallError, Target};
 use crate::voter::wire::{Answer, Purpose, Request};
 use crate::voter::{Core, Shared};
 
-/// A question is settled or given up after this.
-const QUESTION_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Nobody is asked any more after this.
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_600);
+/// One voter answers within this time: an election and a decision, and the way.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_900);
 /// The leader gives a change so long to be decided, a read to be confirmed.
 const DECISION_TIMEOUT: Duration = Duration::from_millis(1_400);
 /// A voter without a leader waits so long for one before it says so.
@@ -31,11 +32,6 @@ impl Shared {
     pub(crate) async fn answer(&self, question: Question) -> Answer {
         self.settle().await;
         if !self.leads() {
-            if self.raft.server_metrics().borrow().state == ServerState::Leader {
-                return Answer::Reply {
-                    reply: self.no_majority(),
-                };
-            }
             return self.not_leader();
         }
         match question {
@@ -50,12 +46,6 @@ impl Shared {
         let settled = async { while self.leader().is_none() && metrics.changed().await.is_ok() {} };
         // Not settled in time is an answer, too.
         let _ = timeout(ELECTION_WAIT, settled).await;
-    }
-
-    fn no_majority(&self) -> Reply {
-        Reply::Unreachable {
-            why: format!("voter {} hears no majority", self.setup.node),
-        }
     }
 
     fn not_leader(&self) -> Answer {
@@ -93,58 +83,68 @@ impl Shared {
     }
 
     async fn read(&self) -> Answer {
-        let reply = match timeout(DECISION_TIMEOUT, self.raft.ensure_linearizable()).await {
+        match timeout(DECISION_TIMEOUT, self.raft.ensure_linearizable()).await {
             Ok(Ok(_)) => {
                 let mut report = Box::new(self.report());
                 // A majority has just said so.
                 report.leader = Some(self.setup.node);
-                Reply::Report { report }
+                let reply = Reply::Report { report };
+                Answer::Reply { reply }
             }
-            Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_)))) => {
-                return self.not_leader();
-            }
-            Ok(Err(_)) | Err(_) => self.no_majority(),
-        };
-        Answer::Reply { reply }
+            Ok(Err(_)) | Err(_) => self.not_leader(),
+        }
     }
 
     /// Asks the voters of a site until one that leads has answered, or the time is up. The report
     /// is what a voter told that could not answer.
     async fn ask(&self, site: Site, question: &Question) -> (Reply, Option<SiteReport>) {
         let deadline = Instant::now() + QUESTION_TIMEOUT;
-        let (mut why, mut told) = (format!("site {site} has no voter"), None);
-        let mut hint = None;
+        let mut told = None;
+        let mut hint = self.led_lately(site);
         loop {
-            let mut tried: Vec<NodeId> = Vec::new();
+            let (mut tried, mut why) = (Vec::new(), Vec::<String>::new());
             while let Some((node, address)) = self.next_voter(site, hint.take(), &tried) {
                 tried.push(node);
                 let asked = self.ask_voter(site, node, address, question.clone());
-                match timeout_at(deadline, asked).await {
-                    Ok(Ok(Answer::Reply { reply })) => match reply {
-                        Reply::Unreachable { why: because } => why = because,
-                        reply => return (reply, None),
-                    },
+                match timeout(ANSWER_TIMEOUT, asked).await {
+                    Ok(Ok(Answer::Reply { reply })) => return (reply, None),
                     Ok(Ok(Answer::NotLeader { leader, report })) => {
-                        why = format!("site {site} has no leader that a majority hears");
+                        if leader.is_none() {
+                            why.push(format!("voter {node} hears no leader with a majority"));
+                        }
                         told = Some(*report);
                         hint = leader;
                     }
-                    Ok(Ok(other)) => why = format!("voter {node} answered {other:?}"),
-                    Ok(Err(CallError::NotSent(because))) => why = because,
+                    Ok(Ok(other)) => why.push(format!("voter {node} answered {other:?}")),
+                    Ok(Err(CallError::NotSent(because))) => why.push(because),
                     Ok(Err(CallError::Lost(because))) => match question {
-                        Question::Read => why = because,
+                        Question::Read => why.push(because),
                         Question::Apply { .. } => return (unknown(&because), told),
                     },
-                    Err(_) => return (late(question, why), told),
+                    Err(_) => match question {
+                        Question::Read => why.push(format!("voter {node} does not answer")),
+                        Question::Apply { .. } => return (unknown("no answer in time"), told),
+                    },
+                }
+                if Instant::now() >= deadline && tried.len() > 1 {
+                    break;
                 }
             }
             if timeout_at(deadline, tokio::time::sleep(ROUND_PAUSE))
                 .await
                 .is_err()
             {
+                let why = why.join("; ");
                 return (Reply::Unreachable { why }, told);
             }
         }
+    }
+
+    /// Who led that site when it was last heard, if it is the other one.
+    fn led_lately(&self, site: Site) -> Option<NodeId> {
+        let view = self.view.borrow();
+        let other = view.other.as_ref().filter(|_| site != self.setup.site);
+        other.and_then(|(report, _)| report.leader)
     }
 
     /// Whom to ask next: who is said to lead, else whoever was not asked yet in this round.
@@ -190,14 +190,6 @@ impl Shared {
 fn unknown(why: &str) -> Reply {
     let why = format!("{why}; ask the same again");
     Reply::Unknown { why }
-}
-
-/// The time was up while a voter was being asked.
-fn late(question: &Question, why: String) -> Reply {
-    match question {
-        Question::Read => Reply::Unreachable { why },
-        Question::Apply { .. } => unknown("no answer in time"),
-    }
 }
 
 /// Answers what the server of this process asks, all at the same time.

@@ -78,12 +78,11 @@ impl Kept {
 
     /// The log has no hole, neither inside nor towards what was purged.
     fn check_log(&self) -> Result<(), String> {
-        let mut next = self.purged.map_or(0, |purged| purged.index + 1);
-        for (index, entry) in &self.log {
+        let first = self.purged.map_or(0, |purged| purged.index + 1);
+        for (next, (index, entry)) in (first..).zip(&self.log) {
             if *index != next || entry.log_id.index != next {
                 return Err(format!("entry {next} is missing, {index} stands there"));
             }
-            next += 1;
         }
         Ok(())
     }

@@ -172,11 +172,11 @@ impl Line {
         match frames.next::<Greeting>().await? {
             Some(Greeting::Welcome { member }) if member.node == target.node => {
                 frames.greeted();
-                return Ok(Connection {
+                Ok(Connection {
                     frames,
                     write,
                     with: member,
-                });
+                })
             }
             Some(Greeting::Welcome {
                 member: SetMember { node, .. },

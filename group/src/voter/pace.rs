@@ -14,7 +14,9 @@ use crate::topology::Timing;
 use crate::voter::Core;
 
 /// Between voters that all know the leader to be dead, so that they do not ask at the same time.
-const STAGGER: Duration = Duration::from_millis(8);
+const STAGGER: Duration = Duration::from_millis(25);
+/// What a server leaves to the witness, if that lives.
+const COURTESY: Duration = Duration::from_millis(5);
 /// A voter that was denied asks again after this, then twice as long and so on.
 const RETRY: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(1_000);
@@ -97,7 +99,7 @@ impl Patience {
             false => Self {
                 lease,
                 silent: lease + lease * rank / 2,
-                closed: STAGGER * (rank + 1),
+                closed: COURTESY + STAGGER * rank,
             },
         }
     }

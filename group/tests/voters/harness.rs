@@ -121,10 +121,6 @@ impl Cluster {
         *self.incarnations.get_mut(&node).unwrap() -= 1;
     }
 
-    pub(crate) fn voter(&self, node: u32) -> &Voter {
-        &self.voters[&node]
-    }
-
     pub(crate) fn port(&self, node: u32) -> RegisterPort {
         self.voters[&node].port()
     }
@@ -147,6 +143,12 @@ impl Cluster {
             .own(node, "a leader is known", |own| own.leader.is_some())
             .await;
         report.leader.unwrap()
+    }
+
+    /// Two nominations are so far apart at least.
+    pub(crate) async fn pause_after_nomination(&self) {
+        let pause = self.topology.timing.nomination_pause_ms;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
     /// A server tells that it lives.
