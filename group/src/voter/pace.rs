@@ -6,17 +6,20 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kanjo_format::NodeId;
 use openraft::ServerState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::topology::Timing;
 use crate::voter::Core;
+use crate::voter::setup::Setup;
 
-/// Between voters that all know the leader to be dead, so that they do not ask at the same time.
-const STAGGER: Duration = Duration::from_millis(25);
-/// What a server leaves to the witness, if that lives.
-const COURTESY: Duration = Duration::from_millis(5);
+/// Heartbeats do not come to all voters at the same time, nor do leases end.
+const SKEW: Duration = Duration::from_millis(5);
+/// Between voters that all know the leader to be dead: two that ask at the same time take longer.
+/// A vote is on the disk of two by then, even where disks have much to do.
+const STAGGER: Duration = Duration::from_millis(40);
 /// A voter that was denied asks again after this, then twice as long and so on.
 const RETRY: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(1_000);
@@ -87,20 +90,13 @@ struct Patience {
 }
 
 impl Patience {
-    /// `rank` counts the servers of the site, by number; a witness needs none.
-    fn new(timing: &Timing, witness: bool, rank: u32) -> Self {
+    /// `place` counts who goes before: the witness, then servers by number.
+    fn new(timing: &Timing, place: u32) -> Self {
         let lease = Duration::from_millis(timing.election_ms);
-        match witness {
-            true => Self {
-                lease,
-                silent: lease / 4,
-                closed: Duration::ZERO,
-            },
-            false => Self {
-                lease,
-                silent: lease + lease * rank / 2,
-                closed: COURTESY + STAGGER * rank,
-            },
+        Self {
+            lease,
+            silent: lease + lease * place / 2,
+            closed: SKEW + STAGGER * place,
         }
     }
 
@@ -117,12 +113,20 @@ impl Patience {
     }
 }
 
+/// How many voters go before this one, where `dead` was the leader.
+fn place(setup: &Setup, dead: Option<NodeId>) -> u32 {
+    let rank = |node, witness: bool| (!witness, node);
+    let own = rank(setup.node, setup.witness);
+    let voters = setup.topology.voters_of(setup.site);
+    let before =
+        voters.filter(|(node, _, witness)| Some(*node) != dead && rank(*node, *witness) < own);
+    before.fold(0, |count, _| count + 1)
+}
+
 /// Asks to lead whenever it is due.
 pub(crate) async fn elect(core: Core) {
     let timing = &core.setup.topology.timing;
-    let servers = core.setup.topology.servers_of(core.setup.site);
-    let rank = servers.filter(|s| s.node < core.setup.node).count();
-    let patience = Patience::new(timing, core.setup.witness, rank.try_into().unwrap_or(0));
+    let mut led = None;
     let mut changed = core.pulse.changed.subscribe();
     let mut metrics = core.raft.server_metrics();
     let mut tried: Option<(Instant, u32)> = None;
@@ -130,8 +134,12 @@ pub(crate) async fn elect(core: Core) {
         let (state, alone) = {
             let now = metrics.borrow_and_update();
             let voters = now.membership_config.voter_ids();
+            let known = now.membership_config.membership();
+            let leader = now.current_leader.and_then(|id| known.get_node(&id));
+            led = leader.map(|leader| leader.node).or(led);
             (now.state, voters.count() == 1)
         };
+        let patience = Patience::new(timing, place(&core.setup, led));
         let heard = *core.pulse.lock();
         if tried.is_some_and(|(at, _)| heard.leader > at) || state == ServerState::Leader {
             tried = None;
@@ -191,30 +199,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_witness_asks_before_servers_and_nobody_before_the_lease_is_over() {
+    fn one_voter_asks_after_the_other_and_nobody_before_the_lease_is_over() {
         let timing = Timing::default();
         let lease = Duration::from_millis(timing.election_ms);
-        let voters = [(true, 0), (false, 0), (false, 1)];
-        let patience = voters.map(|(witness, rank)| Patience::new(&timing, witness, rank));
+        let patience = [0, 1, 2].map(|place| Patience::new(&timing, place));
         let now = Instant::now();
         for closed in [true, false] {
             let due = patience.map(|p| p.due(now, closed, None));
-            assert!(due[0] < due[1] && due[1] < due[2]);
-            assert!(due.iter().all(|due| *due >= now + lease));
+            assert!(due.is_sorted() && due[0] != due[1] && due[1] != due[2]);
+            assert!(due[0] >= now + lease);
         }
-        assert_eq!(
-            patience[0].due(now, true, None),
-            now + lease,
-            "as soon as allowed"
-        );
+        assert_eq!(patience[0].due(now, true, None), now + lease + SKEW);
     }
 
     #[test]
     fn who_is_denied_asks_again_soon_and_then_seldom() {
-        let patience = Patience::new(&Timing::default(), true, 0);
+        let patience = Patience::new(&Timing::default(), 0);
         let long_ago = Instant::now();
         let now = long_ago + Duration::from_secs(9);
-        let again = |times| patience.due(long_ago, true, Some((now, times))) - now;
+        let again = |times| patience.due(long_ago, true, Some((now, times))) - now - SKEW;
         assert_eq!(again(0), RETRY);
         assert_eq!(again(1), RETRY * 2);
         assert_eq!(again(1_000), RETRY_MAX);
