@@ -50,3 +50,17 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const REFUSAL_BYTES_MAX: usize = 512;
 /// Most bytes of pages that a node holds until they may be answered; then queries are refused.
 pub const HELD_PAGE_BYTES_MAX: usize = 256 << 20;
+/// Most bytes of one frame between voters, and from a server to a voter.
+pub const REGISTER_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of the first frame of a connection to a voter, before it is known who calls.
+pub const REGISTER_HELLO_BYTES_MAX: usize = 4 << 10;
+/// Most connections to one voter at once.
+pub const REGISTER_CONNECTIONS_MAX: usize = 128;
+/// Most questions that one connection to a voter may have outstanding.
+pub const REGISTER_QUESTIONS_MAX: usize = 32;
+/// Most bytes of one change of the register, as it stands in a voter's file.
+pub const REGISTER_COMMAND_BYTES_MAX: usize = 16 << 10;
+/// Most bytes of a voter's file.
+pub const REGISTER_FILE_BYTES_MAX: usize = 8 << 20;
+/// Most replaced voters that a register remembers, to refuse them; the oldest are forgotten.
+pub const REGISTER_REPLACED_MAX: usize = 256;

@@ -4,13 +4,18 @@
 //! register   PURE   the record and the rules by which it changes
 //! topology          the cluster file
 //! port              the register as a server sees it: a view, questions, beats
+//! voter             one of those who keep the record: Raft, sockets, its file
 //! ```
 #![forbid(unsafe_code)]
 
+mod error;
 pub mod port;
 pub mod register;
 pub mod topology;
+pub mod voter;
 
+pub use error::GroupError;
 pub use port::{Beat, Question, RegisterPort, Reply, Seen, SiteReport, View, VoterSeen};
 pub use register::{Command, Outcome, Refusal, Register, SetMember};
 pub use topology::Topology;
+pub use voter::{Setup, Voter};

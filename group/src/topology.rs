@@ -62,7 +62,8 @@ pub struct Witness {
 pub struct Timing {
     /// Between two heartbeats, of voters and of servers.
     pub heartbeat_ms: u64,
-    /// After so long without a leader's heartbeat a voter asks to lead; once to twice this.
+    /// So long after the last heartbeat of a leader whose connection is closed another voter asks
+    /// to lead; two to four times as long if the leader is only silent.
     pub election_ms: u64,
     /// A server that is silent for so long counts as dead. A closed connection counts at once.
     pub silent_ms: u64,

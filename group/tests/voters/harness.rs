@@ -1,0 +1,246 @@
+//! A cluster of two sites, of which a test starts the voters that it needs.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail};
+use kanjo_group::register::Reign;
+use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_group::{
+    Beat, Command, GroupError, Outcome, Question, RegisterPort, Reply, SetMember, Setup,
+    SiteReport, Topology, View, Voter,
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// Nothing that a test waits for takes longer, on a machine that has much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Nodes: servers 1 and 2, witness 9 in site 1; servers 3 and 4, witness 10 in site 2.
+pub(crate) struct Cluster {
+    pub(crate) topology: Topology,
+    pub(crate) cluster: ClusterId,
+    dirs: TempDir,
+    incarnations: BTreeMap<u32, u128>,
+    voters: BTreeMap<u32, Voter>,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(
+                std::env::var("KANJO_LOG").unwrap_or_else(|_| "off".to_owned()),
+            ))
+            .with_test_writer()
+            .try_init();
+        let server = |node: u32, site| Server {
+            node: NodeId::new(node),
+            site,
+            client: format!("127.0.0.1:{node}"),
+            replication: format!("127.0.0.1:{node}"),
+            admin: format!("127.0.0.1:{node}"),
+            register: free_address(),
+            http: None,
+        };
+        let witness = |node: u32, site| Witness {
+            node: NodeId::new(node),
+            site,
+            register: free_address(),
+        };
+        let topology = Topology {
+            servers: vec![
+                server(1, Site::One),
+                server(2, Site::One),
+                server(3, Site::Two),
+                server(4, Site::Two),
+            ],
+            witnesses: vec![witness(9, Site::One), witness(10, Site::Two)],
+            timing: Timing::default(),
+        };
+        topology.check().unwrap();
+        let nodes = [1, 2, 3, 4, 9, 10];
+        Self {
+            topology,
+            cluster: ClusterId::new(0xc1),
+            dirs: TempDir::new().unwrap(),
+            incarnations: nodes.map(|node| (node, u128::from(node) << 80 | 1)).into(),
+            voters: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn dir(&self, node: u32) -> PathBuf {
+        let incarnation = self.incarnations[&node] as u64;
+        self.dirs.path().join(format!("{node}-{incarnation}"))
+    }
+
+    pub(crate) fn member(&self, node: u32) -> SetMember {
+        SetMember {
+            node: NodeId::new(node),
+            incarnation: Incarnation::new(self.incarnations[&node]),
+        }
+    }
+
+    pub(crate) fn setup(&self, node: u32) -> Setup {
+        let member = self.member(node);
+        let site = match node {
+            1 | 2 | 9 => Site::One,
+            _ => Site::Two,
+        };
+        Setup {
+            topology: self.topology.clone(),
+            cluster: self.cluster,
+            site,
+            node: member.node,
+            incarnation: member.incarnation,
+            witness: node >= 9,
+            dir: self.dir(node),
+        }
+    }
+
+    pub(crate) fn start(&mut self, nodes: &[u32]) {
+        for node in nodes {
+            let voter = Voter::start(self.setup(*node)).unwrap();
+            self.voters.insert(*node, voter);
+        }
+    }
+
+    /// Its sockets close at once, as if it was killed.
+    pub(crate) fn stop(&mut self, node: u32) {
+        self.voters.remove(&node).unwrap().stop().unwrap();
+    }
+
+    /// The node's next start is from an empty directory.
+    pub(crate) fn wipe(&mut self, node: u32) {
+        *self.incarnations.get_mut(&node).unwrap() += 1;
+    }
+
+    /// The directory from before the wipe is put back.
+    pub(crate) fn restore(&mut self, node: u32) {
+        *self.incarnations.get_mut(&node).unwrap() -= 1;
+    }
+
+    pub(crate) fn port(&self, node: u32) -> RegisterPort {
+        self.voters[&node].port()
+    }
+
+    pub(crate) async fn own(
+        &self,
+        node: u32,
+        what: &str,
+        holds: impl Fn(&SiteReport) -> bool,
+    ) -> SiteReport {
+        let view = until(self.port(node).view(), what, |view| {
+            view.own.as_ref().is_some_and(&holds)
+        });
+        view.await.own.unwrap()
+    }
+
+    /// Waits until this voter knows a leader.
+    pub(crate) async fn led(&self, node: u32) -> NodeId {
+        let report = self
+            .own(node, "a leader is known", |own| own.leader.is_some())
+            .await;
+        report.leader.unwrap()
+    }
+
+    /// Two nominations are so far apart at least.
+    pub(crate) async fn pause_after_nomination(&self) {
+        let pause = self.topology.timing.nomination_pause_ms;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+
+    /// A server tells that it lives.
+    pub(crate) fn tell(&self, node: u32, lsn: u64) {
+        self.port(node).tell(self.beat(node, lsn));
+    }
+
+    pub(crate) fn beat(&self, node: u32, lsn: u64) -> Beat {
+        Beat {
+            member: self.member(node),
+            tail: Tail {
+                epoch: Epoch::from_terms(1, 1),
+                lsn: Lsn::new(lsn),
+                ..Tail::empty(self.cluster)
+            },
+            committed: Lsn::ZERO,
+            applied: Lsn::ZERO,
+            role: "replica".to_owned(),
+            writes: None,
+            serving: false,
+            why_not_serving: String::new(),
+            fit: true,
+        }
+    }
+
+    pub(crate) fn reign(&self, local_term: u32, node: u32) -> Reign {
+        Reign {
+            epoch: Epoch::from_terms(1, local_term),
+            opening: OpeningId {
+                node: NodeId::new(node),
+                incarnation: self.member(node).incarnation,
+                random: local_term.into(),
+            },
+            address: "127.0.0.1:1".to_owned(),
+        }
+    }
+
+    pub(crate) fn claim(&self, local_term: u32, node: u32) -> Command {
+        let expected = match local_term {
+            1 => Epoch::NONE,
+            term => Epoch::from_terms(1, term - 1),
+        };
+        let reign = self.reign(local_term, node);
+        Command::Claim { expected, reign }
+    }
+}
+
+pub(crate) fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Waits until the view holds what it should.
+pub(crate) async fn until(
+    mut view: watch::Receiver<View>,
+    what: &str,
+    holds: impl Fn(&View) -> bool,
+) -> View {
+    let found = tokio::time::timeout(PATIENCE, view.wait_for(|view| holds(view))).await;
+    let found = found.map(|found| found.expect("the voter lives").clone());
+    match found {
+        Ok(found) => found,
+        Err(_) => panic!("not in time: {what}; the view is {:?}", *view.borrow()),
+    }
+}
+
+pub(crate) async fn ask(port: &RegisterPort, site: Site, question: Question) -> Reply {
+    let answered = tokio::time::timeout(PATIENCE, port.ask(site, question)).await;
+    answered.expect("an answer in time").expect("an answer")
+}
+
+pub(crate) async fn apply(port: &RegisterPort, site: Site, command: Command) -> Outcome {
+    match ask(port, site, Question::Apply { command }).await {
+        Reply::Outcome { outcome } => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn read(port: &RegisterPort, site: Site) -> SiteReport {
+    match ask(port, site, Question::Read).await {
+        Reply::Report { report } => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until a voter ends by itself.
+pub(crate) async fn end_of(voter: &Voter) -> GroupError {
+    let mut ended = voter.ended();
+    let error = tokio::time::timeout(PATIENCE, ended.wait_for(Option::is_some)).await;
+    error
+        .expect("it ends in time")
+        .expect("it ends with an error")
+        .clone()
+        .unwrap()
+}
