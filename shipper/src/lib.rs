@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! opening   dialer     restart, promotion, going alone: who opens which epoch on what base
+//! group_opening        the same in a group, over several members and a register
 //! sender    dialer     a serving primary's session to one replica
 //! receiver  listener   grants, the log that is followed, acks; one for all sessions of a node
 //! gate      primary    what is committed, and which reads may be answered
@@ -16,6 +17,7 @@
 
 pub mod fork;
 pub mod gate;
+pub mod group_opening;
 pub mod opening;
 pub mod packing;
 pub mod receiver;
@@ -25,6 +27,7 @@ mod tests;
 
 pub use fork::{Fork, ForkError, find_fork};
 pub use gate::{CommitGate, GateError};
+pub use group_opening::GroupOpening;
 pub use opening::Opening;
 pub use packing::{Packer, UnpackError, Unpacker};
 pub use receiver::Receiver;
