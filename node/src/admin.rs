@@ -34,6 +34,52 @@ pub enum Command {
         /// Even if the auxiliary's mark cannot be cleared.
         unfenced: bool,
     },
+    /// In a group, at the server that processes for the auxiliary site: the active site is lost,
+    /// take over.
+    Failover(OperatorWord),
+    /// In a group, at the primary: hand over to the other site, which loses nothing.
+    Switchover(OperatorWord),
+    /// In a group, at the primary: how it shall go on without what it waits for.
+    Protect(ProtectOptions),
+}
+
+/// How commits shall be protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectMode {
+    /// Nothing is answered without the in-sync set.
+    #[default]
+    Maximum,
+    /// The primary answers alone for a while.
+    Degraded,
+}
+
+/// An operator's word on how commits shall be protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectOptions {
+    /// How.
+    pub mode: ProtectMode,
+    /// Who decides.
+    pub operator: String,
+    /// Why; it is written into the log.
+    pub reason: String,
+    /// After so many milliseconds `degraded` ends by itself.
+    pub expires_ms: u64,
+    /// The other site is off, says the operator.
+    pub other_site_is_off: bool,
+    /// And says it again.
+    pub certainly_off: bool,
+}
+
+/// Who decided, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorWord {
+    /// Who.
+    pub operator: String,
+    /// Why; it is written into the log.
+    pub reason: String,
 }
 
 /// States that scripts wait for.

@@ -2,10 +2,15 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kanjo_format::NodeId;
+use kanjo_format::limits::SET_MEMBERS_MAX;
+use kanjo_group::Topology;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
+use crate::peers::PeerAddress;
 
 /// Which device the log writes through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,16 +30,35 @@ pub struct Config {
     /// The formatted data directory.
     pub data_dir: PathBuf,
     /// Where clients connect.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_listen: String,
     /// Where the peer connects.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub replication_listen: String,
     /// Where `kanjo status` and `kanjo promote` connect.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub admin_listen: String,
     /// The other node's `replication_listen`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_replication: String,
     /// The other node's `client_listen`, told to clients that come to the wrong node.
     #[serde(default)]
     pub peer_client: Option<String>,
+    /// In a group of servers: the cluster file. All addresses come from there, none from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_file: Option<PathBuf>,
+    /// In a group of servers: which one of the cluster file this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// In a group of servers: take over without an operator when the active site is lost.
+    #[serde(default)]
+    pub auto_failover: bool,
+    /// In a group of servers: nothing is answered while fewer replicas than this have everything.
+    #[serde(default = "default_set_size_min")]
+    pub set_size_min: usize,
+    /// The cluster file's content, read with the configuration.
+    #[serde(skip)]
+    pub topology: Option<Arc<Topology>>,
     /// Allows addresses other than loopback, although nothing is encrypted yet.
     #[serde(default)]
     pub insecure_listen: bool,
@@ -88,6 +112,9 @@ const fn default_client_connections() -> usize {
 const fn default_seal_level() -> i32 {
     3
 }
+const fn default_set_size_min() -> usize {
+    1
+}
 const fn default_clock_bound_ms() -> u64 {
     60_000
 }
@@ -108,6 +135,11 @@ impl Config {
             admin_listen: admin.to_owned(),
             peer_replication: peer.to_owned(),
             peer_client: None,
+            cluster_file: None,
+            node: None,
+            auto_failover: false,
+            set_size_min: default_set_size_min(),
+            topology: None,
             insecure_listen: false,
             device: Device::default(),
             free_disk_floor_bytes: default_free_disk_floor_bytes(),
@@ -131,12 +163,46 @@ impl Config {
             path: path.to_owned(),
             message: source.to_string().trim_end().to_owned(),
         })?;
+        let base = path.parent().unwrap_or(Path::new("."));
         if config.data_dir.is_relative() {
-            let base = path.parent().unwrap_or(Path::new("."));
             config.data_dir = base.join(&config.data_dir);
+        }
+        if let Some(file) = &config.cluster_file {
+            let file = base.join(file);
+            config.take_topology(&file)?;
         }
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads the cluster file and takes this node's addresses from it.
+    fn take_topology(&mut self, file: &Path) -> Result<(), NodeError> {
+        let refuse = |key: &'static str, why: String| NodeError::ConfigValue { key, why };
+        let topology =
+            Topology::load(file).map_err(|error| refuse("cluster_file", error.to_string()))?;
+        for (key, address) in self.listen_addresses() {
+            if !address.is_empty() {
+                let why = "it comes from the cluster file; leave it out here".to_owned();
+                return Err(refuse(key, why));
+            }
+        }
+        if !self.peer_replication.is_empty() || self.peer_client.is_some() {
+            let why = "peers come from the cluster file; leave them out here".to_owned();
+            return Err(refuse("peer_replication", why));
+        }
+        let Some(node) = self.node else {
+            let why = "which server of the cluster file this is must be said".to_owned();
+            return Err(refuse("node", why));
+        };
+        let Some(server) = topology.server(node) else {
+            let why = format!("{} has no server {node}", file.display());
+            return Err(refuse("node", why));
+        };
+        self.client_listen.clone_from(&server.client);
+        self.replication_listen.clone_from(&server.replication);
+        self.admin_listen.clone_from(&server.admin);
+        self.topology = Some(Arc::new(topology));
+        Ok(())
     }
 
     /// Checks what the types alone do not: ranges, and that ports stay on loopback.
@@ -152,6 +218,18 @@ impl Config {
                     ),
                 );
             }
+        }
+        if self.cluster_file.is_none() && (self.node.is_some() || self.auto_failover) {
+            return refuse("cluster_file", "node and auto_failover need one".to_owned());
+        }
+        if self.cluster_file.is_none() && self.peer_replication.is_empty() {
+            return refuse("peer_replication", "it is missing".to_owned());
+        }
+        if !(1..=SET_MEMBERS_MAX).contains(&self.set_size_min) {
+            return refuse(
+                "set_size_min",
+                format!("{} is not within 1 to {SET_MEMBERS_MAX}", self.set_size_min),
+            );
         }
         if !(10..=60_000).contains(&self.heartbeat_ms) {
             return refuse(
@@ -207,8 +285,29 @@ impl Config {
 
     /// Where the other nodes of the cluster listen for replication, in their fixed order: in a pair
     /// the one peer.
-    pub fn peer_addresses(&self) -> Vec<String> {
-        vec![self.peer_replication.clone()]
+    pub fn peer_addresses(&self) -> Vec<PeerAddress> {
+        let Some(topology) = &self.topology else {
+            return vec![PeerAddress {
+                replication: self.peer_replication.clone(),
+                who: None,
+            }];
+        };
+        let others = topology.servers.iter();
+        let others = others.filter(|server| Some(server.node) != self.node);
+        others
+            .map(|server| PeerAddress {
+                replication: server.replication.clone(),
+                who: Some((server.node, server.site)),
+            })
+            .collect()
+    }
+
+    /// Milliseconds of silence after which a connection to a replica is given up.
+    pub(crate) fn silent_after_ms(&self) -> u64 {
+        match &self.topology {
+            Some(topology) => topology.timing.silent_ms,
+            None => self.peer_timeout_ms,
+        }
     }
 
     /// The addresses that this node binds, with their keys.

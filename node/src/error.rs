@@ -87,6 +87,9 @@ pub enum NodeError {
         /// The primary's.
         theirs: kanjo_format::Digest,
     },
+    /// The register of its site.
+    #[error(transparent)]
+    Group(#[from] kanjo_group::GroupError),
     /// The node needs an operator's decision before it goes on.
     #[error("stopped for a decision: {0}")]
     NeedsOperator(String),

@@ -18,6 +18,7 @@ mod dial;
 mod error;
 mod following;
 mod front;
+mod group;
 mod history;
 mod hot;
 mod indexing;
@@ -39,5 +40,7 @@ mod threads;
 
 pub use config::{Config, Device};
 pub use error::NodeError;
+pub use group::FenceFile;
+pub use peers::PeerAddress;
 pub use promotion::promote_stopped;
 pub use server::run;

@@ -12,10 +12,12 @@ use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
 use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
 
+use crate::admin::Answer;
 use crate::dial::DialEvent;
 use crate::error::NodeError;
 use crate::following::Following;
 use crate::front::Door;
+use crate::group::{Group, GroupEvent, GroupOpeningRun};
 use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
@@ -36,6 +38,8 @@ pub(crate) enum Part {
     Replica,
     /// Was primary and wants to be again; answers nobody before that.
     Opening(Box<OpeningRun>),
+    /// Is to process in its group, and opens an epoch for it.
+    GroupOpening(Box<GroupOpeningRun>),
     /// Opened the current epoch.
     Primary(Box<Reign>),
     /// Cannot open an epoch without an operator.
@@ -58,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     pub(crate) part: Part,
     pub(crate) following: Following,
+    /// Where it is a server of a group.
+    pub(crate) group: Option<Group>,
     next_session: u64,
     last_tick: Instant,
     /// Set once the node was told to stop: until when it waits for what can still be answered.
@@ -74,13 +80,19 @@ enum Wake {
     Query(Answered),
     Admin(AdminRequest),
     Inbound(Inbound),
+    Group(GroupEvent),
     Tick,
     Apply,
 }
 
 /// Plays the node's parts until it is told to stop or cannot go on.
-pub(crate) async fn play(hot: Hot, peers: Peers, confirmed: Lsn) -> Result<(), NodeError> {
-    let mut node = Node::start(hot, peers, confirmed)?;
+pub(crate) async fn play(
+    hot: Hot,
+    peers: Peers,
+    confirmed: Lsn,
+    group: Option<Group>,
+) -> Result<(), NodeError> {
+    let mut node = Node::start(hot, peers, confirmed, group)?;
     let outcome = node.run().await;
     match &outcome {
         Ok(()) => node.stop(),
@@ -93,13 +105,23 @@ pub(crate) async fn play(hot: Hot, peers: Peers, confirmed: Lsn) -> Result<(), N
 }
 
 impl Node {
-    pub(crate) fn start(mut hot: Hot, peers: Peers, confirmed: Lsn) -> Result<Self, NodeError> {
+    pub(crate) fn start(
+        mut hot: Hot,
+        peers: Peers,
+        confirmed: Lsn,
+        group: Option<Group>,
+    ) -> Result<Self, NodeError> {
         hot.note_committed(confirmed);
         let replayed = hot.store.rebuild(confirmed)?;
         tracing::info!(
             records = replayed.records, batches = replayed.batches, through = %confirmed,
             ms = replayed.time.as_millis() as u64, "ledger rebuilt"
         );
+        if group.is_some() && hot.store.dir.control().role == Role::Primary {
+            // Who writes in a group is chosen anew; a former writer begins like everybody.
+            let follow = |control: &mut Control| control.role = Role::Replica;
+            hot.store.dir.promise(follow)?;
+        }
         let control = hot.store.dir.control();
         let log = hot.store.local_log(confirmed)?;
         let receiver = Receiver::new(ReceiverStart {
@@ -122,6 +144,7 @@ impl Node {
             peers,
             part: Part::Replica,
             following,
+            group,
             next_session: 1,
             last_tick: Instant::now(),
             draining: None,
@@ -149,6 +172,7 @@ impl Node {
                 Wake::Query(answered) => self.on_answered(answered)?,
                 Wake::Admin(request) => self.on_admin(request)?,
                 Wake::Inbound(inbound) => self.on_inbound(inbound)?,
+                Wake::Group(event) => self.on_group(event)?,
                 Wake::Apply => self.apply_some()?,
                 Wake::Requests | Wake::Tick => {}
             }
@@ -183,7 +207,7 @@ impl Node {
     fn is_drained(&self) -> bool {
         match &self.part {
             Part::Primary(reign) => reign.replies.is_empty() && reign.queries.is_empty(),
-            Part::Replica | Part::Opening(_) | Part::Halted(_) => true,
+            Part::Replica | Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => true,
         }
     }
 
@@ -195,6 +219,7 @@ impl Node {
             hot,
             sessions,
             peers,
+            group,
             ..
         } = self;
         tokio::select! {
@@ -208,6 +233,7 @@ impl Node {
             done = hot.jobs.done() => Wake::Job(done),
             Some(request) = hot.admin.recv() => Wake::Admin(request),
             Some(inbound) = hot.inbound.recv() => Wake::Inbound(inbound),
+            event = group_event(group.as_mut()) => Wake::Group(event),
             _ = hot.tick.tick() => Wake::Tick,
             () = std::future::ready(()), if behind => Wake::Apply,
         }
@@ -219,6 +245,8 @@ impl Node {
             primary.settle()?;
             if let Some(epoch) = primary.reign.fenced_by() {
                 self.step_down(epoch)?;
+            } else if primary.reign.reopens() {
+                self.reopen_alone()?;
             }
         }
         for peer in self.peers.indices() {
@@ -239,10 +267,19 @@ impl Node {
     /// The reign with what it works on, while this node is primary.
     pub(crate) fn primary(&mut self) -> Option<crate::reign::Primary<'_>> {
         let Self {
-            hot, peers, part, ..
+            hot,
+            peers,
+            part,
+            group,
+            ..
         } = self;
         match part {
-            Part::Primary(reign) => Some(crate::reign::Primary { hot, peers, reign }),
+            Part::Primary(reign) => Some(crate::reign::Primary {
+                hot,
+                peers,
+                reign,
+                group,
+            }),
             _ => None,
         }
     }
@@ -278,6 +315,7 @@ impl Node {
             }
             // A pair's opening has one peer to ask.
             Part::Opening(_) if peer == PeerIndex::FIRST => self.opening_dialed(event),
+            Part::GroupOpening(_) => self.group_opening_dialed(peer, event),
             Part::Opening(_) | Part::Replica | Part::Halted(_) => {
                 self.peers[peer].stop();
                 Ok(())
@@ -361,6 +399,7 @@ impl Node {
             self.tell_applied()?;
         }
         self.check_opening()?;
+        self.tick_group()?;
         let mut committed = self.hot.store.applied().lsn;
         if let Some(mut primary) = self.primary() {
             primary.on_tick(now, stopping)?;
@@ -370,7 +409,7 @@ impl Node {
         let bound = if derived { committed } else { Lsn::ZERO };
         self.hot.housekeep(bound)?;
         if self.hot.has_waiters() {
-            let standing = self.standing();
+            let standing = self.whole_standing();
             self.hot.serve_waiters(&standing);
         }
         Ok(())
@@ -380,9 +419,13 @@ impl Node {
     pub(crate) fn step_down(&mut self, epoch: Epoch) -> Result<(), NodeError> {
         tracing::warn!(%epoch, "fenced by a higher epoch: this node is a replica now");
         let confirmed = self.hot.committed();
+        let mut switched = None;
         if let Some(mut primary) = self.primary() {
+            switched = primary.reign.take_switch_answer();
             primary.give_up(Outcome::Fenced);
         }
+        // What was executed and may never commit is in this memory; else it is a replica's.
+        let is_clean = self.is_clean(confirmed);
         self.part = Part::Replica;
         self.peers.stop();
         let hint = self.following.hint();
@@ -395,7 +438,17 @@ impl Node {
             control.confirmed = control.confirmed.max(confirmed);
             control.peer_granted_epoch = control.peer_granted_epoch.max(epoch);
         })?;
-        self.hot.store.rebuild(confirmed)?;
+        if !is_clean {
+            self.hot.store.rebuild(confirmed)?;
+        }
+        if let Some((answer, took)) = switched {
+            let message = format!(
+                "switched: the other site opened epoch {epoch}, {} ms after the word; this server follows it",
+                took.as_millis()
+            );
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Done { message });
+        }
         self.hot.forget_derived();
         self.following.restart(confirmed);
         let log = self.hot.store.local_log(confirmed)?;
@@ -403,11 +456,19 @@ impl Node {
         self.say_applied()
     }
 
+    /// Whether the ledger holds exactly what is committed.
+    fn is_clean(&self, confirmed: Lsn) -> bool {
+        let store = &self.hot.store;
+        store.ledger.is_idle()
+            && store.applied().lsn == confirmed
+            && store.log.tail().lsn == confirmed
+    }
+
     /// Tells the receiver where a primary's own log ends, before it answers a handshake.
     fn tell_log_moved(&mut self) -> Result<(), NodeError> {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
-            Part::Opening(_) | Part::Halted(_) => self.hot.committed(),
+            Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => self.hot.committed(),
             Part::Replica => return self.tell_applied(),
         };
         let tail = self.hot.store.log.tail();
@@ -462,6 +523,14 @@ async fn ready_session(sessions: &mut [Session]) -> usize {
         Poll::Pending
     })
     .await
+}
+
+/// Waits for news of the registers; for ever where there are none.
+async fn group_event(group: Option<&mut Group>) -> GroupEvent {
+    match group {
+        Some(group) => group.event().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Time for the pure machines: nanoseconds since the first call.

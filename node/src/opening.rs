@@ -240,7 +240,7 @@ impl Node {
         }
         promotion::write_epoch(store, &open, &reason)?;
         let epoch = open.epoch;
-        self.begin_reign(open)?;
+        self.begin_reign(open, None)?;
         if let Some(answer) = answer {
             let message = format!(
                 "serving alone in epoch {epoch}; every transfer is counted as unprotected until an auxiliary has caught up"

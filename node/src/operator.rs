@@ -5,7 +5,7 @@ use std::time::Instant;
 use kanjo_format::client::Outcome;
 use kanjo_shipper::opening::Want;
 
-use crate::admin::{Answer, Command};
+use crate::admin::{Answer, Command, OperatorWord};
 use crate::error::NodeError;
 use crate::hot::{AdminRequest, Standing};
 use crate::node::{Node, Part};
@@ -15,11 +15,22 @@ use crate::store::Replayed;
 
 impl Node {
     pub(crate) fn on_admin(&mut self, request: AdminRequest) -> Result<(), NodeError> {
-        let standing = self.standing();
+        let standing = self.whole_standing();
         let Some(request) = self.hot.common_command(request, &standing) else {
             return Ok(());
         };
+        if self.group.is_some()
+            && matches!(request.command, Command::Promote(_) | Command::Alone { .. })
+        {
+            let message = "this is a server of a group, whose register says who writes: use `kanjo failover`, `kanjo switchover` or `kanjo protection`".to_owned();
+            // The asker may have gone away.
+            let _ = request.answer.send(Answer::Refused { message });
+            return Ok(());
+        }
         match request.command {
+            Command::Failover(word) => self.fail_over(word, request.answer),
+            Command::Switchover(word) => self.switch_over(word, request.answer),
+            Command::Protect(options) => self.protect(options, request.answer)?,
             Command::Promote(options) => {
                 let outcome = self.promote(&options);
                 let refused = match outcome {
@@ -45,7 +56,7 @@ impl Node {
         match &self.part {
             Part::Replica => {}
             Part::Primary(_) => return Ok(promotion::current(&self.hot.store)),
-            Part::Opening(_) | Part::Halted(_) => {
+            Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => {
                 return Err(NodeError::Refused(
                     "this node was primary and opens its next epoch as soon as its auxiliary answers; to serve without it, use `kanjo alone`".to_owned(),
                 ));
@@ -67,7 +78,7 @@ impl Node {
             ));
         }
         self.perform_received(cut_off)?;
-        self.begin_reign(open)?;
+        self.begin_reign(open, None)?;
         promotion.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(promotion)
     }
@@ -101,6 +112,32 @@ impl Node {
         self.open(Want::Alone { unfenced }, reason, Some(answer))
     }
 
+    /// A planned switch to the other site.
+    fn switch_over(&mut self, word: OperatorWord, answer: tokio::sync::oneshot::Sender<Answer>) {
+        if word.reason.trim().is_empty() {
+            let message = "a reason is needed, which is written down".to_owned();
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused { message });
+            return;
+        }
+        tracing::warn!(operator = %word.operator, reason = %word.reason, "switchover asked for");
+        match self.primary() {
+            Some(mut primary) => primary.begin_switch(answer),
+            None => {
+                let message = "this server is not the primary: ask that one".to_owned();
+                // As above.
+                let _ = answer.send(Answer::Refused { message });
+            }
+        }
+    }
+
+    /// Where the node stands, with what it knows of both sites of its group.
+    pub(crate) fn whole_standing(&mut self) -> Standing {
+        let mut standing = self.standing();
+        standing.group = self.group.as_ref().map(|group| group.status(&standing));
+        standing
+    }
+
     pub(crate) fn standing(&mut self) -> Standing {
         let durable = self.hot.store.syncer.synced();
         let peer = |peer| PeerStatus {
@@ -117,6 +154,7 @@ impl Node {
             committed: self.hot.store.applied().lsn,
             protection: reign.name(),
             peers,
+            group: None,
         };
         match &self.part {
             Part::Replica => {
@@ -124,6 +162,11 @@ impl Node {
                     .standing(base, &self.hot.store.dir.control(), &self.sessions)
             }
             Part::Opening(run) => Standing {
+                role: "resolving",
+                why_not_serving: run.why().to_owned(),
+                ..base
+            },
+            Part::GroupOpening(run) => Standing {
                 role: "resolving",
                 why_not_serving: run.why().to_owned(),
                 ..base

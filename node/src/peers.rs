@@ -6,8 +6,19 @@ use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use kanjo_format::{NodeId, Site};
+
 use crate::dial::{DialEvent, Dialer};
 use crate::link::Traffic;
+
+/// Where a peer is, and in a group who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its replication port.
+    pub replication: String,
+    /// In a group: its number and its cloud.
+    pub who: Option<(NodeId, Site)>,
+}
 
 /// Which of the peers, in the order of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,20 +42,24 @@ impl PeerIndex {
 /// The dialled side of every peer. There is at least one.
 pub(crate) struct Peers {
     dialers: Vec<Dialer>,
+    /// In a group: number and cloud of each.
+    who: Vec<Option<(NodeId, Site)>>,
     /// Who is asked first for an event: whoever had one goes to the end of the line.
     first_in_line: usize,
 }
 
 impl Peers {
     /// Nobody is dialled yet.
-    pub(crate) fn new(addresses: Vec<String>, traffic: &Rc<Traffic>) -> Self {
+    pub(crate) fn new(addresses: Vec<PeerAddress>, traffic: &Rc<Traffic>) -> Self {
         assert!(!addresses.is_empty(), "a node has a peer");
+        let who = addresses.iter().map(|address| address.who).collect();
         let dialers = addresses
             .into_iter()
-            .map(|address| Dialer::new(address, Rc::clone(traffic)))
+            .map(|address| Dialer::new(address.replication, Rc::clone(traffic)))
             .collect();
         Self {
             dialers,
+            who,
             first_in_line: 0,
         }
     }
@@ -52,6 +67,21 @@ impl Peers {
     /// All of them, in order.
     pub(crate) fn indices(&self) -> impl Iterator<Item = PeerIndex> + use<> {
         PeerIndex::all(self.dialers.len())
+    }
+
+    /// In a group: which server a peer is.
+    pub(crate) fn node(&self, peer: PeerIndex) -> Option<NodeId> {
+        self.who[peer.0].map(|(node, _)| node)
+    }
+
+    /// In a group: its cloud.
+    pub(crate) fn site(&self, peer: PeerIndex) -> Option<Site> {
+        self.who[peer.0].map(|(_, site)| site)
+    }
+
+    /// In a group: the peer that is this server.
+    pub(crate) fn of_node(&self, node: NodeId) -> Option<PeerIndex> {
+        self.indices().find(|peer| self.node(*peer) == Some(node))
     }
 
     /// The only peer of a pair.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kanjo_format::limits::REPLICATION_FRAME_BYTES_MAX;
 use kanjo_format::replication::{Body, Frame, Purpose};
 use kanjo_format::{Epoch, Lsn};
+use kanjo_group::{SetMember, Setup, Topology, Voter};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -17,6 +18,7 @@ use crate::admin::{Answer, COMMAND_BYTES_MAX};
 use crate::config::{Config, resolve};
 use crate::error::NodeError;
 use crate::front::{Front, Identity};
+use crate::group::Group;
 use crate::hot::{AdminRequest, Hot, Ports};
 use crate::peers::Peers;
 use crate::store::Store;
@@ -147,12 +149,53 @@ fn hot_thread(
     let outcome = runtime.block_on(local.run_until(async {
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
+        let group = start_group(&config, &store)?;
         let hot = Hot::new(config, store, front, ports)?;
         let peers = Peers::new(hot.config.peer_addresses(), &hot.traffic);
-        crate::node::play(hot, peers, recovery.confirmed).await
+        crate::node::play(hot, peers, recovery.confirmed, group).await
     }));
     drop(local);
     outcome
+}
+
+/// Starts this server's voter, where the configuration names a cluster file.
+fn start_group(config: &Config, store: &Store) -> Result<Option<Group>, NodeError> {
+    let control = store.dir.control();
+    let folder = config.data_dir.join("register");
+    let Some(topology) = &config.topology else {
+        if folder.exists() {
+            return Err(NodeError::Refused(
+                "this directory belongs to a server of a group: name its cluster_file in the configuration".to_owned(),
+            ));
+        }
+        return Ok(None);
+    };
+    let listed = topology.server(control.node);
+    if config.node != Some(control.node) || listed.is_none_or(|s| s.site != control.site) {
+        return Err(NodeError::Refused(format!(
+            "the directory was formatted for node {} in site {}, which is not what configuration and cluster file say",
+            control.node, control.site
+        )));
+    }
+    let me = SetMember {
+        node: control.node,
+        incarnation: control.incarnation,
+    };
+    let voter = Voter::start(Setup {
+        topology: Topology::clone(topology),
+        cluster: control.cluster,
+        site: control.site,
+        node: control.node,
+        incarnation: control.incarnation,
+        witness: false,
+        dir: folder,
+    })?;
+    Ok(Some(Group::new(
+        voter,
+        Arc::clone(topology),
+        me,
+        control.site,
+    )))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {

@@ -1,5 +1,7 @@
 //! What a node says of itself to operators and scripts.
 
+use kanjo_group::SiteReport;
+use kanjo_group::register::FenceCertificate;
 use serde::{Deserialize, Serialize};
 
 /// Everything that `kanjo status` shows. Positions are lsns, times microseconds.
@@ -50,6 +52,9 @@ pub struct Status {
     /// Every other node, in the order of the configuration.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
+    /// In a group of servers: what this one knows of both sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupStatus>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
     /// Accounts open.
@@ -121,6 +126,25 @@ pub struct PeerStatus {
     pub round_trip_us: Option<u64>,
     /// The last thing that went wrong with it.
     pub last_error: Option<String>,
+}
+
+/// What a server of a group knows of both sites.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Why this server writes nothing, or that it does.
+    pub why: String,
+    /// The own site, as its register stands here.
+    pub own: Option<SiteReport>,
+    /// The other site, as it last answered.
+    pub other: Option<SiteReport>,
+    /// Milliseconds since then.
+    pub other_age_ms: u64,
+    /// How commits are protected, by the register that holds the authority.
+    pub protection: String,
+    /// Whether an auxiliary site has everything that is answered.
+    pub attached: bool,
+    /// The fence that the newest epoch began with.
+    pub last_fence: Option<FenceCertificate>,
 }
 
 /// Transfers that were answered without an auxiliary.

@@ -70,9 +70,6 @@ pub struct Degraded {
     pub since_ms: u64,
     /// Milliseconds since 1970 when it ends by itself: then nothing is answered any more.
     pub until_ms: u64,
-    /// No transfer of more minor units than this is answered meanwhile; 0 is no limit.
-    #[serde(with = "kanjo_format::json::hex128")]
-    pub amount_max: u128,
 }
 
 /// A move of the authority, named by the writer that plans it.

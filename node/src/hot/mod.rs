@@ -19,7 +19,7 @@ use crate::front::Front;
 use crate::link::Traffic;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
-use crate::status::{LedgerStatus, PeerStatus, Status, Unprotected};
+use crate::status::{GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
 use crate::threads::{JobThreads, SyncThread};
 
@@ -55,6 +55,8 @@ pub(crate) struct Standing {
     pub(crate) protection: &'static str,
     /// One for each peer, in their order.
     pub(crate) peers: Vec<PeerStatus>,
+    /// In a group, where it was asked for.
+    pub(crate) group: Option<GroupStatus>,
 }
 
 struct Waiter {
@@ -222,6 +224,11 @@ impl Hot {
         !self.waiters.is_empty()
     }
 
+    /// Where the log ends on this disk, as last asked for.
+    pub(crate) const fn durable_tail(&self) -> Tail {
+        self.durable
+    }
+
     /// Answers those who wait for a condition that now holds, or have waited long enough.
     pub(crate) fn serve_waiters(&mut self, standing: &Standing) {
         if self.waiters.is_empty() {
@@ -270,7 +277,11 @@ impl Hot {
                 self.serve_waiters(standing);
                 None
             }
-            Command::Promote(_) | Command::Alone { .. } => Some(request),
+            Command::Promote(_)
+            | Command::Alone { .. }
+            | Command::Failover(_)
+            | Command::Switchover(_)
+            | Command::Protect(_) => Some(request),
         }
     }
 
@@ -301,6 +312,7 @@ impl Hot {
             uncertain: control.uncertain,
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),
+            group: standing.group.clone(),
             unprotected: self.unprotected(),
             accounts: self.store.ledger.account_count().into(),
             transfers: self.store.ledger.posted_count(),

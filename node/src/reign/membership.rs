@@ -7,7 +7,7 @@ use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_shipper::Member;
 use kanjo_shipper::sender::{Action, Event};
 
-use super::{Primary, Reign};
+use super::{Grouped, Primary, Reign};
 use crate::error::NodeError;
 use crate::peers::PeerIndex;
 use crate::promotion;
@@ -29,6 +29,10 @@ impl Primary<'_> {
             return Ok(());
         }
         let has_room = self.reign.gate.members().count() < SET_MEMBERS_MAX;
+        if self.reign.grouped.is_some() && !self.takes_in(peer, member) {
+            // The standby of this site follows, and nobody waits for it.
+            return Ok(());
+        }
         if !has_room || !self.takes_in(peer, member) {
             tracing::warn!(
                 node = %member.node,
@@ -38,13 +42,17 @@ impl Primary<'_> {
         }
         let through = self.take_in(member, acked)?;
         let session = self.reign.session(peer);
+        session.through = Some(through);
         session.sender.step(Event::Joined { through }, more);
         Ok(())
     }
 
     /// Whether a peer that has caught up becomes a member of the set: in a pair there is one.
-    fn takes_in(&self, _peer: PeerIndex, _member: Member) -> bool {
-        self.reign.gate.members().next().is_none()
+    fn takes_in(&self, peer: PeerIndex, _member: Member) -> bool {
+        match (&self.reign.grouped, self.peers.site(peer)) {
+            (Some(grouped), Some(site)) => grouped.membership.takes_in(site),
+            _ => self.reign.gate.members().next().is_none(),
+        }
     }
 
     /// From now on every commit waits for this replica, which has everything: the log and the
@@ -56,10 +64,6 @@ impl Primary<'_> {
 
     /// No commit waits for this member any more. Whoever calls this has had the register that holds
     /// the set drop it first: without that, an answered transfer may be missing in the next epoch.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a pair drops nobody while it reigns")
-    )]
     pub(crate) fn drop_member(&mut self, member: Member) -> Result<(), NodeError> {
         if !self.is_member(member) {
             return Ok(());
@@ -105,7 +109,8 @@ impl Primary<'_> {
         }
         self.reign.session(peer).live = Some(member);
         let was = self.reign.gate.protection();
-        if was == Protection::Protected {
+        if was == Protection::Protected || self.reign.grouped.is_some() {
+            // In a group the register says who counts.
             return;
         }
         if self
@@ -122,7 +127,9 @@ impl Primary<'_> {
     /// Whether a transfer that comes now can be answered.
     pub(super) fn can_serve(&self) -> bool {
         let gate = &self.reign.gate;
+        let grouped = self.reign.grouped.as_ref();
         gate.is_open()
+            && grouped.is_none_or(Grouped::may_serve)
             && match gate.protection() {
                 Protection::Waiting => false,
                 // A replica that is being taken in is waited for already.

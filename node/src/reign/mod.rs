@@ -6,6 +6,7 @@
 //! ```
 
 mod execute;
+mod grouped;
 mod last_batch;
 mod membership;
 mod queries;
@@ -25,12 +26,14 @@ use kanjo_shipper::sender::SenderStart;
 use kanjo_shipper::{CommitGate, Sender};
 use tokio::time::Instant;
 
+pub(crate) use self::grouped::Grouped;
 use self::last_batch::LastBatch;
 use self::queries::Queries;
 use self::replies::Replies;
 use self::session::PeerSession;
 use crate::clock::ClockCheck;
 use crate::error::NodeError;
+use crate::group::{Group, Membership};
 use crate::hot::{Hot, TICK};
 use crate::node::{Node, Part};
 use crate::peers::Peers;
@@ -47,6 +50,8 @@ pub(crate) struct Reign {
     gate: CommitGate,
     /// One for each peer, in their order.
     sessions: Vec<PeerSession>,
+    /// In a group: the set as its register has it.
+    grouped: Option<Grouped>,
     pub(crate) replies: Replies,
     pub(crate) queries: Queries,
     clock: ClockCheck,
@@ -67,6 +72,7 @@ pub(crate) struct Primary<'a> {
     pub(crate) hot: &'a mut Hot,
     pub(crate) peers: &'a mut Peers,
     pub(crate) reign: &'a mut Reign,
+    pub(crate) group: &'a mut Option<Group>,
 }
 
 impl Reign {
@@ -82,7 +88,11 @@ impl Reign {
 
 impl Node {
     /// Starts to reign in an epoch whose `EpochStart` was just appended.
-    pub(crate) fn begin_reign(&mut self, open: OpenEpoch) -> Result<(), NodeError> {
+    pub(crate) fn begin_reign(
+        &mut self,
+        open: OpenEpoch,
+        membership: Option<Membership>,
+    ) -> Result<(), NodeError> {
         let hot = &mut self.hot;
         let known = hot.committed().min(open.base.lsn);
         let mut gate = CommitGate::new(open.epoch, open.base, known, open.protection);
@@ -105,7 +115,7 @@ impl Node {
             log: hot.store.local_log(gate.committed())?,
             members: open.members.clone(),
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
-            silent_after_ns: hot.config.peer_timeout_ms * 1_000_000,
+            silent_after_ns: hot.config.silent_after_ms() * 1_000_000,
         };
         let session = |_| PeerSession::new(Sender::new(start.clone()));
         let sessions = self.peers.indices().map(session).collect();
@@ -114,6 +124,7 @@ impl Node {
             opening: open.opening,
             gate,
             sessions,
+            grouped: membership.map(Grouped::new),
             replies: Replies::default(),
             queries: Queries::default(),
             clock: ClockCheck::new(hot.config.clock_bound_ms),
@@ -224,6 +235,7 @@ impl Primary<'_> {
             self.hot.front.set_door_if_changed(door);
         }
         self.peers.want();
-        self.tick_sessions()
+        self.tick_sessions()?;
+        self.tick_group()
     }
 }

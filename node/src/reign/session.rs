@@ -1,6 +1,7 @@
 //! The session to one peer: what is known of it, what comes from it, and what is told to it.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use kanjo_format::replication::Frame;
 use kanjo_format::segment::SegmentForm;
@@ -23,6 +24,10 @@ pub(super) struct PeerSession {
     /// The member of the set that it is, once its session runs.
     pub(super) live: Option<Member>,
     pub(super) status: PeerStatus,
+    /// When it was last seen to take batches.
+    pub(super) present: Instant,
+    /// In a group: end of the record by which it was taken in. It has everything before.
+    pub(super) through: Option<Lsn>,
     told_committed: Lsn,
     pub(super) sending: Option<Sending>,
     pub(super) file: Option<OpenFile>,
@@ -36,6 +41,8 @@ impl PeerSession {
             sender,
             live: None,
             status: PeerStatus::default(),
+            present: Instant::now(),
+            through: None,
             told_committed: Lsn::ZERO,
             sending: None,
             file: None,

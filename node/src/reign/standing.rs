@@ -12,10 +12,19 @@ impl Primary<'_> {
     pub(crate) fn standing(&self, base: Standing) -> Standing {
         let reign = &self.reign;
         let serving = self.can_serve();
+        let one_site = reign.grouped.as_ref().is_some_and(|grouped| {
+            *grouped.membership.protection() == kanjo_group::register::Protection::OneSite
+        });
+        let protection = match reign.gate.protection() {
+            Protection::Protected if one_site => "ONE SITE ONLY",
+            protection => protection.name(),
+        };
+        let in_group = reign.grouped.as_ref().and_then(|grouped| grouped.why_not());
         let why = match reign.gate.protection() {
             _ if serving => "",
             Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
             _ if !reign.gate.is_open() => "the epoch is not committed yet",
+            _ if in_group.is_some() => in_group.unwrap_or_default(),
             _ => "the auxiliary cannot be reached; nothing is answered without it",
         };
         Standing {
@@ -23,7 +32,7 @@ impl Primary<'_> {
             serving,
             why_not_serving: why.to_owned(),
             committed: reign.gate.committed(),
-            protection: reign.gate.protection().name(),
+            protection,
             peers: self
                 .peers
                 .indices()

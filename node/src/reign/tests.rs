@@ -28,7 +28,7 @@ use crate::error::NodeError;
 use crate::front::{Front, Identity};
 use crate::hot::{AdminRequest, Hot, Ports};
 use crate::node::Node;
-use crate::peers::{PeerIndex, Peers};
+use crate::peers::{PeerAddress, PeerIndex, Peers};
 use crate::server::{Shared, accept_replication, read_frame};
 use crate::status::Status;
 use crate::store::{Replayed, Store};
@@ -104,7 +104,11 @@ impl Desk {
             shared: Arc::clone(&shared),
         };
         let hot = Hot::new(config, store, Rc::clone(&front), ports).unwrap();
-        let peers = Peers::new(peers, &hot.traffic);
+        let peers = peers.into_iter().map(|replication| PeerAddress {
+            replication,
+            who: None,
+        });
+        let peers = Peers::new(peers.collect(), &hot.traffic);
         Self {
             temp,
             hot,
@@ -122,7 +126,7 @@ impl Desk {
         let address = client.local_addr().unwrap();
         tokio::task::spawn_local(self.front.accept(client));
         tokio::spawn(accept_replication(replication, self.inbound, self.shared));
-        let task = tokio::task::spawn_local(node::play(self.hot, self.peers, Lsn::ZERO));
+        let task = tokio::task::spawn_local(node::play(self.hot, self.peers, Lsn::ZERO, None));
         Running {
             _temp: self.temp,
             client: address.to_string(),
@@ -295,12 +299,12 @@ fn a_set_change_names_every_member_and_a_dropped_one_holds_nothing_up() {
     in_one_thread(async {
         let nobody = || "127.0.0.1:1".to_owned();
         let desk = Desk::new(1, vec![nobody(), nobody()]);
-        let mut node = Node::start(desk.hot, desk.peers, Lsn::ZERO).unwrap();
+        let mut node = Node::start(desk.hot, desk.peers, Lsn::ZERO, None).unwrap();
         let store = &mut node.hot.store;
         let clock = ClockCheck::new(60_000);
         let (open, _) =
             promotion::promote(store, &promoted(), Replayed::default(), &clock).unwrap();
-        node.begin_reign(open).unwrap();
+        node.begin_reign(open, None).unwrap();
         let member = |number| Member {
             node: NodeId::new(number),
             incarnation: Incarnation::new(number.into()),

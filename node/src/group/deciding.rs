@@ -1,0 +1,183 @@
+//! What a server that writes nothing makes of the two registers: whether it is to open an epoch,
+//! and in which register. Values in, one decision out.
+
+use std::time::{Duration, Instant};
+
+use kanjo_format::{Epoch, Site};
+use kanjo_group::register::{Authority, HandOver};
+use kanjo_group::{Register, SetMember, View};
+
+/// A report of the other site that is older is not acted on.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Follow, and say why nothing else.
+    Follow(&'static str),
+    /// Open the next epoch in the register of that site, which was read at this epoch.
+    Open {
+        authority: Site,
+        read: Epoch,
+        active: Site,
+    },
+    /// The source handed the authority over and nobody has carried the certificate yet.
+    Carry {
+        to: Site,
+        certificate: Box<HandOver>,
+    },
+    /// Both registers hold the authority; the lower holding has to concede to this number.
+    Concede { site: Site, holding: u64 },
+}
+
+/// What a server of `site` with this directory does now. `told` is an operator's word, or the
+/// configuration's, that the active site is lost.
+pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: Instant) -> Decision {
+    let Some(own) = &view.own else {
+        return Decision::Follow("the register of this site has not been read yet");
+    };
+    if own.leader.is_none() {
+        return Decision::Follow("this site has no majority: nobody can be chosen to process");
+    }
+    let nominee = own.register.nominee;
+    if !nominee.is_some_and(|n| n.node == me.node && n.incarnation == me.incarnation) {
+        return Decision::Follow("the other server of this site processes");
+    }
+    let fresh = |at: &Instant| now.duration_since(*at) < FRESH;
+    let other = view.other.as_ref().filter(|(_, at)| fresh(at));
+    let other = other.map(|(report, _)| &report.register);
+    let own = &own.register;
+    if let Some(decision) = other.and_then(|other| settle(own, other)) {
+        return decision;
+    }
+    let Some(holder) = [Some(own), other]
+        .into_iter()
+        .flatten()
+        .find(|register| register.holds_authority())
+    else {
+        return Decision::Follow("no register that holds the authority can be reached");
+    };
+    if holder.active != site && !told {
+        return Decision::Follow("the other site processes");
+    }
+    if holder.active != site && holder.site != site {
+        return Decision::Follow("the other site has its own register and no auxiliary");
+    }
+    Decision::Open {
+        authority: holder.site,
+        read: holder.reign.epoch,
+        active: holder.active,
+    }
+}
+
+/// What two registers that were both read have to settle between them first.
+fn settle(own: &Register, other: &Register) -> Option<Decision> {
+    for (source, destination) in [(own, other), (other, own)] {
+        let Authority::HandedOver(certificate) = &source.authority else {
+            continue;
+        };
+        if destination.holding() < certificate.holding {
+            return Some(Decision::Carry {
+                to: destination.site,
+                certificate: certificate.clone(),
+            });
+        }
+    }
+    if own.holds_authority() && other.holds_authority() && own.holding() != other.holding() {
+        let (lower, higher) = match own.holding() < other.holding() {
+            true => (own, other),
+            false => (other, own),
+        };
+        return Some(Decision::Concede {
+            site: lower.site,
+            holding: higher.holding(),
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use kanjo_format::{ClusterId, Incarnation, NodeId};
+    use kanjo_group::SiteReport;
+    use kanjo_group::register::Nominee;
+
+    use super::*;
+
+    const ME: SetMember = SetMember {
+        node: NodeId::new(1),
+        incarnation: Incarnation::new(11),
+    };
+
+    fn report(site: Site) -> SiteReport {
+        SiteReport {
+            register: Register::new(ClusterId::new(7), site),
+            leader: Some(NodeId::new(9)),
+            voters: Vec::new(),
+            servers: Vec::new(),
+            elections: 1,
+        }
+    }
+
+    fn view(site: Site, nominated: bool) -> View {
+        let mut own = report(site);
+        own.register.nominee = nominated.then_some(Nominee {
+            node: ME.node,
+            incarnation: ME.incarnation,
+            number: 1,
+        });
+        let other = match site {
+            Site::One => Site::Two,
+            Site::Two => Site::One,
+        };
+        View {
+            own: Some(own),
+            other: Some((report(other), Instant::now())),
+        }
+    }
+
+    #[test]
+    fn only_the_nominee_of_the_active_site_opens_by_itself() {
+        let now = Instant::now();
+        let open = Decision::Open {
+            authority: Site::Two,
+            read: Epoch::NONE,
+            active: Site::One,
+        };
+        assert_eq!(
+            decide(&view(Site::One, true), ME, Site::One, false, now),
+            open
+        );
+        assert_ne!(
+            decide(&view(Site::One, false), ME, Site::One, false, now),
+            open
+        );
+        let auxiliary = view(Site::Two, true);
+        assert_ne!(decide(&auxiliary, ME, Site::Two, false, now), open);
+        assert_eq!(decide(&auxiliary, ME, Site::Two, true, now), open);
+    }
+
+    #[test]
+    fn without_a_majority_or_the_authority_nobody_opens() {
+        let now = Instant::now();
+        let mut minority = view(Site::One, true);
+        minority.own.as_mut().unwrap().leader = None;
+        assert!(matches!(
+            decide(&minority, ME, Site::One, false, now),
+            Decision::Follow(why) if why.contains("majority")
+        ));
+        let mut cut_off = view(Site::One, true);
+        cut_off.other = None;
+        assert!(matches!(
+            decide(&cut_off, ME, Site::One, true, now),
+            Decision::Follow(why) if why.contains("authority")
+        ));
+        // A stale report is as good as none.
+        let stale = view(Site::One, true);
+        let later = now + FRESH + Duration::from_secs(1);
+        assert!(matches!(
+            decide(&stale, ME, Site::One, false, later),
+            Decision::Follow(_)
+        ));
+    }
+}

@@ -1,0 +1,205 @@
+//! A server of a group: what it makes of the registers, and what it asks of them.
+//!
+//! The register's voter runs on a thread of its own and is reached through a port: a view that
+//! wakes the hot thread, questions whose answers come back as events, beats. Nothing here waits.
+
+mod deciding;
+mod fence;
+mod membership;
+mod opening;
+mod protecting;
+mod running;
+mod standing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kanjo_format::{Epoch, Site};
+use kanjo_group::{Beat, Command, Question, RegisterPort, Reply, SetMember, Topology, View, Voter};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+pub(crate) use deciding::{Decision, decide};
+pub use fence::FenceFile;
+use fence::keep_fence;
+pub(crate) use membership::{Act, Membership, PeerNow};
+pub(crate) use opening::{GroupOpeningRun, set_member};
+use protecting::Protecting;
+use running::Failover;
+
+/// A question without a decision is asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// An operator's word that leads to no opening within this time is answered with the reason.
+const DECIDE_MAX: Duration = Duration::from_secs(3);
+
+/// Who asked a register, so that the reply finds its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// An opening, by the number of its run.
+    Opening(u64),
+    /// The membership of the reign of this epoch.
+    Membership(Epoch),
+    /// An operator's word to answer alone, for the reign of this epoch.
+    Protecting(Epoch),
+    /// Whoever carries a certificate, or has one kept; only logged.
+    Carrier,
+}
+
+/// What the hot thread is woken for.
+#[derive(Debug)]
+pub(crate) enum GroupEvent {
+    /// Something in the view changed.
+    View,
+    /// A register answered.
+    Reply(Asker, Reply),
+}
+
+/// This server's part in its group.
+pub(crate) struct Group {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) me: SetMember,
+    pub(crate) site: Site,
+    port: RegisterPort,
+    view: watch::Receiver<View>,
+    replies: UnboundedReceiver<(Asker, Reply)>,
+    reply_to: UnboundedSender<(Asker, Reply)>,
+    /// An operator said, or the configuration says, that the active site is lost.
+    pub(crate) told: bool,
+    failover: Option<Failover>,
+    protecting: Option<Protecting>,
+    /// Since when neither the writer nor the register of the active site was heard.
+    lost_since: Option<Instant>,
+    pub(crate) runs: u64,
+    /// Nothing is opened before this; an attempt that failed is not repeated at once.
+    pub(crate) rest_until: Option<Instant>,
+    /// Why this server opens nothing, as last decided.
+    pub(crate) why: &'static str,
+    last_carried: Option<Instant>,
+    // Held, not read: the voter ends with the node.
+    _voter: Voter,
+}
+
+impl Group {
+    pub(crate) fn new(voter: Voter, topology: Arc<Topology>, me: SetMember, site: Site) -> Self {
+        let port = voter.port();
+        let view = port.view();
+        let (reply_to, replies) = unbounded_channel();
+        Self {
+            topology,
+            me,
+            site,
+            port,
+            view,
+            replies,
+            reply_to,
+            told: false,
+            failover: None,
+            protecting: None,
+            lost_since: None,
+            runs: 0,
+            rest_until: None,
+            why: "it follows a primary",
+            last_carried: None,
+            _voter: voter,
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    pub(crate) async fn event(&mut self) -> GroupEvent {
+        tokio::select! {
+            changed = self.view.changed() => match changed {
+                Ok(()) => GroupEvent::View,
+                // The voter has ended: nothing of the registers is heard any more.
+                Err(_) => std::future::pending().await,
+            },
+            Some((asker, reply)) = self.replies.recv() => GroupEvent::Reply(asker, reply),
+        }
+    }
+
+    /// What is known of both sites.
+    pub(crate) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// What this server should do about the registers while it writes nothing.
+    pub(crate) fn decide(&mut self) -> Decision {
+        let view = self.view.borrow();
+        let decision = decide(&view, self.me, self.site, self.told, Instant::now());
+        if let Decision::Follow(why) = decision {
+            self.why = why;
+        }
+        decision
+    }
+
+    /// The highest number of a holding that either register is known to know.
+    pub(crate) fn highest_holding(&self) -> u64 {
+        let view = self.view.borrow();
+        let own = view.own.as_ref().map(|report| report.register.holding());
+        let other = view.other.as_ref();
+        let other = other.map(|(report, _)| report.register.holding());
+        own.max(other).unwrap_or_default()
+    }
+
+    /// Whether this server is to process for its site, as far as is known here.
+    pub(crate) fn is_nominee(&mut self) -> bool {
+        let view = self.view.borrow();
+        let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
+        nominee.is_some_and(|n| n.node == self.me.node && n.incarnation == self.me.incarnation)
+    }
+
+    /// Tells the site's voters how this server is.
+    pub(crate) fn tell(&self, beat: Beat) {
+        self.port.tell(beat);
+    }
+
+    /// Asks a register; the reply comes as an event.
+    pub(crate) fn ask(&self, asker: Asker, site: Site, command: Command) {
+        self.ask_after(asker, site, command, Duration::ZERO);
+    }
+
+    /// The same after a moment, because the last answer decided nothing.
+    pub(crate) fn ask_again(&self, asker: Asker, site: Site, command: Command) {
+        self.ask_after(asker, site, command, ASK_AGAIN);
+    }
+
+    fn ask_after(&self, asker: Asker, site: Site, command: Command, pause: Duration) {
+        let (port, reply_to) = (self.port.clone(), self.reply_to.clone());
+        tokio::task::spawn_local(async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let answered = port.ask(site, Question::Apply { command }).await;
+            let reply = answered.unwrap_or_else(|_| Reply::Unknown {
+                why: "this server's voter has ended".to_owned(),
+            });
+            // The node may have ended meanwhile.
+            let _ = reply_to.send((asker, reply));
+        });
+    }
+
+    /// Carries a certificate, or a concession, to a register; not more often than the view is
+    /// renewed.
+    pub(crate) fn carry(&mut self, site: Site, command: Command) {
+        let pause = Duration::from_millis(300);
+        if self.last_carried.is_none_or(|at| at.elapsed() >= pause) {
+            self.last_carried = Some(Instant::now());
+            self.ask(Asker::Carrier, site, command);
+        }
+    }
+
+    /// Whether the other site's register answered within that time.
+    pub(crate) fn other_heard_within(&self, time: Duration) -> bool {
+        let view = self.view.borrow();
+        let heard = view.other.as_ref();
+        heard.is_some_and(|(_, at)| at.elapsed() < time)
+    }
+
+    /// Whether the other site's register answers and has a majority.
+    pub(crate) fn other_has_majority(&self) -> bool {
+        let view = self.view.borrow();
+        let heard = view.other.as_ref();
+        heard.is_some_and(|(report, at)| {
+            report.leader.is_some() && at.elapsed() < Duration::from_secs(2)
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! The node's side of its group: what wakes it, what it decides, what an operator asks.
+
+use std::time::{Duration, Instant};
+
+use kanjo_format::Epoch;
+use kanjo_group::Command;
+use tokio::sync::oneshot;
+
+use super::{Asker, Decision, GroupEvent};
+use crate::admin::{Answer, OperatorWord};
+use crate::error::NodeError;
+use crate::node::{Node, Part};
+
+/// How long a failover may take before its operator is told why it does not happen.
+const FAILOVER_MAX: Duration = Duration::from_secs(30);
+
+/// An operator waits for the end of a failover.
+pub(crate) struct Failover {
+    pub(super) answer: Option<oneshot::Sender<Answer>>,
+    pub(super) began: Instant,
+    pub(super) reason: String,
+}
+
+impl Node {
+    pub(crate) fn on_group(&mut self, event: GroupEvent) -> Result<(), NodeError> {
+        match event {
+            GroupEvent::View => self.look_at_registers(),
+            GroupEvent::Reply(Asker::Opening(number), reply) => {
+                self.group_opening_replied(number, reply)
+            }
+            GroupEvent::Reply(Asker::Membership(epoch), reply) => match self.primary() {
+                Some(mut primary) => primary.membership_replied(epoch, reply),
+                None => Ok(()),
+            },
+            GroupEvent::Reply(Asker::Protecting(epoch), reply) => self.seized(epoch, reply),
+            GroupEvent::Reply(Asker::Carrier, reply) => {
+                tracing::debug!(?reply, "what was carried to a register");
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks at everything of the group that goes by time.
+    pub(crate) fn tick_group(&mut self) -> Result<(), NodeError> {
+        if self.group.is_none() {
+            return Ok(());
+        }
+        self.beat();
+        self.watch_active_site();
+        self.answer_failover();
+        self.answer_protecting();
+        if matches!(self.part, Part::GroupOpening(_)) {
+            return self.tick_group_opening();
+        }
+        self.look_at_registers()
+    }
+
+    /// A server that writes nothing looks whether it should.
+    fn look_at_registers(&mut self) -> Result<(), NodeError> {
+        let follows = matches!(self.part, Part::Replica);
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
+        if !follows || group.rest_until.is_some_and(|until| until > Instant::now()) {
+            return Ok(());
+        }
+        match group.decide() {
+            Decision::Follow(_) => Ok(()),
+            Decision::Open {
+                authority,
+                read,
+                active,
+            } => self.open_in_group(authority, (read, active)),
+            Decision::Carry { to, certificate } => {
+                group.carry(to, Command::Activate(certificate));
+                Ok(())
+            }
+            Decision::Concede { site, holding } => {
+                group.carry(site, Command::Concede { holding });
+                Ok(())
+            }
+        }
+    }
+
+    /// With `auto_failover` the active site counts as lost when neither its writer nor its
+    /// register has been heard for a while. Safe even if it lives: it can commit nothing then.
+    fn watch_active_site(&mut self) {
+        let writer_is_here = !self.sessions.is_empty() || !matches!(self.part, Part::Replica);
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        if !self.hot.config.auto_failover {
+            return;
+        }
+        let patience = Duration::from_millis(2 * group.topology.timing.silent_ms);
+        if writer_is_here || group.other_heard_within(patience) {
+            group.lost_since = None;
+            if group.failover.is_none() {
+                group.told = false;
+            }
+            return;
+        }
+        let since = *group.lost_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= patience && !group.told {
+            tracing::warn!("the active site is lost: auto_failover lets this one take over");
+            group.told = true;
+        }
+    }
+
+    /// The active site is lost, an operator says: take over.
+    pub(crate) fn fail_over(&mut self, word: OperatorWord, answer: oneshot::Sender<Answer>) {
+        let refusal = match (&self.part, &self.group) {
+            (_, None) => Some("this node is no server of a group: use `kanjo promote`".to_owned()),
+            (Part::Primary(_), _) => Some("this server processes already".to_owned()),
+            (_, Some(group)) if group.failover.is_some() => {
+                Some("a failover is under way already".to_owned())
+            }
+            _ if word.reason.trim().is_empty() => {
+                Some("a reason is needed, which is written into the log".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(message) = refusal {
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused { message });
+            return;
+        }
+        if let Some(group) = &mut self.group {
+            tracing::warn!(operator = %word.operator, reason = %word.reason, "failover: this site takes over");
+            group.told = true;
+            group.rest_until = None;
+            group.failover = Some(Failover {
+                answer: Some(answer),
+                began: Instant::now(),
+                reason: format!("{} ({})", word.reason, word.operator),
+            });
+        }
+    }
+
+    /// Tells who waits for a failover how it went.
+    fn answer_failover(&mut self) {
+        let standing = match &self.group {
+            Some(group) if group.failover.is_some() => self.standing(),
+            _ => return,
+        };
+        let epoch = self.hot.store.dir.control().granted_epoch;
+        let primary = matches!(self.part, Part::Primary(_));
+        let opening = matches!(self.part, Part::GroupOpening(_));
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        let Some(failover) = &group.failover else {
+            return;
+        };
+        let took = failover.began.elapsed();
+        let answer = if primary && standing.serving {
+            Answer::Done {
+                message: format!(
+                    "site {} processes: this server serves in epoch {epoch}, {} ms after the word",
+                    group.site,
+                    took.as_millis()
+                ),
+            }
+        } else if took >= FAILOVER_MAX || (!primary && !opening && took >= super::DECIDE_MAX) {
+            let why = match primary || opening {
+                true => standing.why_not_serving,
+                false => group.why.to_owned(),
+            };
+            Answer::Refused {
+                message: format!("not taken over so far: {why}"),
+            }
+        } else {
+            return;
+        };
+        group.told = false;
+        if let Some(waiting) = group.failover.take().and_then(|failover| failover.answer) {
+            // The asker may have gone away.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// The reason that goes into the log with an epoch.
+    pub(super) fn reason_of_opening(&self, epoch: Epoch) -> String {
+        let group = self.group.as_ref();
+        let failover = group.and_then(|group| group.failover.as_ref());
+        let protecting = group.and_then(|group| group.protecting.as_ref());
+        match (failover, protecting) {
+            (Some(failover), _) => failover.reason.clone(),
+            (None, Some(protecting)) => protecting.degraded.reason.clone(),
+            (None, None) => format!("epoch {epoch} by the register"),
+        }
+    }
+}

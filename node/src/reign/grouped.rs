@@ -1,0 +1,393 @@
+//! A reign in a group: its set stands in a register, and it may hand over to the other site.
+
+use std::time::{Duration, Instant};
+
+use kanjo_format::record::Protection;
+use kanjo_format::{Epoch, OpeningId};
+use kanjo_group::register::Degraded;
+use kanjo_group::{Reply, SetMember};
+use kanjo_shipper::Member;
+use tokio::sync::oneshot;
+
+use super::{Primary, Reign};
+use crate::admin::Answer;
+use crate::error::NodeError;
+use crate::group::{Act, Asker, Membership, PeerNow, set_member};
+use crate::peers::PeerIndex;
+
+/// How long what is under way may take to commit before a planned switch is given up.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// What a reign in a group knows beside its sessions.
+pub(crate) struct Grouped {
+    pub(crate) membership: Membership,
+    switching: Option<Switching>,
+    /// The next epoch is to be opened here, to answer alone in it.
+    pub(crate) reopens: bool,
+}
+
+/// A planned switch.
+struct Switching {
+    answer: Option<oneshot::Sender<Answer>>,
+    began: Instant,
+    /// Everything that was executed is committed, and the authority is on its way.
+    moving: bool,
+}
+
+impl Grouped {
+    pub(crate) const fn new(membership: Membership) -> Self {
+        Self {
+            membership,
+            switching: None,
+            reopens: false,
+        }
+    }
+
+    /// Whether new requests are executed: not during a planned switch, nor with a set that is too
+    /// small.
+    pub(super) fn may_serve(&self) -> bool {
+        self.switching.is_none()
+            && (self.membership.is_large_enough() || self.membership.degraded().is_some())
+    }
+
+    /// Why nothing is answered although every member is there.
+    pub(super) fn why_not(&self) -> Option<&'static str> {
+        if self.switching.is_some() {
+            return Some("a planned switch to the other site is under way");
+        }
+        match self.may_serve() {
+            true => None,
+            false => Some(
+                "the in-sync set has fewer members than set_size_min: nothing is answered until one has caught up",
+            ),
+        }
+    }
+}
+
+impl Reign {
+    /// This reign's epoch.
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.gate.epoch()
+    }
+
+    /// Its epoch and opening.
+    pub(crate) const fn writer(&self) -> (Epoch, OpeningId) {
+        (self.gate.epoch(), self.opening)
+    }
+
+    /// Whether the set stands in the other site's register.
+    pub(crate) fn is_attached(&self) -> bool {
+        let grouped = self.grouped.as_ref();
+        grouped.is_some_and(|grouped| grouped.membership.is_attached())
+    }
+
+    /// Whether the next epoch is to be opened here, to answer alone in it.
+    pub(crate) fn reopens(&self) -> bool {
+        self.grouped.as_ref().is_some_and(|grouped| grouped.reopens)
+    }
+
+    /// Who waits for the end of a planned switch, when the reign has ended.
+    pub(crate) fn take_switch_answer(&mut self) -> Option<(oneshot::Sender<Answer>, Duration)> {
+        let switching = self.grouped.as_mut()?.switching.take()?;
+        Some((switching.answer?, switching.began.elapsed()))
+    }
+}
+
+impl Primary<'_> {
+    /// Looks after the set in the register, and after a switch that is under way.
+    pub(super) fn tick_group(&mut self) -> Result<(), NodeError> {
+        self.note_presence();
+        if self.reign.grouped.is_none() {
+            return Ok(());
+        }
+        self.drain_on()?;
+        self.end_degraded_in_time();
+        let peers = self.peers_now();
+        let other_can_hold = self.group.as_ref().is_some_and(|g| g.other_has_majority());
+        let Some(grouped) = &mut self.reign.grouped else {
+            return Ok(());
+        };
+        let waits_for_drain = grouped.switching.as_ref().is_some_and(|s| !s.moving);
+        if waits_for_drain {
+            return Ok(());
+        }
+        match grouped.membership.step(&peers, other_can_hold) {
+            Some(act) => self.carry_out(vec![act]),
+            None => Ok(()),
+        }
+    }
+
+    /// A register answered what this reign asked.
+    pub(crate) fn membership_replied(
+        &mut self,
+        epoch: Epoch,
+        reply: Reply,
+    ) -> Result<(), NodeError> {
+        if epoch != self.reign.gate.epoch() {
+            return Ok(());
+        }
+        let Some(grouped) = &mut self.reign.grouped else {
+            return Ok(());
+        };
+        let acts = grouped.membership.reply(reply);
+        let undecided = acts.is_empty();
+        if let (true, Some((site, command)), Some(group)) =
+            (undecided, grouped.membership.ask_again(), &self.group)
+        {
+            group.ask_again(Asker::Membership(epoch), site, command);
+        }
+        self.carry_out(acts)
+    }
+
+    fn carry_out(&mut self, acts: Vec<Act>) -> Result<(), NodeError> {
+        let epoch = self.reign.gate.epoch();
+        for act in acts {
+            match act {
+                Act::Ask(site, command) => {
+                    tracing::debug!(%site, ?command, "asks a register");
+                    if let Some(group) = &self.group {
+                        group.ask(Asker::Membership(epoch), site, command);
+                    }
+                }
+                Act::Joined(member) => {
+                    tracing::info!(node = %member.node, "the register names it: it is in the in-sync set");
+                    self.protect();
+                }
+                Act::Drop(member) => {
+                    tracing::warn!(node = %member.node, "out of the in-sync set: commits no longer wait for it");
+                    self.drop_member(shipper_member(member))?;
+                }
+                Act::SwitchedAway => {
+                    tracing::info!(
+                        "the authority was handed over: the other site opens the next epoch"
+                    );
+                }
+                Act::GoAlone => {
+                    if let Some(grouped) = &mut self.reign.grouped {
+                        grouped.reopens = true;
+                    }
+                }
+                Act::NotSwitched(why) => self.switch_failed(&why),
+            }
+        }
+        Ok(())
+    }
+
+    /// The set has a member besides this node: what it acks is committed.
+    fn protect(&mut self) {
+        if self.reign.gate.protection() != Protection::Protected
+            && self
+                .reign
+                .gate
+                .set_protection(Protection::Protected)
+                .is_some()
+        {
+            self.commit_moved();
+        }
+    }
+
+    /// Begins to hand over to the other site; the answer comes when its epoch is open.
+    pub(crate) fn begin_switch(&mut self, answer: oneshot::Sender<Answer>) {
+        match self.may_switch() {
+            Err(message) => {
+                // The asker may have gone away.
+                let _ = answer.send(Answer::Refused { message });
+            }
+            Ok(()) => {
+                tracing::info!(
+                    "planned switch: nothing new is executed until the other site serves"
+                );
+                if let Some(grouped) = &mut self.reign.grouped {
+                    grouped.switching = Some(Switching {
+                        answer: Some(answer),
+                        began: Instant::now(),
+                        moving: false,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What has to hold before anything is given up: lag, chain, a server that can take over.
+    fn may_switch(&self) -> Result<(), String> {
+        let (Some(grouped), Some(group)) = (&self.reign.grouped, &self.group) else {
+            return Err("this node is no server of a group: use `kanjo promote`".to_owned());
+        };
+        if grouped.switching.is_some() {
+            return Err("a switch is under way already".to_owned());
+        }
+        if !grouped.membership.is_settled() {
+            return Err("the in-sync set is being changed: try again in a moment".to_owned());
+        }
+        if !grouped.membership.is_attached() {
+            return Err("no auxiliary site is attached: there is nobody to switch to".to_owned());
+        }
+        if !self.can_serve() {
+            return Err("this server cannot commit at the moment: a planned switch would lose what waits; see `kanjo status`".to_owned());
+        }
+        let view = group.view();
+        let own_leads = view.own.as_ref().is_some_and(|own| own.leader.is_some());
+        let Some((other, _)) = view
+            .other
+            .as_ref()
+            .filter(|_| own_leads && group.other_has_majority())
+        else {
+            return Err("one of the registers has no majority".to_owned());
+        };
+        let nominee = other.register.nominee;
+        let ready = nominee.is_some_and(|nominee| {
+            grouped
+                .membership
+                .others()
+                .any(|m| m.node == nominee.node && m.incarnation == nominee.incarnation)
+        });
+        match ready {
+            true => Ok(()),
+            false => Err(
+                "the server that processes for the other site is not in the in-sync set".to_owned(),
+            ),
+        }
+    }
+
+    /// Moves the authority once everything that was executed is committed.
+    fn drain_on(&mut self) -> Result<(), NodeError> {
+        let Some(switching) = self
+            .reign
+            .grouped
+            .as_ref()
+            .and_then(|g| g.switching.as_ref())
+        else {
+            return Ok(());
+        };
+        if switching.moving {
+            return Ok(());
+        }
+        let (began, tail) = (switching.began, self.hot.store.log.tail().lsn);
+        if self.reign.gate.committed() < tail || self.hot.store.syncer.synced() < tail {
+            if began.elapsed() >= DRAIN_MAX {
+                self.switch_failed("what was under way did not commit in time");
+            }
+            return Ok(());
+        }
+        let own_site = self.peers_now().into_iter();
+        let own_site = own_site.filter(|p| p.site == self.site() && p.has_all && p.away.is_none());
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        let set: Vec<SetMember> = std::iter::once(group.me)
+            .chain(own_site.map(|p| p.member))
+            .collect();
+        let Some(grouped) = &mut self.reign.grouped else {
+            return Ok(());
+        };
+        match grouped.membership.switch_away(set) {
+            Ok(act) => {
+                if let Some(switching) = &mut grouped.switching {
+                    switching.moving = true;
+                }
+                self.carry_out(vec![act])
+            }
+            Err(why) => {
+                self.switch_failed(&why);
+                Ok(())
+            }
+        }
+    }
+
+    fn switch_failed(&mut self, why: &str) {
+        let switching = self.reign.grouped.as_mut().and_then(|g| g.switching.take());
+        if let Some(answer) = switching.and_then(|s| s.answer) {
+            tracing::warn!(%why, "planned switch given up: this server goes on");
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused {
+                message: format!("not switched, this server goes on: {why}"),
+            });
+        }
+    }
+
+    /// An operator makes it the only member of a set that stands in its own site's register.
+    pub(crate) fn leave_set_behind(&mut self, degraded: Degraded) -> Result<(), String> {
+        let Some(grouped) = &mut self.reign.grouped else {
+            return Err("this node is no server of a group".to_owned());
+        };
+        let act = grouped.membership.leave_behind(degraded)?;
+        self.carry_out(vec![act]).map_err(|error| error.to_string())
+    }
+
+    /// Nothing is answered alone any more.
+    pub(crate) fn end_degraded(&mut self) {
+        if let Some(grouped) = &mut self.reign.grouped {
+            grouped.membership.set_degraded(None);
+        }
+        if self.reign.gate.protection() == Protection::Alone {
+            self.reign.gate.set_protection(Protection::Waiting);
+        }
+    }
+
+    fn end_degraded_in_time(&mut self) {
+        let now_ms = crate::clock::now().get() / 1_000_000;
+        let grouped = self.reign.grouped.as_ref();
+        let degraded = grouped.and_then(|grouped| grouped.membership.degraded());
+        if degraded.is_some_and(|degraded| degraded.until_ms <= now_ms) {
+            tracing::warn!(
+                "the time for answering alone is over: nothing is answered until another server has caught up"
+            );
+            self.end_degraded();
+        }
+    }
+
+    fn note_presence(&mut self) {
+        for peer in self.peers.indices() {
+            let live =
+                self.reign.sessions[peer.get()].sender.is_live() && self.peers[peer].is_connected();
+            if live {
+                self.reign.session(peer).present = Instant::now();
+            }
+        }
+    }
+
+    /// Every peer that is known by its directory.
+    fn peers_now(&self) -> Vec<PeerNow> {
+        self.peers
+            .indices()
+            .filter_map(|peer| self.peer_now(peer))
+            .collect()
+    }
+
+    fn peer_now(&self, peer: PeerIndex) -> Option<PeerNow> {
+        let grouped = self.reign.grouped.as_ref()?;
+        let node = self.peers.node(peer)?;
+        let session = &self.reign.sessions[peer.get()];
+        let named = || grouped.membership.others().find(|m| m.node == node);
+        let member = session
+            .sender
+            .peer()
+            .map(|(member, _)| set_member(member))
+            .or_else(named)?;
+        let in_gate = self.is_member(shipper_member(member));
+        let live = session.sender.is_live() && self.peers[peer].is_connected();
+        let tail = self.hot.store.log.tail().lsn.get();
+        Some(PeerNow {
+            member,
+            site: self.peers.site(peer)?,
+            in_gate,
+            marked: in_gate
+                && session
+                    .through
+                    .is_some_and(|through| session.status.acked_lsn >= through.get()),
+            away: (!live).then(|| session.present.elapsed()),
+            has_all: session.status.acked_lsn >= tail,
+        })
+    }
+
+    fn site(&self) -> kanjo_format::Site {
+        self.hot.store.dir.control().site
+    }
+}
+
+const fn shipper_member(member: SetMember) -> Member {
+    Member {
+        node: member.node,
+        incarnation: member.incarnation,
+    }
+}
