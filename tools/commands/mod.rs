@@ -8,6 +8,7 @@ mod cluster;
 mod completions;
 mod day;
 mod format;
+mod group;
 mod import;
 mod index;
 mod listing;
@@ -62,6 +63,10 @@ enum Command {
     Status(status::Args),
     Promote(promote::Args),
     Alone(alone::Args),
+    Switchover(group::switchover::Args),
+    Failover(group::failover::Args),
+    #[command(subcommand)]
+    Fence(group::fence::FenceCommand),
     #[command(subcommand)]
     Account(account::AccountCommand),
     #[command(subcommand)]
@@ -93,6 +98,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Promote(args) => promote::run(args),
         Command::Alone(args) => alone::run(args),
+        Command::Switchover(args) => group::switchover::run(args),
+        Command::Failover(args) => group::failover::run(args),
+        Command::Fence(command) => group::fence::run(command),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::TrialBalance(args) => trial_balance::run(args),

@@ -1,5 +1,6 @@
 //! `kanjo status`: how a node is, and waiting until it is as it should be.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -7,7 +8,7 @@ use comfy_table::Table;
 use kanjo_node::admin::{Answer, Command, Condition};
 use kanjo_node::status::{LedgerStatus, PeerStatus, Status};
 
-use super::admin;
+use super::{admin, group};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, facts, table};
 use crate::quantities::{parse_duration, show_count, show_size};
@@ -23,6 +24,9 @@ Examples:
   Until every commit is on both disks:
     kanjo status --connect 127.0.0.1:7403 --wait protected --timeout 30s || echo 'not in time'
 
+  Both sites of a group, again every second:
+    kanjo status --cluster-file cluster.toml --watch
+
 Protection:
   PROTECTED  every commit waits until the auxiliary has it on its disk
   WAITING    nothing is answered until an auxiliary follows
@@ -34,12 +38,19 @@ Protection:
 /// time is over, the status as it then is is printed and the exit code is 3.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["connect", "cluster_file"]))]
 pub(crate) struct Args {
     /// The node's admin_listen address, HOST:PORT
     #[arg(long, value_name = "ADDR", visible_alias = "admin")]
-    connect: String,
+    connect: Option<String>,
+    /// Both sites of a group: the cluster file that every server has
+    #[arg(long, value_name = "FILE")]
+    cluster_file: Option<PathBuf>,
+    /// Show it again every second
+    #[arg(long, requires = "cluster_file")]
+    watch: bool,
     /// Wait until this holds
-    #[arg(long, value_enum, value_name = "CONDITION")]
+    #[arg(long, value_enum, value_name = "CONDITION", requires = "connect")]
     wait: Option<WaitFor>,
     /// How long to wait at most: 500ms, 30s, 5m, 1h
     #[arg(long, value_parser = parse_duration, default_value = "30s", requires = "wait")]
@@ -66,14 +77,20 @@ enum WaitFor {
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    if let Some(file) = &args.cluster_file {
+        return group::whole::run(file, args.watch, args.json);
+    }
+    let Some(connect) = &args.connect else {
+        return Err(Failure::usage("give --connect ADDR or --cluster-file FILE"));
+    };
     let answer = match args.wait {
-        Some(wait) => admin::wait_for(&args.connect, condition(wait), args.timeout)?,
-        None => admin::ask_once(&args.connect, &Command::Status, PATIENCE)?,
+        Some(wait) => admin::wait_for(connect, condition(wait), args.timeout)?,
+        None => admin::ask_once(connect, &Command::Status, PATIENCE)?,
     };
     let (status, in_time) = match answer {
         Answer::Status(status) => (status, true),
         Answer::TimedOut(status) => (status, false),
-        other => return Err(admin::refused(&args.connect, other)),
+        other => return Err(admin::refused(connect, other)),
     };
     let mut output = Output::new();
     match args.json {
@@ -91,7 +108,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         "" => String::new(),
         why => format!(" ({why})"),
     };
-    let text = format!("{} was not {wait} within {waited}{why}", args.connect);
+    let text = format!("{connect} was not {wait} within {waited}{why}");
     Err(Failure::new(Exit::Unknown, text))
 }
 

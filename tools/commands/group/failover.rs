@@ -1,0 +1,80 @@
+//! `kanjo failover`: the active site is lost, the auxiliary takes over.
+
+use kanjo_node::admin::Command;
+use serde_json::json;
+
+use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, is_nominee};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  Site 1 does not answer any more; site 2 takes over:
+    kanjo failover --cluster-file cluster.toml --reason 'site 1 is dark, ticket 4711'
+
+It loses nothing that was answered, alive or not as the old site may be: every answer was on the
+disk of every server of the in-sync set before it was given, and these refuse the old epoch from
+then on. What it costs is that the old site's servers cannot answer any more. They find their
+place by themselves when they come back. Where one site cannot know whether the other one is
+alive, a person decides: that is this command. With auto_failover = true the auxiliary does it
+by itself.";
+
+/// The active site is lost: let the auxiliary site take over.
+///
+/// Asks all servers of the cluster file, finds the one that processes for the auxiliary site,
+/// and has it open the next site term. Refused while that site has no majority, or its register
+/// does not hold the authority, with words that say what is missing.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    decision: DecisionArgs,
+    /// Which site takes over [default: the one that is auxiliary]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
+    to_site: Option<u8>,
+}
+
+pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    let topology = args.decision.topology()?;
+    let heard = ask_all(&topology);
+    let server = choose(&heard, args.to_site)?;
+    let command = Command::Failover(args.decision.word());
+    let message = args.decision.have_done(&server.server, &command)?;
+    let mut output = Output::new();
+    match args.decision.json {
+        true => output.json(&json!({ "message": message, "node": server.server.node }))?,
+        false => output.line(message)?,
+    }
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+/// The server to ask: it processes for its site, and does not serve already.
+fn choose(heard: &[Heard], to_site: Option<u8>) -> Result<&Heard, Failure> {
+    let known = |one: &Heard| one.status.as_ref().ok().is_some_and(|s| is_nominee(s));
+    let wanted = |one: &&Heard| {
+        let status = one.status.as_ref().ok();
+        let here = to_site.is_none_or(|site| one.server.site.number() == site);
+        here && known(one) && status.is_some_and(|s| s.role != "primary")
+    };
+    let candidates: Vec<&Heard> = heard.iter().filter(wanted).collect();
+    let active = |one: &&&Heard| {
+        let status = one.status.as_ref().ok();
+        let group = status.and_then(|status| status.group.as_ref());
+        let own = group.and_then(|group| group.own.as_ref());
+        own.is_some_and(|report| report.register.active == one.server.site)
+    };
+    if let Some(one) = candidates.iter().find(|one| !active(one)) {
+        return Ok(one);
+    }
+    if let Some(one) = candidates.first() {
+        return Ok(one);
+    }
+    let unreached = heard.iter().filter(|one| one.status.is_err()).count();
+    let text = format!(
+        "no server can take over: {unreached} of {} do not answer, and none of the others processes for the auxiliary site",
+        heard.len()
+    );
+    Err(Failure::new(Exit::Unreached, text)
+        .with("`kanjo status --cluster-file FILE` shows what each says"))
+}

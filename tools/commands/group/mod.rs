@@ -1,0 +1,108 @@
+//! Commands for servers in groups: all of them are asked, the right one is found.
+
+pub(super) mod failover;
+pub(super) mod fence;
+pub(super) mod switchover;
+pub(super) mod whole;
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use kanjo_group::Topology;
+use kanjo_group::topology::Server;
+use kanjo_node::admin::{Answer, Command, OperatorWord, ask};
+use kanjo_node::status::Status;
+
+use super::admin;
+use crate::exit::{EXIT_CODES, Exit, Failure};
+use crate::quantities::parse_duration;
+
+/// A server that does not tell its status within this time is taken for unreachable.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the servers are, and who decides.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DecisionArgs {
+    /// The cluster file, the same that every server has
+    #[arg(long, value_name = "FILE")]
+    pub(super) cluster_file: PathBuf,
+    /// Who decides; it is written down
+    #[arg(long, value_name = "NAME", env = "USER")]
+    operator: String,
+    /// Why; it is written into the log (at most 128 bytes)
+    #[arg(long, value_name = "TEXT", value_parser = super::promote::parse_reason)]
+    reason: String,
+    /// How long to wait for the end
+    #[arg(long, value_parser = parse_duration, default_value = "1m")]
+    timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl DecisionArgs {
+    pub(super) fn topology(&self) -> Result<Topology, Failure> {
+        load(&self.cluster_file)
+    }
+
+    fn word(&self) -> OperatorWord {
+        OperatorWord {
+            operator: self.operator.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// Has one server do it, and gives its words.
+    fn have_done(&self, server: &Server, command: &Command) -> Result<String, Failure> {
+        match admin::ask_once(&server.admin, command, self.timeout)? {
+            Answer::Done { message } => Ok(message),
+            other => Err(admin::refused(&server.admin, other)),
+        }
+    }
+}
+
+/// A server of the cluster file with what it says of itself, or why it does not.
+pub(super) struct Heard {
+    pub(super) server: Server,
+    pub(super) status: Result<Box<Status>, String>,
+}
+
+pub(super) fn load(path: &std::path::Path) -> Result<Topology, Failure> {
+    Topology::load(path).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+/// Asks all servers at once how they are.
+pub(super) fn ask_all(topology: &Topology) -> Vec<Heard> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = topology
+            .servers
+            .iter()
+            .map(|server| (server, scope.spawn(|| ask_status(&server.admin))))
+            .collect();
+        asked
+            .into_iter()
+            .map(|(server, thread)| Heard {
+                server: server.clone(),
+                status: thread
+                    .join()
+                    .unwrap_or_else(|_| Err("could not be asked".to_owned())),
+            })
+            .collect()
+    })
+}
+
+fn ask_status(address: &str) -> Result<Box<Status>, String> {
+    match ask(address, &Command::Status, STATUS_PATIENCE) {
+        Ok(Answer::Status(status)) => Ok(status),
+        Ok(other) => Err(format!("answered something else: {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whether a server is who processes for its site, by its own site's register.
+pub(super) fn is_nominee(status: &Status) -> bool {
+    let own = status.group.as_ref().and_then(|group| group.own.as_ref());
+    own.and_then(|report| report.register.nominee)
+        .is_some_and(|nominee| nominee.node.get() == status.node)
+}

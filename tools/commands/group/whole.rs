@@ -1,0 +1,207 @@
+//! `kanjo status --cluster-file`: both sites on one screen, once or again and again.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use kanjo_format::{Site, Timestamp};
+use kanjo_group::{SiteReport, Topology};
+use kanjo_node::status::{GroupStatus, Status};
+use serde_json::json;
+
+use super::{Heard, ask_all, load};
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, table};
+use crate::quantities::show_size;
+use crate::times::{show_duration, show_second};
+
+/// Between two looks of `--watch`.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Moves the cursor home and clears what is below.
+const HOME: &str = "\x1b[H\x1b[J";
+
+/// Shows all servers and both registers; with `watch` until it is stopped.
+pub(in crate::commands) fn run(file: &Path, watch: bool, as_json: bool) -> Result<Exit, Failure> {
+    let topology = load(file)?;
+    loop {
+        let heard = ask_all(&topology);
+        let mut output = Output::new();
+        if as_json {
+            output.json_line(&as_value(&heard))?;
+        } else {
+            if watch && std::io::stdout().is_terminal() {
+                output.line(HOME)?;
+            }
+            show(&topology, &heard, &mut output)?;
+        }
+        output.flush()?;
+        output.finish()?;
+        if !watch {
+            let serving = heard
+                .iter()
+                .any(|one| status(one).is_some_and(|s| s.serving));
+            return match serving {
+                true => Ok(Exit::Done),
+                false => Err(Failure::new(
+                    Exit::Unreached,
+                    "no server serves: nothing is answered",
+                )),
+            };
+        }
+        std::io::stdout().flush()?;
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn status(one: &Heard) -> Option<&Status> {
+    one.status.as_ref().ok().map(|status| &**status)
+}
+
+fn as_value(heard: &[Heard]) -> serde_json::Value {
+    let servers: Vec<_> = heard
+        .iter()
+        .map(|one| match &one.status {
+            Ok(status) => {
+                json!({ "node": one.server.node, "site": one.server.site, "status": status })
+            }
+            Err(why) => json!({ "node": one.server.node, "site": one.server.site, "error": why }),
+        })
+        .collect();
+    json!({ "servers": servers })
+}
+
+fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(), Failure> {
+    let groups: Vec<&GroupStatus> = heard
+        .iter()
+        .filter_map(|one| status(one)?.group.as_ref())
+        .collect();
+    output.line(headline(heard, &groups))?;
+    output.line(servers(heard))?;
+    output.line(registers(topology, &groups))?;
+    for one in heard {
+        if let Err(why) = &one.status {
+            output.line(format!("node {}: {why}", one.server.node))?;
+        } else if let Some(status) = status(one).filter(|s| !s.serving && s.role != "replica") {
+            output.line(format!("node {}: {}", status.node, status.why_not_serving))?;
+        }
+    }
+    let fence = groups.iter().filter_map(|g| g.last_fence.as_ref());
+    if let Some(fence) = fence.max_by_key(|fence| fence.opened) {
+        let at = show_second(Timestamp::new(fence.at_ms.saturating_mul(1_000_000)));
+        output.line(format!("last fence: {fence}, {at}"))?;
+    }
+    Ok(())
+}
+
+fn headline(heard: &[Heard], groups: &[&GroupStatus]) -> String {
+    let serving = heard.iter().filter_map(status).find(|s| s.serving);
+    let protection = serving
+        .and_then(|status| status.group.as_ref())
+        .or(groups.first().copied())
+        .map_or("UNKNOWN", |group| group.protection.as_str());
+    match serving {
+        Some(status) => format!(
+            "site {} processes: node {} in epoch {}, {protection}",
+            status.site, status.node, status.epoch
+        ),
+        None => format!("NOBODY PROCESSES, {protection}"),
+    }
+}
+
+fn servers(heard: &[Heard]) -> comfy_table::Table {
+    let columns = [
+        "site",
+        "node",
+        "role",
+        "epoch",
+        "serves",
+        "in set",
+        "tail lsn",
+        "committed",
+        "lag",
+        "round trip",
+    ];
+    let mut rows = table(&columns, &[6, 7, 8, 9]);
+    let writer = heard
+        .iter()
+        .filter_map(status)
+        .find(|s| s.role == "primary");
+    for one in heard {
+        let site = one.server.site.to_string();
+        let node = one.server.node.to_string();
+        let Some(status) = status(one) else {
+            rows.add_row(vec![site, node, "unreachable".to_owned()]);
+            continue;
+        };
+        let peer = writer.and_then(|w| w.peers.iter().find(|p| p.node == Some(status.node)));
+        rows.add_row([
+            site,
+            node,
+            status.role.clone(),
+            status.epoch.clone(),
+            if status.serving { "yes" } else { "" }.to_owned(),
+            in_set(status, writer),
+            status.tail_lsn.to_string(),
+            status.committed_lsn.to_string(),
+            peer.map_or_else(String::new, |peer| show_size(peer.lag_bytes)),
+            peer.and_then(|peer| peer.round_trip_us)
+                .map_or_else(String::new, |micros| {
+                    show_duration(Duration::from_micros(micros))
+                }),
+        ]);
+    }
+    rows
+}
+
+/// Whether the register that the writer goes by names it, as the writer says.
+fn in_set(status: &Status, writer: Option<&Status>) -> String {
+    let reports = writer.and_then(|w| w.group.as_ref());
+    let holder = reports.and_then(holder);
+    let named = holder.is_some_and(|report| {
+        let mut set = report.register.set.iter();
+        set.any(|m| m.node.get() == status.node && m.incarnation.to_string() == status.incarnation)
+    });
+    if named { "yes" } else { "" }.to_owned()
+}
+
+fn holder(group: &GroupStatus) -> Option<&SiteReport> {
+    let reports = group.own.iter().chain(&group.other);
+    reports.into_iter().find(|r| r.register.holds_authority())
+}
+
+fn registers(topology: &Topology, groups: &[&GroupStatus]) -> comfy_table::Table {
+    let columns = [
+        "site",
+        "register",
+        "leader",
+        "voters",
+        "processes",
+        "elections",
+    ];
+    let mut rows = table(&columns, &[5]);
+    for site in [Site::One, Site::Two] {
+        let own = groups.iter().filter_map(|g| g.own.as_ref());
+        let other = groups.iter().filter_map(|g| g.other.as_ref());
+        let reports = own.chain(other).filter(|r| r.register.site == site);
+        let Some(report) = reports.max_by_key(|r| (r.leader.is_some(), r.register.version)) else {
+            rows.add_row(vec![site.to_string(), "not heard".to_owned()]);
+            continue;
+        };
+        let all = topology.voters_of(site).count();
+        let answering = report.voters.iter().filter(|voter| voter.answers).count();
+        rows.add_row([
+            site.to_string(),
+            report.register.authority.to_string(),
+            report
+                .leader
+                .map_or_else(|| "no majority".to_owned(), |n| format!("node {n}")),
+            format!("{answering} of {all}"),
+            report
+                .register
+                .nominee
+                .map_or_else(|| "nobody yet".to_owned(), |n| format!("node {}", n.node)),
+            report.elections.to_string(),
+        ]);
+    }
+    rows
+}
