@@ -66,6 +66,8 @@ enum Command {
     Switchover(group::switchover::Args),
     Failover(group::failover::Args),
     #[command(subcommand)]
+    Protection(group::protection::ProtectionCommand),
+    #[command(subcommand)]
     Fence(group::fence::FenceCommand),
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -100,6 +102,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Alone(args) => alone::run(args),
         Command::Switchover(args) => group::switchover::run(args),
         Command::Failover(args) => group::failover::run(args),
+        Command::Protection(command) => group::protection::run(command),
         Command::Fence(command) => group::fence::run(command),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),

@@ -55,7 +55,7 @@ enum LogFormat {
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
-    start_log(args.log_format, "info,openraft=warn");
+    start_log(args.log_format, "info,openraft=off");
     let ended = serve(&args);
     match (ended, args.log_format) {
         // Whoever collects the log reads nothing else.

@@ -52,6 +52,8 @@ pub(crate) enum GroupEvent {
     View,
     /// A register answered.
     Reply(Asker, Reply),
+    /// This server's voter ended by itself: the server has to end too.
+    VoterEnded(GroupError),
 }
 
 /// This server's part in its group.
@@ -75,6 +77,7 @@ pub(crate) struct Group {
     /// Why this server opens nothing, as last decided.
     pub(crate) why: &'static str,
     last_carried: Option<Instant>,
+    ended: watch::Receiver<Option<GroupError>>,
     // Held, not read: the voter ends with the node.
     _voter: Voter,
 }
@@ -100,6 +103,7 @@ impl Group {
             rest_until: None,
             why: "it follows a primary",
             last_carried: None,
+            ended: voter.ended(),
             _voter: voter,
         }
     }
@@ -107,11 +111,8 @@ impl Group {
     /// Waits for the next thing to happen.
     pub(crate) async fn event(&mut self) -> GroupEvent {
         tokio::select! {
-            changed = self.view.changed() => match changed {
-                Ok(()) => GroupEvent::View,
-                // The voter has ended: nothing of the registers is heard any more.
-                Err(_) => std::future::pending().await,
-            },
+            Ok(()) = self.view.changed() => GroupEvent::View,
+            error = ended(&mut self.ended) => GroupEvent::VoterEnded(error),
             Some((asker, reply)) = self.replies.recv() => GroupEvent::Reply(asker, reply),
         }
     }
@@ -201,5 +202,13 @@ impl Group {
         heard.is_some_and(|(report, at)| {
             report.leader.is_some() && at.elapsed() < Duration::from_secs(2)
         })
+    }
+}
+
+/// Waits until a voter ends by itself, and says why; one that is told to stop does not.
+async fn ended(voter: &mut watch::Receiver<Option<GroupError>>) -> GroupError {
+    match voter.wait_for(Option::is_some).await.map(|why| why.clone()) {
+        Ok(Some(error)) => error,
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

@@ -25,6 +25,7 @@ impl Node {
     pub(crate) fn on_group(&mut self, event: GroupEvent) -> Result<(), NodeError> {
         match event {
             GroupEvent::View => self.look_at_registers(),
+            GroupEvent::VoterEnded(error) => Err(error.into()),
             GroupEvent::Reply(Asker::Opening(number), reply) => {
                 self.group_opening_replied(number, reply)
             }

@@ -100,6 +100,7 @@ impl Primary<'_> {
         if self.reign.grouped.is_none() {
             return Ok(());
         }
+        self.take_in_late()?;
         self.drain_on()?;
         self.end_degraded_in_time();
         let peers = self.peers_now();

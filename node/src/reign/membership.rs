@@ -29,8 +29,10 @@ impl Primary<'_> {
             return Ok(());
         }
         let has_room = self.reign.gate.members().count() < SET_MEMBERS_MAX;
-        if self.reign.grouped.is_some() && !self.takes_in(peer, member) {
-            // The standby of this site follows, and nobody waits for it.
+        if self.reign.grouped.is_some() && !(has_room && self.takes_in(peer, member)) {
+            // The standby of this site follows, and nobody waits for it as long as there is an
+            // auxiliary site.
+            self.reign.session(peer).caught_up = true;
             return Ok(());
         }
         if !has_room || !self.takes_in(peer, member) {
@@ -44,6 +46,28 @@ impl Primary<'_> {
         let session = self.reign.session(peer);
         session.through = Some(through);
         session.sender.step(Event::Joined { through }, more);
+        Ok(())
+    }
+
+    /// In a group: takes in who caught up earlier, when there was no room for it or no need.
+    pub(super) fn take_in_late(&mut self) -> Result<(), NodeError> {
+        for peer in self.peers.indices() {
+            let session = &self.reign.sessions[peer.get()];
+            let waits = session.caught_up && session.sender.is_live();
+            let Some((member, _)) = session.sender.peer().filter(|_| waits) else {
+                continue;
+            };
+            let has_room = self.reign.gate.members().count() < SET_MEMBERS_MAX;
+            if self.is_member(member) || !has_room || !self.takes_in(peer, member) {
+                continue;
+            }
+            let acked = Lsn::new(session.status.acked_lsn);
+            let through = self.take_in(member, acked)?;
+            let session = self.reign.session(peer);
+            session.caught_up = false;
+            session.through = Some(through);
+            self.send_event(peer, Event::Joined { through })?;
+        }
         Ok(())
     }
 

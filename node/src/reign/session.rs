@@ -26,6 +26,8 @@ pub(super) struct PeerSession {
     pub(super) status: PeerStatus,
     /// When it was last seen to take batches.
     pub(super) present: Instant,
+    /// In a group: it has caught up, and was not taken in at that moment.
+    pub(super) caught_up: bool,
     /// In a group: end of the record by which it was taken in. It has everything before.
     pub(super) through: Option<Lsn>,
     told_committed: Lsn,
@@ -42,6 +44,7 @@ impl PeerSession {
             live: None,
             status: PeerStatus::default(),
             present: Instant::now(),
+            caught_up: false,
             through: None,
             told_committed: Lsn::ZERO,
             sending: None,
@@ -56,6 +59,7 @@ impl PeerSession {
         self.file = None;
         self.chunk_sent = None;
         self.live = None;
+        self.caught_up = false;
         self.told_committed = Lsn::ZERO;
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod failover;
 pub(super) mod fence;
+pub(super) mod protection;
 pub(super) mod switchover;
 pub(super) mod whole;
 
