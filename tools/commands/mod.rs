@@ -18,6 +18,7 @@ mod status;
 mod tail;
 mod transfer;
 mod trial_balance;
+mod witness;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ pub(crate) struct CommandLine {
 enum Command {
     Format(format::Args),
     Start(start::Args),
+    Witness(witness::Args),
     Status(status::Args),
     Promote(promote::Args),
     Alone(alone::Args),
@@ -90,6 +92,7 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Format(args) => format::run(args),
         Command::Start(args) => start::run(args),
+        Command::Witness(args) => witness::run(args),
         Command::Status(args) => status::run(args),
         Command::Promote(args) => promote::run(args),
         Command::Alone(args) => alone::run(args),
