@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use kanjo_client::ClientError;
+use kanjo_group::GroupError;
 use kanjo_index::RunError;
 use kanjo_node::NodeError;
 use kanjo_wal::{DirError, LogError};
@@ -115,6 +116,12 @@ impl From<LogError> for Failure {
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<GroupError> for Failure {
+    fn from(error: GroupError) -> Self {
         Self::failed(error)
     }
 }

@@ -55,10 +55,10 @@ pub enum GroupError {
         /// Its version.
         version: u32,
     },
-    /// The voter's file is somebody else's.
+    /// The file is somebody else's.
     #[error(
-        "{}: {field} is {found}, but this directory's is {expected}: the file was put here by \
-         mistake, take it out; nothing was changed",
+        "{}: {field} is {found} there, {expected} was expected: correct the configuration, or \
+         take out what was put here by mistake; nothing was changed",
         file.display()
     )]
     Foreign {

@@ -8,13 +8,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod disk;
 mod error;
+mod identity;
 pub mod port;
 pub mod register;
 pub mod topology;
 pub mod voter;
 
 pub use error::GroupError;
+pub use identity::witness_incarnation;
 pub use port::{Beat, Question, RegisterPort, Reply, Seen, SiteReport, View, VoterSeen};
 pub use register::{Command, Outcome, Refusal, Register, SetMember};
 pub use topology::Topology;

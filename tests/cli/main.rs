@@ -10,6 +10,7 @@ mod node;
 mod pair;
 mod repl;
 mod start;
+mod witness;
 
 use std::path::Path;
 use std::process::Output;

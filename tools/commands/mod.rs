@@ -19,6 +19,7 @@ mod status;
 mod tail;
 mod transfer;
 mod trial_balance;
+mod witness;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ pub(crate) struct CommandLine {
 enum Command {
     Format(format::Args),
     Start(start::Args),
+    Witness(witness::Args),
     Status(status::Args),
     Promote(promote::Args),
     Alone(alone::Args),
@@ -97,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Format(args) => format::run(args),
         Command::Start(args) => start::run(args),
+        Command::Witness(args) => witness::run(args),
         Command::Status(args) => status::run(args),
         Command::Promote(args) => promote::run(args),
         Command::Alone(args) => alone::run(args),

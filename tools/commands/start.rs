@@ -14,6 +14,10 @@ use crate::exit::{EXIT_CODES, Exit, Failure};
 /// SIGXFSZ on all Linux architectures that Rust's tier 1 knows.
 const FILE_SIZE_SIGNAL: i32 = 25;
 
+/// What a server logs. Raft's library tells of every message that does not get through, as an
+/// error; the voter itself tells what came of it.
+pub(super) const SERVER_LOG: &str = "info,openraft=off";
+
 const EXAMPLES: &str = "\
 Examples:
   kanjo start --config /etc/kanjo.toml
@@ -47,7 +51,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     /// Lines for people
     Human,
     /// One JSON object a line
@@ -55,9 +59,19 @@ enum LogFormat {
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+<<<<<<< HEAD
     start_log(args.log_format, "info,openraft=off");
     let ended = serve(&args);
     match (ended, args.log_format) {
+=======
+    start_log(args.log_format, SERVER_LOG);
+    report(serve(&args), args.log_format)
+}
+
+/// Tells why a server ended, where its log is read.
+pub(super) fn report(ended: Result<(), Failure>, format: LogFormat) -> Result<Exit, Failure> {
+    match (ended, format) {
+>>>>>>> raft
         // Whoever collects the log reads nothing else.
         (Err(failure), LogFormat::Json) => {
             tracing::error!(error = failure.line(), "stopped");
@@ -80,7 +94,7 @@ pub(super) fn start_quiet_log() {
     start_log(LogFormat::Human, "warn");
 }
 
-fn start_log(format: LogFormat, level: &str) {
+pub(super) fn start_log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_env("KANJO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -98,7 +112,7 @@ fn start_log(format: LogFormat, level: &str) {
 }
 
 /// From here on signals are handled; the receiver turns true when one says stop.
-fn listen_to_signals() -> Result<watch::Receiver<bool>, Failure> {
+pub(super) fn listen_to_signals() -> Result<watch::Receiver<bool>, Failure> {
     let failed = |error| Failure::failed(format!("cannot listen to signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

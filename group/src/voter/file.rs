@@ -19,16 +19,18 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::GroupError;
+use crate::disk::{Form, sync_dir, write_synced};
 use crate::voter::machine::Machine;
 use crate::voter::setup::{Entry, LogId, Setup, Vote};
 
-const MAGIC: &str = "KNJV";
-const VERSION: u32 = 1;
+const FORM: Form = Form {
+    magic: "KNJV",
+    version: 1,
+    bytes_max: REGISTER_FILE_BYTES_MAX,
+};
 const NAME: &str = "register";
 const TEMPORARY: &str = "register.tmp";
 const LOCK: &str = "LOCK";
-/// The first line is shorter than this.
-const HEADER_BYTES_MAX: usize = 80;
 
 /// What a voter keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,15 +67,6 @@ impl Kept {
     pub(crate) fn last(&self) -> Option<LogId> {
         let last = self.log.last_key_value().map(|(_, entry)| entry.log_id);
         last.or(self.purged)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let body = serde_json::to_vec(self).expect("what a voter keeps is plain data");
-        let crc = crc32fast::hash(&body);
-        let length = body.len();
-        let mut bytes = format!("{MAGIC} {VERSION} crc={crc:08x} bytes={length}\n").into_bytes();
-        bytes.extend_from_slice(&body);
-        bytes
     }
 
     /// The log has no hole, neither inside nor towards what was purged.
@@ -116,7 +109,7 @@ impl RegisterFile {
             _ => {}
         }
         let file = dir.join(NAME);
-        let kept = match read(&file)? {
+        let kept = match FORM.read(&file)? {
             Some(bytes) => decode(&file, &bytes, setup)?,
             None => Kept::new(setup),
         };
@@ -136,7 +129,7 @@ impl RegisterFile {
         if let Some(first) = &self.failed {
             return Err(first.clone());
         }
-        let written = self.replace(&kept.encode());
+        let written = self.replace(&FORM.encode(kept));
         self.failed = written.as_ref().err().cloned();
         written
     }
@@ -154,21 +147,10 @@ impl RegisterFile {
             return Err(GroupError::Io { file, doing, cause });
         }
         // ORDER: content before name, name before the folder; only then anything is answered.
-        File::create(&temporary)
-            .and_then(|mut out| {
-                out.write_all(bytes)?;
-                out.sync_all()
-            })
-            .map_err(GroupError::io(&temporary, "write and sync the register"))?;
+        write_synced(&temporary, bytes)?;
         fs::rename(&temporary, &file).map_err(GroupError::io(&file, "rename the register"))?;
         sync_dir(&self.dir)
     }
-}
-
-fn sync_dir(path: &Path) -> Result<(), GroupError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(GroupError::io(path, "sync the directory"))
 }
 
 fn lock(dir: &Path) -> Result<File, GroupError> {
@@ -202,62 +184,11 @@ fn lock(dir: &Path) -> Result<File, GroupError> {
     Ok(lock)
 }
 
-fn read(file: &Path) -> Result<Option<Vec<u8>>, GroupError> {
-    let failed = GroupError::io(file, "read the register");
-    let opened = match File::open(file) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut bytes = Vec::new();
-    let bound = (REGISTER_FILE_BYTES_MAX + HEADER_BYTES_MAX) as u64;
-    match opened.take(bound).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) => Err(failed(error)),
-    }
-}
-
 fn decode(file: &Path, bytes: &[u8], setup: &Setup) -> Result<Kept, GroupError> {
-    let damaged = |field: &'static str, why: String| GroupError::Damaged {
-        file: file.to_owned(),
-        field,
-        why,
-    };
-    let end = bytes
-        .iter()
-        .take(HEADER_BYTES_MAX)
-        .position(|b| *b == b'\n');
-    let header = end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok());
-    let (Some(end), Some(header)) = (end, header) else {
-        return Err(damaged("first line", "there is none".to_owned()));
-    };
-    let mut fields = header.split(' ');
-    if fields.next() != Some(MAGIC) {
-        return Err(damaged("magic", format!("{MAGIC} should stand there")));
-    }
-    match fields.next().map(str::parse) {
-        Some(Ok(VERSION)) => {}
-        Some(Ok(version)) if version > VERSION => {
-            let file = file.to_owned();
-            return Err(GroupError::Version { file, version });
-        }
-        _ => return Err(damaged("version", "it is no version".to_owned())),
-    }
-    let body = &bytes[end + 1..];
-    let length = fields.clone().nth(1);
-    if length != Some(&format!("bytes={}", body.len())) {
-        let why = format!("{} bytes follow the first line", body.len());
-        return Err(damaged("length", why));
-    }
-    let crc = crc32fast::hash(body);
-    if fields.next() != Some(&format!("crc={crc:08x}")) {
-        let why = format!("the content has checksum {crc:08x}");
-        return Err(damaged("checksum", why));
-    }
-    let kept: Kept =
-        serde_json::from_slice(body).map_err(|error| damaged("content", error.to_string()))?;
+    let kept: Kept = FORM.decode(file, bytes)?;
     check_place(file, &kept, setup)?;
-    kept.check_log().map_err(|why| damaged("log", why))?;
+    kept.check_log()
+        .map_err(|why| FORM.damaged(file, "log", why))?;
     Ok(kept)
 }
 

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kanjo_format::{Epoch, Site};
-use kanjo_group::{Beat, Command, Question, RegisterPort, Reply, SetMember, Topology, View, Voter};
+use kanjo_group::{
+    Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, Topology, View, Voter,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
