@@ -59,11 +59,6 @@ pub(super) enum LogFormat {
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
-<<<<<<< HEAD
-    start_log(args.log_format, "info,openraft=off");
-    let ended = serve(&args);
-    match (ended, args.log_format) {
-=======
     start_log(args.log_format, SERVER_LOG);
     report(serve(&args), args.log_format)
 }
@@ -71,7 +66,6 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
 /// Tells why a server ended, where its log is read.
 pub(super) fn report(ended: Result<(), Failure>, format: LogFormat) -> Result<Exit, Failure> {
     match (ended, format) {
->>>>>>> raft
         // Whoever collects the log reads nothing else.
         (Err(failure), LogFormat::Json) => {
             tracing::error!(error = failure.line(), "stopped");
