@@ -58,7 +58,7 @@ pub struct Config {
     pub set_size_min: usize,
     /// The cluster file's content, read with the configuration.
     #[serde(skip)]
-    pub topology: Option<Arc<Topology>>,
+    pub(crate) topology: Option<Arc<Topology>>,
     /// Allows addresses other than loopback, although nothing is encrypted yet.
     #[serde(default)]
     pub insecure_listen: bool,
