@@ -7,13 +7,12 @@ mod load;
 mod post;
 mod report;
 mod scene;
+mod telling;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::berka::carried_movements;
 use crate::exit::{Exit, Failure};
@@ -21,12 +20,15 @@ use crate::output::Output;
 use crate::pair::{Pair, Which, Workspace, run_to_end};
 use report::Report;
 use scene::Scene;
+use telling::Telling;
 
 /// Who is primary at first, and who takes over.
 const PRIMARY: Which = Which::First;
 const AUXILIARY: Which = Which::Second;
 /// Small enough that the demo fills and recompresses some.
 const SEGMENT_BYTES: u64 = 16 << 20;
+/// A bar over all postings.
+const TEMPLATE: &str = "  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left";
 
 /// Show that nothing answered is lost: a year of real bank transactions, a killed primary, a
 /// promotion
@@ -77,35 +79,22 @@ impl DemoArgs {
             false => Exit::Failed,
         })
     }
-
-    /// A bar over all postings, on a terminal that is not asked for JSON.
-    fn bar(&self, length: u64) -> ProgressBar {
-        let shown = !self.json && std::io::stderr().is_terminal();
-        let target = match shown {
-            true => ProgressDrawTarget::stderr_with_hz(10),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(length), target);
-        let style =
-            ProgressStyle::with_template("  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left");
-        bar.with_style(style.expect("the template is a constant that parses"))
-    }
 }
 
 async fn play(args: &DemoArgs, started: Instant) -> Result<Report> {
     let movements = carried_movements()?;
     let workspace = Workspace::claim(&args.dir, args.keep)?;
-    let bar = args.bar(movements.len() as u64 + args.transfers);
+    let length = movements.len() as u64 + args.transfers;
+    let telling = Telling::new(started, args.json, length, TEMPLATE);
     // Declared after the directory: the processes end before it is removed.
     let pair = Pair::format(workspace.path(), SEGMENT_BYTES, |_| {})?;
     let mut scene = Scene {
         args,
-        started,
+        telling,
         pair,
-        bar,
     };
     let played = scene.play(workspace.path(), &movements).await;
-    scene.bar.finish_and_clear();
+    scene.telling.bar.finish_and_clear();
     if args.keep {
         eprintln!("kept: {}", workspace.path().display());
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kanjo_client::{Client, ClientConfig};
 use kanjo_node::Config;
-use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions, ask};
+use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions};
 use kanjo_node::status::{Promotion, Status};
 
 use addresses::Addresses;
