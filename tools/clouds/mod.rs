@@ -268,12 +268,10 @@ impl Clouds {
         self.until(what, Picture::is_whole).await
     }
 
-    /// Waits until all four servers stand at the end of one log, and checks that they are equal.
+    /// Waits until all four servers stand at the end of one log, whether or not they are equal.
     pub(crate) async fn settle(&mut self) -> Result<Picture> {
         let what = "all four servers stand at one lsn";
-        let picture = self.until(what, Picture::is_settled).await?;
-        picture.check_equal()?;
-        Ok(picture)
+        self.until(what, Picture::is_settled).await
     }
 
     /// The server that answers, once there is one.

@@ -22,7 +22,7 @@ impl Part {
     }
 
     /// The part of that number.
-    pub(super) fn of_node(node: u32) -> Option<Self> {
+    pub(crate) fn of_node(node: u32) -> Option<Self> {
         PARTS.into_iter().find(|part| part.0 == node)
     }
 

@@ -64,6 +64,20 @@ impl Picture {
                 .all(|site| self.all_vote(site))
     }
 
+    /// Whether the other voters of that one's site miss it, and are a majority.
+    pub(crate) fn votes_without(&self, voter: Part) -> bool {
+        self.own_reports(voter.site()).any(|report| {
+            let answers = |node: u32| {
+                let known = report.voters.iter().find(|one| one.node.get() == node);
+                known.is_some_and(|one| one.answers)
+            };
+            report
+                .leader
+                .is_some_and(|leader| leader.get() != voter.node())
+                && !answers(voter.node())
+        })
+    }
+
     /// Whether all four stand at the end of one log, with all of it applied.
     pub(crate) fn is_settled(&self) -> bool {
         let mut all = self.0.values();

@@ -1,6 +1,8 @@
 //! `kanjo demo`: two real processes, a year of a real bank, a killed primary, and what is left.
+//! With `--clouds`: six of them in two sites, and everything that can befall a part.
 
 mod check;
+mod clouds;
 mod failover;
 mod import;
 mod load;
@@ -9,10 +11,12 @@ mod report;
 mod scene;
 mod telling;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::berka::carried_movements;
 use crate::exit::{Exit, Failure};
@@ -39,6 +43,11 @@ const TEMPLATE: &str = "  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left";
 /// auxiliary, resolves what was in flight, brings the old primary back and compares everything
 /// again. Ends with a table; the exit status is 0 only if nothing answered is missing or
 /// different.
+///
+/// With --clouds: two sites of two servers and a witness, six processes. Under load that never
+/// stops a primary is killed, a witness is killed, the link between the sites is cut, the other
+/// site takes over as planned, then all of a site is killed and returns. The table says what each
+/// took, how long nothing was answered, and what became of requests whose outcome was unknown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Where the data goes while it runs; a fresh or empty directory
@@ -47,6 +56,9 @@ pub(crate) struct DemoArgs {
     /// Keep data, configurations and logs afterwards; the next run replaces them
     #[arg(long)]
     keep: bool,
+    /// Two sites of two servers and a witness instead of a pair
+    #[arg(long, conflicts_with = "transfers")]
+    clouds: bool,
     /// Transfers of the random load
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(2_000..=5_000_000))]
@@ -54,10 +66,9 @@ pub(crate) struct DemoArgs {
     /// Seed of the random load
     #[arg(long, value_name = "NUMBER", default_value_t = 1993)]
     seed: u64,
-    /// Requests outstanding at once, over four connections
-    #[arg(long, value_name = "N", default_value_t = 128,
-        value_parser = clap::value_parser!(u16).range(4..=2_048))]
-    outstanding: u16,
+    /// Requests outstanding at once, over four connections [default: 128; with --clouds 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=2_048))]
+    outstanding: Option<u16>,
     /// Print one JSON object instead of steps and a table
     #[arg(long)]
     json: bool,
@@ -67,16 +78,35 @@ impl DemoArgs {
     /// Runs the demo. Success only if everything that was answered is there and right.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
-        let report = run_to_end(play(&self, started))?;
+        match self.clouds {
+            true => {
+                let report = run_to_end(clouds::play(&self, started))?;
+                self.print(&report, report.passed)
+            }
+            false => {
+                let report = run_to_end(play(&self, started))?;
+                self.print(&report, report.passed)
+            }
+        }
+    }
+
+    fn print<R: Serialize + Display>(&self, report: &R, passed: bool) -> Result<Exit, Failure> {
         let mut output = Output::new();
         match self.json {
-            true => output.json(&report)?,
-            false => output.line(&report)?,
+            true => output.json(report)?,
+            false => output.line(report)?,
         }
         output.finish()?;
-        Ok(match report.passed {
+        Ok(match passed {
             true => Exit::Done,
             false => Exit::Failed,
+        })
+    }
+
+    fn outstanding(&self) -> u16 {
+        self.outstanding.unwrap_or(match self.clouds {
+            true => 16,
+            false => 128,
         })
     }
 }

@@ -79,7 +79,7 @@ impl Scene<'_> {
             balances_changed: changed + ending.changed,
             trial_balance: TrialBalance::of(statuses),
             commit_latency: Latency::of(&poster.latencies()),
-            outstanding: self.args.outstanding,
+            outstanding: self.args.outstanding(),
             take_over,
             quarantined: ending.quarantined,
             kill_to_first_commit: poster.outage(),
@@ -111,7 +111,7 @@ impl Scene<'_> {
         }
         Poster::new(
             clients,
-            self.args.outstanding.into(),
+            self.args.outstanding().into(),
             self.telling.bar.clone(),
         )
     }
@@ -210,6 +210,6 @@ impl Scene<'_> {
 /// A guess from what a sync takes: within the load a batch has the requests of about a quarter
 /// of those outstanding.
 fn expected_seconds(sync_us: f64, args: &DemoArgs) -> f64 {
-    let batches = args.transfers as f64 / (f64::from(args.outstanding) / 4.0);
+    let batches = args.transfers as f64 / (f64::from(args.outstanding()) / 4.0);
     SECONDS_WITHOUT_SYNCS + (SYNCS_OF_IMPORT + batches) * sync_us / 1e6
 }
