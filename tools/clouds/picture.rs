@@ -15,11 +15,6 @@ use super::part::{Part, SERVERS, other};
 pub(crate) struct Picture(pub(super) BTreeMap<Part, Status>);
 
 impl Picture {
-    /// How a server is, if it answered.
-    pub(crate) fn of(&self, server: Part) -> Option<&Status> {
-        self.0.get(&server)
-    }
-
     /// All statuses.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = &Status> {
         self.0.values()
@@ -198,5 +193,138 @@ impl fmt::Display for Picture {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kanjo_format::{ClusterId, Incarnation, NodeId};
+    use kanjo_group::register::{Authority, Nominee};
+    use kanjo_group::{SetMember, VoterSeen};
+    use kanjo_node::status::{GroupStatus, PeerStatus};
+
+    use super::*;
+    use crate::clouds::parts_of;
+
+    fn report(site: Site) -> SiteReport {
+        let incarnation = Incarnation::new(7);
+        let member = |node: u32| SetMember {
+            node: NodeId::new(node),
+            incarnation,
+        };
+        let mut register = Register::new(ClusterId::new(1), site);
+        if site == Site::Two {
+            register.set = vec![member(3), member(4)];
+        }
+        let [first, ..] = parts_of(site);
+        register.nominee = Some(Nominee {
+            node: NodeId::new(first.node()),
+            incarnation,
+            number: 1,
+        });
+        let voter = |part: Part| VoterSeen {
+            node: NodeId::new(part.node()),
+            incarnation,
+            witness: part.is_witness(),
+            answers: true,
+        };
+        SiteReport {
+            register,
+            leader: Some(NodeId::new(first.node())),
+            voters: parts_of(site).map(voter).into(),
+            servers: Vec::new(),
+            elections: 1,
+        }
+    }
+
+    fn status(server: Part) -> Status {
+        let primary = server.node() == 1;
+        let peer = PeerStatus {
+            connected: true,
+            ..PeerStatus::default()
+        };
+        Status {
+            node: server.node(),
+            role: if primary { "primary" } else { "replica" }.to_owned(),
+            epoch: "1.1".to_owned(),
+            protection: "PROTECTED".to_owned(),
+            serving: primary,
+            tail_lsn: 4096,
+            applied_lsn: 4096,
+            peers: vec![peer; SERVERS.len() - 1],
+            group: Some(GroupStatus {
+                own: Some(report(server.site())),
+                other: Some(report(other(server.site()))),
+                ..GroupStatus::default()
+            }),
+            ..Status::default()
+        }
+    }
+
+    fn picture() -> Picture {
+        Picture(
+            SERVERS
+                .into_iter()
+                .map(|server| (server, status(server)))
+                .collect(),
+        )
+    }
+
+    /// Changes what every server says of a site.
+    fn change(picture: &mut Picture, site: Site, change: impl Fn(&mut SiteReport)) {
+        for status in picture.0.values_mut() {
+            let group = status.group.as_mut().unwrap();
+            let reports = group.own.iter_mut().chain(&mut group.other);
+            reports
+                .filter(|report| report.register.site == site)
+                .for_each(&change);
+        }
+    }
+
+    #[test]
+    fn it_is_whole_only_while_every_part_does_its_share() {
+        assert!(picture().is_whole(), "{}", picture());
+        let faults: [fn(&mut Picture); 8] = [
+            |p| drop(p.0.remove(&SERVERS[1])),
+            |p| p.0.get_mut(&SERVERS[0]).unwrap().serving = false,
+            |p| p.0.get_mut(&SERVERS[0]).unwrap().protection = "ONE SITE ONLY".to_owned(),
+            |p| p.0.get_mut(&SERVERS[0]).unwrap().peers[2].connected = false,
+            |p| change(p, Site::Two, |report| report.register.set.truncate(1)),
+            |p| change(p, Site::Two, |report| report.voters[2].answers = false),
+            |p| change(p, Site::One, |report| report.leader = None),
+            |p| {
+                let holding = 1;
+                change(p, Site::Two, |report| {
+                    report.register.authority = Authority::Inactive { holding };
+                });
+            },
+        ];
+        for (place, fault) in faults.iter().enumerate() {
+            let mut picture = picture();
+            fault(&mut picture);
+            assert!(!picture.is_whole(), "fault {place}");
+        }
+    }
+
+    #[test]
+    fn of_two_that_say_they_serve_the_higher_epoch_counts() {
+        let mut picture = picture();
+        let second = picture.0.get_mut(&SERVERS[1]).unwrap();
+        (second.role, second.serving) = ("primary".to_owned(), true);
+        second.epoch = "1.2".to_owned();
+        assert_eq!(picture.primary(), Some(SERVERS[1]));
+        assert_eq!(picture.nominee(Site::Two), Some(SERVERS[2]));
+    }
+
+    #[test]
+    fn settled_servers_are_compared_by_history_digest_and_count() {
+        let mut picture = picture();
+        assert!(picture.is_settled());
+        picture.check_equal().unwrap();
+        picture.0.get_mut(&SERVERS[3]).unwrap().applied_lsn = 0;
+        assert!(!picture.is_settled());
+        picture.0.get_mut(&SERVERS[3]).unwrap().transfers = 1;
+        let error = picture.check_equal().unwrap_err().to_string();
+        assert!(error.contains("node 1 and node 4 differ"), "{error}");
     }
 }

@@ -116,7 +116,7 @@ struct Shared {
     answers: Mutex<Answers>,
     in_flight: AtomicUsize,
     stopping: AtomicBool,
-    /// Changes with every answer, and when a worker fails.
+    /// Changes with every request and answer, and when a worker fails.
     news: watch::Sender<()>,
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -149,6 +149,14 @@ impl Load {
             });
         }
         Self { shared, workers }
+    }
+
+    /// Waits until many requests are without an answer, so that what comes now meets them; gives
+    /// how many.
+    pub(super) async fn amid_requests(&self) -> Result<usize> {
+        let many = self.workers.len() / 2;
+        let met = |_: &Answers| Some(self.in_flight()).filter(|&count| count >= many);
+        self.wait("requests", met).await
     }
 
     /// Requests that have no answer yet.
@@ -216,6 +224,7 @@ impl Shared {
         while !self.stopping.load(Ordering::Relaxed) {
             let transfer = held(&self.drawer).next();
             self.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.news.send_replace(());
             let posted = post(client, transfer).await;
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             held(&self.answers).0.push(posted?);

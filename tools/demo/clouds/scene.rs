@@ -117,7 +117,7 @@ impl<'a> Scene<'a> {
     async fn lose_primary(&mut self, load: &Load) -> Result<()> {
         self.step("killing the primary");
         let killed = self.clouds.primary().await?;
-        let (in_flight, begun) = (load.in_flight(), Instant::now());
+        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
         self.clouds.shoot(killed)?;
         let after = |one: &Heard| one.at > begun && one.by.is_some_and(|server| server != killed);
         let first = load.first("an answer of another server", after).await?;
@@ -139,7 +139,7 @@ impl<'a> Scene<'a> {
         self.step("killing a witness");
         let site = self.clouds.primary().await?.site();
         let witness = witness_of(site);
-        let (in_flight, begun) = (load.in_flight(), Instant::now());
+        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
         self.clouds.shoot(witness)?;
         self.clouds.bury(witness)?;
         let what = format!("site {site} misses its witness and has a majority");
@@ -160,7 +160,7 @@ impl<'a> Scene<'a> {
     /// The sites do not hear each other: nothing is answered by one alone.
     async fn lose_link(&mut self, load: &Load) -> Result<()> {
         self.step("cutting the link between the sites");
-        let (in_flight, begun) = (load.in_flight(), Instant::now());
+        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
         for site in [Site::One, Site::Two] {
             self.clouds.cut(site)?;
         }
@@ -205,7 +205,7 @@ impl<'a> Scene<'a> {
         self.step("switching to the other site");
         let from = self.clouds.primary().await?;
         let to = other(from.site());
-        let (in_flight, begun) = (load.in_flight(), Instant::now());
+        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
         let said = self.clouds.switch_over(from, "demo: a planned switch");
         said.await.context("the planned switch")?;
         let took = begun.elapsed();
@@ -222,7 +222,7 @@ impl<'a> Scene<'a> {
         self.step("losing a whole site");
         let lost = self.clouds.primary().await?.site();
         let nominee = self.clouds.nominee(other(lost)).await?;
-        let in_flight = load.in_flight();
+        let in_flight = load.amid_requests().await?;
         let begun = Instant::now();
         for part in parts_of(lost) {
             self.clouds.shoot(part)?;
@@ -246,7 +246,7 @@ impl<'a> Scene<'a> {
     /// Starts parts again; they find their place by themselves.
     async fn bring_back(&mut self, load: &Load, parts: &[Part], kind: Kind) -> Result<()> {
         self.step("bringing back what was killed");
-        let (in_flight, begun) = (load.in_flight(), Instant::now());
+        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
         for &part in parts {
             self.clouds.start(part)?;
         }
