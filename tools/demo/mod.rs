@@ -35,7 +35,7 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const TEMPLATE: &str = "  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left";
 
 /// Show that nothing answered is lost: a year of real bank transactions, a killed primary, a
-/// promotion
+/// promotion; with --clouds two sites that fail in every way
 ///
 /// Formats two data directories, starts a primary and an auxiliary as processes on loopback,
 /// imports 28,205 real bank transactions one transfer a request, compares every end-of-day

@@ -26,7 +26,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(200);
 /// Pause of a client between two searches for the primary, at most.
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 /// Answers between two events, so that the one is not mistaken for the other.
-const CALM: usize = 300;
+const CALM: usize = 1_000;
 /// How long the link stays cut: longer than the silence after which a server counts as dead.
 const CUT: Duration = Duration::from_millis(2_500);
 /// What was on both sites' disks before the cut may be answered for so long after it.
