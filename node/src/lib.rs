@@ -1,7 +1,7 @@
 //! The server: the only place where log, ledger and shipping meet.
 //!
 //! ```text
-//! main thread  admin port, first frame of replication connections, heartbeats
+//! main thread  admin and http ports, first frame of replication connections, heartbeats
 //! hot thread   client port, execution, append, shipping or following, replies
 //! sync thread  one sync of the log at a time
 //! job threads  segments ahead and marks; sealing, the index and checkpoints
@@ -21,13 +21,16 @@ mod front;
 mod group;
 mod history;
 mod hot;
+mod http;
 mod indexing;
 mod link;
+mod metrics;
 mod node;
 mod opening;
 mod operator;
 mod peers;
 mod promotion;
+mod published;
 mod quarantine;
 mod query;
 mod reign;

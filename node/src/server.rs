@@ -20,7 +20,10 @@ use crate::error::NodeError;
 use crate::front::{Front, Identity};
 use crate::group::Group;
 use crate::hot::{AdminRequest, Hot, Ports};
+use crate::http::{self, Site};
+use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::published::Published;
 use crate::store::Store;
 
 /// A connection on the admin or heartbeat port that says nothing for this long is closed: it
@@ -37,12 +40,14 @@ pub(crate) struct Inbound {
     pub(crate) hello: Vec<u8>,
 }
 
-/// What the heartbeat tells while the hot thread may be busy in a sync.
+/// What the main thread tells while the hot thread may be busy in a sync.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) granted_epoch: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) applied: AtomicU64,
+    pub(crate) published: Arc<Published>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Shared {
@@ -67,6 +72,7 @@ struct Listeners {
     client: std::net::TcpListener,
     replication: std::net::TcpListener,
     admin: std::net::TcpListener,
+    http: Option<std::net::TcpListener>,
 }
 
 /// Runs a node until `shutdown` becomes true or it cannot go on. Returns once all that was
@@ -82,6 +88,10 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         client: bind("client_listen", &config.client_listen)?,
         replication: bind("replication_listen", &config.replication_listen)?,
         admin: bind("admin_listen", &config.admin_listen)?,
+        http: match &config.http_listen {
+            Some(address) => Some(bind("http_listen", address)?),
+            None => None,
+        },
     };
     let (to_hot, inbound) = mpsc::channel(8);
     let (commands, admin) = mpsc::channel(64);
@@ -94,6 +104,7 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         shared: Arc::clone(&shared),
     };
     let client = listeners.client;
+    let site = Arc::new(Site::new(Arc::clone(&shared), config.heartbeat_ms));
     let hot = std::thread::Builder::new()
         .name("kanjo-hot".into())
         .spawn(move || {
@@ -110,6 +121,9 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         let admin = accept_admin(tokio_listener(listeners.admin)?, commands);
         let replication =
             accept_replication(tokio_listener(listeners.replication)?, to_hot, shared);
+        if let Some(listener) = listeners.http {
+            tokio::spawn(http::accept(tokio_listener(listener)?, site));
+        }
         tokio::select! {
             () = admin => {}
             () = replication => {}
