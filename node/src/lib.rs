@@ -39,6 +39,7 @@ mod seed_files;
 mod server;
 pub mod status;
 mod store;
+mod telling;
 mod threads;
 
 pub use config::{Config, Device};

@@ -2,8 +2,10 @@
 //! figures. It never waits for who reads: a reader that holds the snapshot makes it come one turn
 //! later.
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
 use kanjo_engine::WideAmount;
 use kanjo_format::record::Protection;
@@ -11,6 +13,9 @@ use kanjo_format::{Epoch, LedgerId, Lsn, NodeId, Site};
 
 use crate::hot::Counters;
 use crate::node::steady_ns;
+
+/// To look at the clock at each step would take longer than many steps do.
+const STEPS_A_BEAT: u64 = 64;
 
 /// Which part a node plays, for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +61,8 @@ pub(crate) struct Health {
     pub(crate) following: bool,
     /// As replica: every commit waits for this node.
     pub(crate) in_set: bool,
-    /// As replica: it is being sent whole files.
-    pub(crate) seeding: bool,
+    /// As replica: this disk has all that the primary's log held when it began to follow.
+    pub(crate) caught_up: bool,
 }
 
 /// Another server, as this node knows it.
@@ -136,6 +141,21 @@ impl Published {
         self.turned_ns.store(steady_ns(), Ordering::Relaxed);
     }
 
+    /// The same, of every so many of the steps of something long.
+    pub(crate) fn beat(&self, step: u64) {
+        if step.is_multiple_of(STEPS_A_BEAT) {
+            self.turn();
+        }
+    }
+
+    /// A file that is read in large pieces, each of which is a turn.
+    pub(crate) fn reading(self: &Arc<Self>, file: File) -> impl Read + use<> {
+        Reading {
+            file,
+            pulse: Arc::clone(self),
+        }
+    }
+
     /// When the hot thread last turned.
     pub(crate) fn turned_ns(&self) -> u64 {
         self.turned_ns.load(Ordering::Relaxed)
@@ -166,5 +186,50 @@ impl Published {
         // Whoever panicked elsewhere left values, each of which is whole.
         let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.clone()
+    }
+}
+
+struct Reading {
+    file: File,
+    pulse: Arc<Published>,
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.pulse.turn();
+        self.file.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hot_thread_never_waits_for_a_reader() {
+        let published = Published::default();
+        let held = published.snapshot.lock().unwrap();
+        assert!(!published.update(|_| unreachable!("somebody reads")));
+        drop(held);
+        assert!(published.update(|told| told.health.serving = true));
+        assert!(published.read().health.serving);
+    }
+
+    #[test]
+    fn reading_a_long_file_counts_as_turning() {
+        let published = Arc::new(Published::default());
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[7; 100]).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        steady_ns();
+        let mut bytes = Vec::new();
+        published.reading(file).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, [7; 100]);
+        assert!(published.turned_ns() > 0);
+        let before = published.turned_ns();
+        published.beat(STEPS_A_BEAT + 1);
+        assert_eq!(published.turned_ns(), before);
+        published.beat(2 * STEPS_A_BEAT);
+        assert!(published.turned_ns() > before);
     }
 }

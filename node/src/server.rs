@@ -140,7 +140,9 @@ fn hot_thread(
     client: std::net::TcpListener,
     ports: Ports,
 ) -> Result<(), NodeError> {
-    let (store, recovery) = Store::open(&config)?;
+    ports.shared.published.turn();
+    let pulse = Arc::clone(&ports.shared.published);
+    let (store, recovery) = Store::open(&config, pulse)?;
     let control = store.dir.control();
     tracing::info!(
         cluster = %control.cluster, node = %control.node, site = %control.site, incarnation = %control.incarnation,
@@ -157,7 +159,8 @@ fn hot_thread(
         primary: false,
     };
     let deadline = Duration::from_millis(config.default_deadline_ms.into());
-    let front = Front::new(identity, config.client_connections, deadline);
+    let shared = Arc::clone(&ports.shared);
+    let front = Front::new(identity, config.client_connections, deadline, shared);
     let local = tokio::task::LocalSet::new();
     let runtime = runtime()?;
     let outcome = runtime.block_on(local.run_until(async {
@@ -368,8 +371,12 @@ async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::R
         let frame = frame
             .await
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        let Body::Ping { nonce } = Frame::decode(&frame).map_err(std::io::Error::other)?.body
-        else {
+        let frame = Frame::decode(&frame).map_err(std::io::Error::other)?;
+        // A primary that was granted away goes on beating until it hears of it.
+        if frame.epoch >= shared.granted() {
+            shared.published.hear_writer();
+        }
+        let Body::Ping { nonce } = frame.body else {
             return Err(std::io::Error::other(
                 "only pings belong on a heartbeat connection",
             ));

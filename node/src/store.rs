@@ -19,6 +19,7 @@ use crate::config::{Config, Device};
 use crate::error::NodeError;
 use crate::history::LogHistory;
 use crate::indexing::{Indexing, place_at};
+use crate::published::Published;
 use crate::replay::each_batch;
 
 /// Directory, log and ledger of one node. Lives on the hot thread.
@@ -35,6 +36,8 @@ pub(crate) struct Store {
     /// End of what was applied of reigns that served alone.
     alone_to: Lsn,
     segment_bytes: u64,
+    /// Told that the thread goes on while a replay takes long.
+    pulse: Arc<Published>,
 }
 
 /// What a replay did.
@@ -62,7 +65,10 @@ impl std::ops::Add for Replayed {
 impl Store {
     /// Takes the directory's lock and recovers its log. The ledger is empty until
     /// [`Self::rebuild`].
-    pub(crate) fn open(config: &Config) -> Result<(Self, Recovery), NodeError> {
+    pub(crate) fn open(
+        config: &Config,
+        pulse: Arc<Published>,
+    ) -> Result<(Self, Recovery), NodeError> {
         let dir = Arc::new(DataDir::open(&config.data_dir)?);
         let device = match config.device {
             Device::Mapped => DeviceKind::Mapped,
@@ -87,6 +93,7 @@ impl Store {
             log,
             reader,
             syncer,
+            pulse,
         };
         Ok((store, recovery))
     }
@@ -126,6 +133,7 @@ impl Store {
         let started = Instant::now();
         let damaged = |why: String| Unusable::Checkpoint(why);
         let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
+        let file = self.pulse.reading(file);
         let mut input = BufReader::with_capacity(1 << 20, file);
         let Restored {
             ledger,
@@ -155,7 +163,10 @@ impl Store {
             epoch: Epoch::NONE,
             ..place
         };
+        let mut batches = 0;
         each_batch(&self.reader.clone(), begin, lsn, |batch, behind| {
+            self.pulse.beat(batches);
+            batches += 1;
             self.ledger
                 .index_only(&batch.header, &batch.payload, behind.lsn)
                 .map_err(|error| damaged(error.to_string()))?;
@@ -208,6 +219,7 @@ impl Store {
         }
         let from = self.applied;
         each_batch(&self.reader.clone(), from, through, |batch, behind| {
+            self.pulse.beat(replayed.batches);
             replayed.batches += 1;
             replayed.records += u64::from(batch.header.record_count());
             replayed.bytes += batch.header.payload_bytes() as u64;

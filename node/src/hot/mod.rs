@@ -1,5 +1,6 @@
 //! What both roles share on the hot thread: the store, the ports' queues, housekeeping, status.
 
+mod figures;
 mod housekeeping;
 
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
-use kanjo_format::{Lsn, Tail};
+use kanjo_format::{Lsn, Site, Tail};
 use kanjo_shipper::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::front::Front;
 use crate::link::Traffic;
+use crate::published::Info;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
 use crate::status::{GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
@@ -80,6 +82,8 @@ pub(crate) struct Hot {
     pub(crate) admin: mpsc::Receiver<AdminRequest>,
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
+    /// The own cloud.
+    pub(crate) site: Site,
     pub(crate) counters: Counters,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
@@ -146,7 +150,17 @@ impl Hot {
         // Known from the start: a reign may begin before the next look at the disk.
         let free_disk_bytes = store.dir.free_bytes()?;
         let disk_low = free_disk_bytes < config.free_disk_floor_bytes;
+        let control = store.dir.control();
+        let info = Info {
+            cluster: control.cluster.to_string(),
+            node: control.node,
+            site: control.site,
+            incarnation: control.incarnation.to_string(),
+        };
+        // Nobody else knows it, so nobody was first.
+        let _ = ports.shared.published.info.set(info);
         Ok(Self {
+            site: control.site,
             free_disk_bytes,
             durable: store.log.tail(),
             committed: store.dir.control().confirmed,

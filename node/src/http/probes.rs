@@ -175,8 +175,8 @@ fn ready_replica(told: &Snapshot, ages: &Ages) -> Verdict {
     if !following.yes {
         return following;
     }
-    if told.health.seeding {
-        return Verdict::no("it is being sent the log's history");
+    if !told.health.caught_up {
+        return Verdict::no("it is being sent what its log lacks");
     }
     let figures = &told.figures;
     let behind = figures
@@ -221,6 +221,7 @@ mod tests {
                 role: Role::Replica,
                 following: true,
                 in_set: true,
+                caught_up: true,
                 ..Health::default()
             },
             ..Snapshot::default()
@@ -318,7 +319,7 @@ mod tests {
         assert_eq!(yes(&told, &FRESH), ["/livez", "/replica", "/in-sync"]);
         told.figures.applied = Lsn::new(4096);
         assert!(judge(Probe::Readyz, &told, &FRESH).yes);
-        told.health.seeding = true;
+        told.health.caught_up = false;
         assert!(!judge(Probe::Readyz, &told, &FRESH).yes);
     }
 

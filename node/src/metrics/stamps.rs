@@ -34,15 +34,21 @@ impl Stamps {
         self.0.push_back((lsn, now));
     }
 
-    /// Everything up to `lsn` waits no longer.
-    pub(crate) fn reached(&mut self, lsn: Lsn, now: Instant, waited: &Histogram) {
+    /// Everything up to `lsn` waits no longer from now on.
+    pub(crate) fn reached(&mut self, lsn: Lsn, waited: &Histogram) {
+        if !self.is_idle(lsn) {
+            self.reached_at(lsn, Instant::now(), waited);
+        }
+    }
+
+    fn reached_at(&mut self, lsn: Lsn, now: Instant, waited: &Histogram) {
         while let Some((_, since)) = self.0.pop_front_if(|(waits, _)| *waits <= lsn) {
             waited.record(now.saturating_duration_since(since));
         }
     }
 
     /// Whether nothing waits up to `lsn`.
-    pub(crate) fn is_idle(&self, lsn: Lsn) -> bool {
+    fn is_idle(&self, lsn: Lsn) -> bool {
         self.0.front().is_none_or(|(waits, _)| *waits > lsn)
     }
 
@@ -66,15 +72,15 @@ mod tests {
             stamps.push(Lsn::new(n * 4096), start + Duration::from_millis(n));
         }
         let later = start + Duration::from_millis(10);
-        stamps.reached(Lsn::new(2 * 4096), later, &waited);
+        stamps.reached_at(Lsn::new(2 * 4096), later, &waited);
         assert_eq!(waited.read().count, 2);
         assert_eq!(waited.read().sum_seconds, 0.017);
-        stamps.reached(Lsn::new(2 * 4096), later, &waited);
+        stamps.reached_at(Lsn::new(2 * 4096), later, &waited);
         assert_eq!(waited.read().count, 2);
         assert!(stamps.is_idle(Lsn::new(2 * 4096)));
         assert!(!stamps.is_idle(Lsn::new(3 * 4096)));
         stamps.clear();
-        stamps.reached(Lsn::new(u64::MAX), later, &waited);
+        stamps.reached_at(Lsn::new(u64::MAX), later, &waited);
         assert_eq!(waited.read().count, 2);
     }
 
@@ -86,7 +92,7 @@ mod tests {
             stamps.push(Lsn::new(n * 4096), start + Duration::from_micros(n));
         }
         assert_eq!(stamps.0.capacity(), capacity);
-        stamps.reached(Lsn::new(u64::MAX), start + Duration::from_secs(1), &waited);
+        stamps.reached_at(Lsn::new(u64::MAX), start + Duration::from_secs(1), &waited);
         let reading = waited.read();
         assert!((1..=STAMPS_MAX as u64).contains(&reading.count));
         let oldest = reading.buckets.iter().any(|(b, n)| *b == 1.0 && *n > 0);
