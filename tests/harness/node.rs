@@ -15,7 +15,7 @@ use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, prlimit,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, http};
 
 /// Pause between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
@@ -282,6 +282,23 @@ impl Node {
             assert!(Instant::now() < until, "{} did not {what}", self.name);
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    /// Asks the HTTP port.
+    pub(crate) fn get(&self, path: &str) -> http::Answer {
+        http::ask(self.http_address(), "GET", path, &[])
+    }
+
+    pub(crate) fn http_address(&self) -> &str {
+        let address = self.config.http_listen.as_deref();
+        address.expect("the harness gives each node one")
+    }
+
+    /// Waits until a probe is answered so.
+    pub(crate) fn expect_probe(&self, path: &str, status: u16) -> http::Answer {
+        self.look(&format!("answer {path} with {status}"), || {
+            Some(self.get(path)).filter(|answer| answer.status == status)
+        })
     }
 
     /// Promotes over the admin port.
