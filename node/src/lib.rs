@@ -30,6 +30,7 @@ mod quarantine;
 mod query;
 mod reign;
 mod replay;
+mod restore;
 mod seed_files;
 mod server;
 pub mod status;
