@@ -185,7 +185,11 @@ impl Node {
             Action::Sync => {
                 // ORDER: sync before ack; an ack promises bytes that survive power loss.
                 let tail = store.log.tail();
+                let (behind, begun) = (store.syncer.synced() < tail.lsn, Instant::now());
                 let lsn = store.syncer.sync_to(tail.lsn)?;
+                if behind {
+                    self.hot.disk_times.sync = Some(begun.elapsed());
+                }
                 self.hot.note_durable(tail);
                 self.receiver.step(Event::Synced { lsn }, more);
             }

@@ -15,6 +15,7 @@ pub mod admin;
 mod clock;
 mod config;
 mod dial;
+mod drill;
 mod error;
 mod following;
 mod front;

@@ -33,7 +33,8 @@ impl Node {
             Command::Alone { reason, unfenced } => {
                 self.go_alone(reason, unfenced, request.answer)?
             }
-            Command::Status | Command::Await { .. } => {}
+            Command::Drill { full } => self.drill(full, request.answer),
+            Command::Status | Command::Await { .. } | Command::DrillStatus => {}
         }
         Ok(())
     }
@@ -51,6 +52,8 @@ impl Node {
                 ));
             }
         }
+        // It would take processor time from the promotion.
+        self.hot.drills.give_up();
         let began = Instant::now();
         let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
         let (open, mut promotion) =

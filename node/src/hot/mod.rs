@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Answer, Command, Condition};
 use crate::config::Config;
+use crate::drill::{DiskTimes, Drills};
 use crate::error::NodeError;
 use crate::front::Front;
 use crate::link::Traffic;
@@ -78,6 +79,8 @@ pub(crate) struct Hot {
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Counters,
+    pub(crate) disk_times: DiskTimes,
+    pub(crate) drills: Drills,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
     /// The hot thread waited for a disk for so long that much may have come meanwhile.
@@ -164,6 +167,8 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
+            disk_times: DiskTimes::default(),
+            drills: Drills::default(),
             traffic: Rc::default(),
             disk_low,
             stood_still: false,
@@ -264,7 +269,13 @@ impl Hot {
                 self.serve_waiters(standing);
                 None
             }
-            Command::Promote(_) | Command::Alone { .. } => Some(request),
+            Command::DrillStatus => {
+                let status = Box::new(self.drills.status());
+                // As above.
+                let _ = request.answer.send(Answer::DrillStatus(status));
+                None
+            }
+            Command::Promote(_) | Command::Alone { .. } | Command::Drill { .. } => Some(request),
         }
     }
 
