@@ -2,12 +2,13 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 34] = [
     &["format"],
     &["start"],
     &["status"],
     &["promote"],
     &["alone"],
+    &["drill"],
     &["account", "create"],
     &["account", "set"],
     &["account", "show"],

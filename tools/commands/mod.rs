@@ -7,6 +7,7 @@ mod alone;
 mod cluster;
 mod completions;
 mod day;
+mod drill;
 mod format;
 mod import;
 mod index;
@@ -46,7 +47,7 @@ When the primary's site is lost, on the other one:
 ///
 /// One node is the primary and takes transfers; the other one, the auxiliary, has every one of
 /// them on its disk before the client gets its answer. Ports: clients talk to `client_listen`,
-/// the commands `status`, `promote` and `alone` to `admin_listen`.
+/// the commands `status`, `promote`, `alone` and `drill` to `admin_listen`.
 #[derive(Debug, Parser)]
 #[command(name = "kanjo", version, max_term_width = 100, after_help = EXIT_CODES,
     after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
@@ -62,6 +63,7 @@ enum Command {
     Status(status::Args),
     Promote(promote::Args),
     Alone(alone::Args),
+    Drill(drill::Args),
     #[command(subcommand)]
     Account(account::AccountCommand),
     #[command(subcommand)]
@@ -93,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Promote(args) => promote::run(args),
         Command::Alone(args) => alone::run(args),
+        Command::Drill(args) => drill::run(args),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::TrialBalance(args) => trial_balance::run(args),
