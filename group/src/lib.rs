@@ -3,10 +3,12 @@
 //! ```text
 //! register   PURE   the record and the rules by which it changes
 //! topology          the cluster file
+//! explain    PURE   who may process in which case, for people
 //! port              the register as a server sees it: a view, questions, beats
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod explain;
 pub mod port;
 pub mod register;
 pub mod topology;
