@@ -14,6 +14,7 @@ mod index;
 mod listing;
 mod log;
 mod promote;
+mod quorum;
 mod start;
 mod status;
 mod tail;
@@ -65,6 +66,8 @@ enum Command {
     Alone(alone::Args),
     Drill(drill::Args),
     #[command(subcommand)]
+    Quorum(quorum::QuorumCommand),
+    #[command(subcommand)]
     Account(account::AccountCommand),
     #[command(subcommand)]
     Transfer(transfer::TransferCommand),
@@ -96,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Promote(args) => promote::run(args),
         Command::Alone(args) => alone::run(args),
         Command::Drill(args) => drill::run(args),
+        Command::Quorum(command) => quorum::run(command),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::TrialBalance(args) => trial_balance::run(args),
