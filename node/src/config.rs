@@ -205,6 +205,7 @@ impl Config {
         self.client_listen.clone_from(&server.client);
         self.replication_listen.clone_from(&server.replication);
         self.admin_listen.clone_from(&server.admin);
+        self.http_listen.clone_from(&server.http);
         self.topology = Some(Arc::new(topology));
         Ok(())
     }

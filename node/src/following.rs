@@ -196,11 +196,14 @@ impl Node {
             Action::Sync => {
                 // ORDER: sync before ack; an ack promises bytes that survive power loss.
                 let tail = store.log.tail();
-                let begun = Instant::now();
+                let (behind, begun) = (store.syncer.synced() < tail.lsn, Instant::now());
                 let lsn = store.syncer.sync_to(tail.lsn)?;
                 let took = begun.elapsed();
                 let metrics = &self.hot.shared.metrics;
                 metrics.stage(Stage::RemoteSync).record(took);
+                if behind {
+                    self.hot.disk_times.sync = Some(took);
+                }
                 self.hot.note_durable(tail);
                 self.receiver.step(Event::Synced { lsn }, more);
             }

@@ -409,6 +409,9 @@ impl Node {
             self.following.make_apply_due();
             self.tell_applied()?;
         }
+        if !matches!(self.part, Part::Replica) {
+            self.hot.drills.give_up();
+        }
         self.check_opening()?;
         self.tick_group()?;
         let mut committed = self.hot.store.applied().lsn;

@@ -201,3 +201,117 @@ pub struct Promotion {
     /// What could be missing; empty if nothing that was answered can be.
     pub may_be_missing: Vec<String>,
 }
+
+/// How far a drill is, and what the last one of this process found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrillStatus {
+    /// The one under way.
+    pub running: Option<DrillProgress>,
+    /// The last one that came to its end.
+    pub last: Option<DrillReport>,
+}
+
+/// How far a drill is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillProgress {
+    /// `restore`, `index`, `replay` or `audit`, one after the other.
+    pub phase: String,
+    /// Bytes of the checkpoint or of the log that this phase has done.
+    pub done_bytes: u64,
+    /// Of so many; 0 where nobody knows.
+    pub total_bytes: u64,
+    /// Records replayed so far.
+    pub records: u64,
+    /// Microseconds since it began.
+    pub elapsed_us: u64,
+}
+
+/// What a drill found. Times are microseconds, positions lsns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrillReport {
+    /// Whether everything verified and the digests are equal.
+    pub good: bool,
+    /// What is wrong, each with its place; empty if good.
+    pub problems: Vec<String>,
+    /// Checkpoints that a recovery could not use, and why; it replayed from before them.
+    pub unusable_checkpoints: Vec<String>,
+    /// Number of the node.
+    pub node: u32,
+    /// Its cloud, 1 or 2.
+    pub site: u8,
+    /// The position: committed and applied when the drill began.
+    pub lsn: u64,
+    /// Epoch of the last batch before it.
+    pub epoch: String,
+    /// Chain value there.
+    pub chain: String,
+    /// Digest of the copy; empty if the drill did not get so far.
+    pub digest: String,
+    /// Digest of the live ledger at the position, noted when the drill began.
+    pub live_digest: String,
+    /// Whether the copy came to the position with the same digest.
+    pub digest_equal: bool,
+    /// Totals per ledger of the copy.
+    pub trial_balance: Vec<LedgerStatus>,
+    /// Accounts in the copy.
+    pub accounts: u64,
+    /// Transfers posted in it.
+    pub transfers: u64,
+    /// Checkpoint that it began with; 0 for none.
+    pub checkpoint_lsn: u64,
+    /// From the drill's begin to the end of the replay: restore, index and replay.
+    pub recovery_us: u64,
+    /// Reading the checkpoint.
+    pub restore_us: u64,
+    /// Reading ids between the end of the index and the checkpoint.
+    pub index_us: u64,
+    /// Applying the log from the checkpoint to the position.
+    pub replay_us: u64,
+    /// Adding up all accounts of the copy, which a recovery does not do.
+    pub audit_us: u64,
+    /// The whole drill.
+    pub took_us: u64,
+    /// Batches replayed.
+    pub batches: u64,
+    /// Records replayed.
+    pub records: u64,
+    /// Log replayed, padding included.
+    pub log_bytes: u64,
+    /// Payload replayed.
+    pub payload_bytes: u64,
+    /// Records replayed a second.
+    pub records_per_s: f64,
+    /// Megabytes of payload replayed a second.
+    pub replay_mb_per_s: f64,
+    /// Where the node's log ended when the drill did.
+    pub tail_lsn: u64,
+    /// Log that came meanwhile: from the position to that tail.
+    pub lag_bytes: u64,
+    /// Of it, what was not in the live ledger yet: all that a promotion of the running node replays.
+    pub unapplied_bytes: u64,
+    /// Memory of its own that the process had with the copy; absent where the kernel does not tell.
+    pub process_memory_bytes: Option<u64>,
+    /// How much more that was than before. What an earlier drill gave back and the process kept is
+    /// not in it.
+    pub memory_bytes: Option<u64>,
+    /// What a promotion of the running node would take in it: the parts below together; absent if
+    /// one of them was not measured.
+    pub running_promotion_us: Option<u64>,
+    /// The same of a stopped node: the recovery, and the parts below but for the replay.
+    pub stopped_promotion_us: Option<u64>,
+    /// What a promotion does beside the recovery, as far as parts of it were measured.
+    pub on_top: Vec<MeasuredPart>,
+    /// What it does that nothing here measures.
+    pub not_measured: Vec<String>,
+}
+
+/// A part of a promotion whose time follows from a measurement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredPart {
+    /// What.
+    pub part: String,
+    /// How long.
+    pub us: u64,
+    /// What was measured.
+    pub measured: String,
+}

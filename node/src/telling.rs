@@ -51,7 +51,11 @@ impl Node {
         let role = match &self.part {
             Part::Replica => Role::Replica,
             Part::Primary(_) => Role::Primary,
-            Part::Opening(_) | Part::Halted(_) => Role::Resolving,
+            Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => Role::Resolving,
+        };
+        let in_set = match &self.group {
+            Some(group) => group.is_in_set(),
+            None => self.receiver.in_sync(),
         };
         let epoch = self.hot.shared.granted();
         let said = self.hot.store.ledger.reign().protection;
@@ -69,7 +73,7 @@ impl Node {
                 epoch,
                 protection: Some(said),
                 following: role == Role::Replica && self.receiver.is_following(),
-                in_set: self.receiver.in_sync(),
+                in_set,
                 caught_up: self.receiver.is_caught_up(),
                 ..Health::default()
             },
@@ -86,6 +90,7 @@ impl Node {
                 why.push_str(why_not_serving(awaits, self.receiver.is_following()));
             }
             Part::Opening(run) => why.push_str(run.why()),
+            Part::GroupOpening(run) => why.push_str(run.why()),
             Part::Halted(reason) => why.push_str(reason),
             Part::Primary(_) => {
                 if let Some(primary) = self.primary() {

@@ -6,6 +6,7 @@ mod harness;
 
 mod damage;
 mod disk;
+mod drill;
 mod http;
 mod index;
 mod lifecycle;

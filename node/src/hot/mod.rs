@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Answer, Command, Condition};
 use crate::config::Config;
+use crate::drill::{DiskTimes, Drills};
 use crate::error::NodeError;
 use crate::front::Front;
 use crate::link::Traffic;
@@ -57,6 +58,8 @@ pub(crate) struct Standing {
     pub(crate) protection: &'static str,
     /// One for each peer, in their order.
     pub(crate) peers: Vec<PeerStatus>,
+    /// In a group: whether the register names this server in the in-sync set.
+    pub(crate) in_set: Option<bool>,
     /// In a group, where it was asked for.
     pub(crate) group: Option<GroupStatus>,
 }
@@ -85,6 +88,8 @@ pub(crate) struct Hot {
     /// The own cloud.
     pub(crate) site: Site,
     pub(crate) counters: Counters,
+    pub(crate) disk_times: DiskTimes,
+    pub(crate) drills: Drills,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
     /// The hot thread waited for a disk for so long that much may have come meanwhile.
@@ -181,6 +186,8 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
+            disk_times: DiskTimes::default(),
+            drills: Drills::default(),
             traffic: Rc::default(),
             disk_low,
             stood_still: false,
@@ -291,8 +298,15 @@ impl Hot {
                 self.serve_waiters(standing);
                 None
             }
+            Command::DrillStatus => {
+                let status = Box::new(self.drills.status());
+                // As above.
+                let _ = request.answer.send(Answer::DrillStatus(status));
+                None
+            }
             Command::Promote(_)
             | Command::Alone { .. }
+            | Command::Drill { .. }
             | Command::Failover(_)
             | Command::Switchover(_)
             | Command::Protect(_) => Some(request),
@@ -322,7 +336,7 @@ impl Hot {
             committed_lsn: standing.committed.get(),
             applied_lsn: self.store.applied().lsn.get(),
             digest: self.store.ledger.digest().to_string(),
-            in_sync: control.in_sync,
+            in_sync: standing.in_set.unwrap_or(control.in_sync),
             uncertain: control.uncertain,
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),

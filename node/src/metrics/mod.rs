@@ -144,10 +144,6 @@ impl Metrics {
 
     /// How often the register of the own site got another leader, and its site another nominee,
     /// as this node saw it. A pair has neither; what nobody tells is not shown.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "told by the part that knows the register")
-    )]
     pub(crate) fn note_group(&self, elections: u64, nominations: u64) {
         self.elections.store(elections, Ordering::Relaxed);
         self.nominations.store(nominations, Ordering::Relaxed);

@@ -37,11 +37,16 @@ impl Primary<'_> {
 
     /// Why new transfers are not answered; empty if they are.
     pub(crate) fn why_not_serving(&self) -> &'static str {
-        let in_group = self.reign.grouped.as_ref().and_then(|grouped| grouped.why_not());
+        let in_group = self
+            .reign
+            .grouped
+            .as_ref()
+            .and_then(|grouped| grouped.why_not());
         match self.reign.gate.protection() {
             _ if self.can_serve() => "",
             Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
             _ if !self.reign.gate.is_open() => "the epoch is not committed yet",
+            _ if in_group.is_some() => in_group.unwrap_or_default(),
             _ => "the auxiliary cannot be reached; nothing is answered without it",
         }
     }
