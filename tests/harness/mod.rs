@@ -24,6 +24,7 @@ pub(crate) mod load;
 pub(crate) mod node;
 pub(crate) mod pair;
 pub(crate) mod posting;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod report;
@@ -40,3 +41,6 @@ use std::time::Duration;
 
 /// How long anything may take that has to happen; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at something that tells nobody when it changes.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(3);
