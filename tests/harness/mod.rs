@@ -16,17 +16,22 @@
 )]
 
 pub(crate) mod book;
+pub(crate) mod clouds;
+pub(crate) mod cuts;
 pub(crate) mod damage;
 pub(crate) mod disk;
 pub(crate) mod journal;
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod netns;
 pub(crate) mod node;
 pub(crate) mod pair;
+pub(crate) mod part;
 pub(crate) mod posting;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod random;
+pub(crate) mod registers;
 pub(crate) mod report;
 pub(crate) mod stranger;
 

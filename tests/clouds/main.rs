@@ -1,0 +1,12 @@
+//! Two clouds as real processes, each in a network namespace of its own, while a load runs: what
+//! the two groups promise, with parts that are killed, stopped and cut off, one way and both.
+//!
+//! One file a promise. `KANJO_SEED=S` replays the numbers of a seed.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod pair;
+mod scene;
+
+use scene::{Scene, Turn};
