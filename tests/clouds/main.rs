@@ -6,7 +6,18 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod after;
+mod cut_off;
+mod endpoints;
+mod flapping;
+mod lost_site;
+mod members;
+mod one_of_three;
 mod pair;
+mod planned;
+mod same;
 mod scene;
+mod stopped;
+mod two_of_three;
 
 use scene::{Scene, Turn};

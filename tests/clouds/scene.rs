@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::harness::clouds::{Cloud, CloudOptions};
 use crate::harness::netns::Net;
-use crate::harness::part::SERVERS;
 use crate::harness::pair::expect_verified;
+use crate::harness::part::SERVERS;
 use crate::harness::{Book, Load, LoadOptions, Random, report};
 
 /// Scenes at once: each has seven processes, and times are part of what is tested.
@@ -61,7 +61,11 @@ impl Scene {
     pub(crate) fn open_with(test: &str, options: CloudOptions) -> Option<Self> {
         let turn = Turn::take(test)?;
         let mut random = Random::seeded("clouds", test);
-        let name: String = test.chars().filter(char::is_ascii_lowercase).take(12).collect();
+        let name: String = test
+            .chars()
+            .filter(char::is_ascii_lowercase)
+            .take(12)
+            .collect();
         let cloud = Cloud::start(&name, options);
         let addresses = cloud.client_addresses();
         let book = Arc::new(Book::open(&addresses, cloud.folder(), &mut random));
@@ -78,8 +82,9 @@ impl Scene {
     pub(crate) fn load(&mut self) -> Load {
         let options = LoadOptions {
             workers: 8,
+            // A silent writer is doubted when a request has waited so long.
+            deadline: Duration::from_secs(1),
             resolve: true,
-            ..LoadOptions::default()
         };
         self.load_with(options)
     }

@@ -21,7 +21,7 @@ use super::netns::{Inside, Net};
 use super::part::{CLIENT, PARTS, Part, SERVERS, WITNESSES};
 use super::process::Process;
 use super::program::{kanjo, said};
-use super::{LOOK_AGAIN, PATIENCE, pair::SEGMENT_BYTES};
+use super::{PATIENCE, pair::SEGMENT_BYTES};
 
 /// A part that lives answers its admin port within this.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -56,7 +56,11 @@ impl Cloud {
             cloud.spawn(part);
         }
         let primary = cloud.expect_protected();
-        assert_eq!(primary.site(), Site::One, "a fresh cluster begins in site 1");
+        assert_eq!(
+            primary.site(),
+            Site::One,
+            "a fresh cluster begins in site 1"
+        );
         cloud
     }
 
@@ -103,7 +107,10 @@ impl Cloud {
     fn format_server(&self, server: Part) {
         let dir = self.data_dir(server);
         let (cluster, node) = (format!("{:032x}", self.cluster), server.node().to_string());
-        let (site, segment) = (server.site().number().to_string(), SEGMENT_BYTES.to_string());
+        let (site, segment) = (
+            server.site().number().to_string(),
+            SEGMENT_BYTES.to_string(),
+        );
         let dir = dir.to_str().expect("a plain path");
         let identity = ["format", "--dir", dir, "--cluster", &cluster];
         let place = ["--node", &node, "--site", &site, "--segment-size", &segment];
@@ -142,7 +149,11 @@ impl Cloud {
         let process = self.process(part);
         let path = process.config_path();
         std::fs::write(&path, text).expect("a configuration is written");
-        let verb = if part.is_witness() { "witness" } else { "start" };
+        let verb = if part.is_witness() {
+            "witness"
+        } else {
+            "start"
+        };
         process.spawn(&[verb.as_ref(), "--config".as_ref(), path.as_os_str()]);
         drop(inside);
     }

@@ -67,9 +67,8 @@ impl Cloud {
     }
 
     fn drop_between(&self, pairs: impl Iterator<Item = (Part, Part)>) {
-        let names: Vec<(String, String)> = pairs
-            .map(|(from, to)| (from.name(), to.name()))
-            .collect();
+        let names: Vec<(String, String)> =
+            pairs.map(|(from, to)| (from.name(), to.name())).collect();
         let names = names.iter().map(|(from, to)| (from.as_str(), to.as_str()));
         self.net().drop_between(names);
     }

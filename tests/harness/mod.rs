@@ -1,5 +1,6 @@
-//! What the tests with real processes share: pairs of `kanjo start`, load, the journal of
-//! answers, the book that checks them, a link that can be cut, and damage to files.
+//! What the tests with real processes share: pairs of `kanjo start`, two clouds in network
+//! namespaces, load, the journal of answers, the book that checks them, a link that can be cut,
+//! and damage to files.
 //!
 //! ```text
 //! Load ──client──▶ Pair { Node, Node }      Journal: every answer, written before it counts
@@ -12,6 +13,7 @@
 //! killed when its `Node` is dropped. Nothing sleeps where an event can be awaited.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test binary uses its own part of this module"
 )]
 
@@ -33,6 +35,7 @@ pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod registers;
 pub(crate) mod report;
+pub(crate) mod sockets;
 pub(crate) mod stranger;
 
 pub(crate) use book::Book;

@@ -123,7 +123,9 @@ impl Net {
         let near = ["link", "add", "name", part, "netns", &hub];
         let far = ["type", "veth", "peer", "name", "eth0", "netns", &name];
         ip(&[&near[..], &far[..]].concat());
-        ip(&["-n", &hub, "link", "set", "dev", part, "master", "br0", "up"]);
+        ip(&[
+            "-n", &hub, "link", "set", "dev", part, "master", "br0", "up",
+        ]);
         let address = format!("{address}/16");
         ip(&["-n", &name, "address", "add", &address, "dev", "eth0"]);
         ip(&["-n", &name, "link", "set", "dev", "lo", "up"]);
