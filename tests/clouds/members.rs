@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use kanjo_format::Site;
-use kanjo_node::status::{PeerStatus, Status};
 
 use crate::Scene;
 use crate::harness::cuts::Fault;
 use crate::harness::part::{Part, S3, S4};
+use crate::harness::registers::peer;
 use crate::harness::{Load, report};
 use crate::scene::expect_quiet;
 
@@ -109,15 +109,6 @@ fn begin(scene: &mut Scene, silence: Silence, primary: Part, member: Part) {
     }
 }
 
-/// What the writer says of a peer.
-fn peer(status: &Status, part: Part) -> &PeerStatus {
-    let found = status
-        .peers
-        .iter()
-        .find(|peer| peer.node == Some(part.node()));
-    found.unwrap_or_else(|| panic!("no word of {part}: {status:#?}"))
-}
-
 /// As long as the writer says that every commit waits for the member, none passes its last ack.
 fn expect_no_answer_without(scene: &mut Scene, load: &Load, primary: Part, member: Part) {
     let mut seen = None;
@@ -127,7 +118,7 @@ fn expect_no_answer_without(scene: &mut Scene, load: &Load, primary: Part, membe
         |cloud| {
             let answered = load.counts().answered;
             let status = cloud.status(primary)?;
-            let silent = peer(&status, member);
+            let silent = peer(&status, member)?;
             if !silent.member {
                 return Some(());
             }
@@ -159,7 +150,8 @@ const IN_FLIGHT: u64 = 8 * 400;
 /// it hears.
 fn expect_shown_as_out(scene: &mut Scene, primary: Part, member: Part) {
     let status = scene.cloud.status(primary).expect("the writer lives");
-    assert!(!peer(&status, member).member, "{status:#?}");
+    let member_still = peer(&status, member).is_some_and(|peer| peer.member);
+    assert!(!member_still, "{status:#?}");
     assert!(
         !scene.cloud.set().contains(&member),
         "the register still names {member}"

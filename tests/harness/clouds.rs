@@ -17,6 +17,7 @@ use kanjo_node::admin::{self, Answer, Command, Condition, OperatorWord};
 use kanjo_node::status::Status;
 use tempfile::TempDir;
 
+use super::brief::brief;
 use super::netns::{Inside, Net};
 use super::part::{CLIENT, PARTS, Part, SERVERS, WITNESSES};
 use super::process::Process;
@@ -291,7 +292,7 @@ impl Cloud {
             text += &format!("== {part} {life}\n");
             if !part.is_witness() {
                 text += &match self.status(part) {
-                    Some(status) => format!("{}\n", brief(&status)),
+                    Some(status) => brief(&status),
                     None => "no status\n".to_owned(),
                 };
             }
@@ -349,22 +350,4 @@ fn topology() -> Topology {
         witnesses: WITNESSES.map(witness).to_vec(),
         timing: Timing::default(),
     }
-}
-
-/// The part of a status that tells where the group stands.
-fn brief(status: &Status) -> String {
-    format!(
-        "{} epoch {} {} serving {} ({}) tail {} durable {} committed {} applied {} in_sync {}\n{:#?}",
-        status.role,
-        status.epoch,
-        status.protection,
-        status.serving,
-        status.why_not_serving,
-        status.tail_lsn,
-        status.durable_lsn,
-        status.committed_lsn,
-        status.applied_lsn,
-        status.in_sync,
-        status.group,
-    )
 }

@@ -18,6 +18,7 @@
 )]
 
 pub(crate) mod book;
+pub(crate) mod brief;
 pub(crate) mod clouds;
 pub(crate) mod cuts;
 pub(crate) mod damage;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kanjo_format::Site;
 use kanjo_group::{Register, SiteReport};
 use kanjo_node::admin::Condition;
-use kanjo_node::status::Status;
+use kanjo_node::status::{PeerStatus, Status};
 
 use super::PATIENCE;
 use super::clouds::Cloud;
@@ -157,6 +157,12 @@ pub(crate) fn set_of(register: &Register) -> BTreeSet<Part> {
         .collect()
 }
 
+/// What a server says of another one.
+pub(crate) fn peer(status: &Status, part: Part) -> Option<&PeerStatus> {
+    let mut peers = status.peers.iter();
+    peers.find(|peer| peer.node == Some(part.node()))
+}
+
 fn is_whole(statuses: &BTreeMap<Part, Status>) -> bool {
     let Some(primary) = primary_of(statuses) else {
         return false;
@@ -175,7 +181,9 @@ fn is_whole(statuses: &BTreeMap<Part, Status>) -> bool {
         && register.active == primary.site()
         && set_of(&register) == BTreeSet::from(auxiliary)
         && statuses.iter().all(|(&server, status)| {
-            let follows = status.role == "replica" && status.peer.connected;
+            let follows = status.role == "replica"
+                && status.epoch == statuses[&primary].epoch
+                && peer(&statuses[&primary], server).is_some_and(|peer| peer.connected);
             server == primary || follows
         })
         && [Site::One, Site::Two].into_iter().all(|site| {
