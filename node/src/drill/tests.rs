@@ -55,7 +55,7 @@ fn store() -> (TempDir, Store) {
     let path = temp.path().join("data");
     DataDir::format(&path, &control()).unwrap();
     let config = Config::new(path, "", "", "", "");
-    let (mut store, _) = Store::open(&config).unwrap();
+    let (mut store, _) = Store::open(&config, std::sync::Arc::default()).unwrap();
     let clock = ClockCheck::new(config.clock_bound_ms);
     let options = PromoteOptions::default();
     let (open, _) = promote(&mut store, &options, Replayed::default(), &clock).unwrap();

@@ -33,6 +33,8 @@ use running::Failover;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// What a register said is taken for how it is for so long.
 const HEARD_OF_LATE: Duration = Duration::from_secs(1);
+/// A hot thread that says nothing new for so long falls silent.
+const BEAT_COUNTS: Duration = Duration::from_millis(500);
 /// An operator's word that leads to no opening within this time is answered with the reason.
 const DECIDE_MAX: Duration = Duration::from_secs(3);
 
@@ -177,7 +179,7 @@ impl Group {
 
     /// Tells the site's voters how this server is.
     pub(crate) fn tell(&self, beat: Beat) {
-        self.port.tell(beat);
+        self.port.tell_for(beat, BEAT_COUNTS);
     }
 
     /// Asks a register; the reply comes as an event.

@@ -1,0 +1,124 @@
+//! A planned switch loses nothing that was answered, and leaves no request indeterminate but
+//! those in flight past their deadline.
+
+use std::time::{Duration, Instant};
+
+use kanjo_format::Site;
+use kanjo_node::admin::{Command, OperatorWord};
+
+use crate::Scene;
+use crate::harness::cuts::Fault;
+use crate::harness::part::{S3, S4, other};
+use crate::harness::program::{kanjo, said};
+use crate::harness::registers::epoch_of;
+use crate::harness::{LoadOptions, report};
+
+#[test]
+fn a_planned_switch_and_the_way_back_leave_no_request_without_an_answer() {
+    let name = "planned::a_planned_switch_and_the_way_back_leave_no_request_without_an_answer";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    // Patient, and asking once: whatever is not answered shows.
+    let options = LoadOptions {
+        workers: 8,
+        deadline: Duration::from_secs(30),
+        resolve: false,
+    };
+    let load = scene.load_with(options);
+    let mut from = Site::One;
+    let mut epoch = (0, 0);
+    for _ in 0..4 {
+        load.wait_requests(200);
+        let primary = scene.cloud.expect_protected();
+        assert_eq!(primary.site(), from);
+        let begun = Instant::now();
+        let message = scene.cloud.switch_over("maintenance");
+        let said = begun.elapsed();
+        let now = scene.cloud.expect_primary_in(other(from));
+        load.wait_requests(20);
+        report::line(
+            "note",
+            &format!(
+                "{primary} to {now}: {message}; word to end {} ms, answers after {} ms",
+                said.as_millis(),
+                begun.elapsed().as_millis()
+            ),
+        );
+        let status = scene.cloud.status(now).expect("it serves");
+        assert!(epoch_of(&status).0 > epoch.0, "a switch opens a site term");
+        epoch = epoch_of(&status);
+        from = other(from);
+    }
+    let counts = load.finish();
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "every request was answered: {counts:#?}"
+    );
+    scene.close();
+}
+
+#[test]
+fn a_switch_to_a_site_that_is_not_whole_is_refused_and_changes_nothing() {
+    let name = "planned::a_switch_to_a_site_that_is_not_whole_is_refused_and_changes_nothing";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(50);
+    let primary = scene.cloud.expect_primary();
+    let before = scene.cloud.status(primary).expect("it serves").epoch;
+    for server in [S3, S4] {
+        scene.cloud.hit(server, Fault::Stop);
+    }
+    let command = Command::Switchover(OperatorWord {
+        operator: "a test".to_owned(),
+        reason: "too early".to_owned(),
+    });
+    let why = scene.cloud.refused(primary, &command);
+    assert!(!why.is_empty());
+    for server in [S3, S4] {
+        scene.cloud.undo(server, Fault::Stop);
+    }
+    load.wait_requests(50);
+    assert_eq!(scene.cloud.expect_protected(), primary);
+    let after = scene.cloud.status(primary).expect("it serves").epoch;
+    assert_eq!(before, after, "no epoch was opened");
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn the_commands_of_a_person_find_the_right_server_by_themselves() {
+    let name = "planned::the_commands_of_a_person_find_the_right_server_by_themselves";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(50);
+    let file = scene.cloud.cluster_file();
+    let file = file.to_str().expect("a plain path");
+    let words = [
+        "--cluster-file",
+        file,
+        "--operator",
+        "a test",
+        "--reason",
+        "drill",
+    ];
+    let output = kanjo(&[&["switchover"], &words[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    scene.cloud.expect_primary_in(Site::Two);
+    load.wait_requests(50);
+    scene.cloud.expect_protected();
+    let shown = kanjo(&["status", "--cluster-file", file]);
+    assert!(shown.status.success(), "{}", said(&shown));
+    assert!(said(&shown).contains("PROTECTED"), "{}", said(&shown));
+    let output = kanjo(&[&["failover"], &words[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    scene.cloud.expect_primary_in(Site::One);
+    load.wait_requests(50);
+    load.finish();
+    scene.close();
+}

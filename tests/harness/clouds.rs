@@ -1,0 +1,353 @@
+//! Two sites of two servers and a witness, each in a network namespace of its own.
+//!
+//! ```text
+//!  site 1: s1 s2 w11      site 2: s3 s4 w12      client: the test's own thread and its load
+//! ```
+//!
+//! Every status is asked for from inside the part's own namespace, so that no cut hides it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kanjo_format::{NodeId, Site};
+use kanjo_group::Topology;
+use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_node::admin::{self, Answer, Command, Condition, OperatorWord};
+use kanjo_node::status::Status;
+use tempfile::TempDir;
+
+use super::brief::brief;
+use super::netns::{Inside, Net};
+use super::part::{CLIENT, PARTS, Part, SERVERS, WITNESSES};
+use super::process::Process;
+use super::program::{kanjo, said};
+use super::{PATIENCE, pair::SEGMENT_BYTES};
+
+/// A part that lives answers its admin port within this.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+/// Pause between two looks at a server, which has other things to do as well.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a scene wants other than usual.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CloudOptions {
+    /// The auxiliary site takes over without an operator.
+    pub(crate) auto_failover: bool,
+}
+
+/// Both sites.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    // Fields are dropped in this order: processes, the way out of the namespace, the network.
+    processes: BTreeMap<Part, Process>,
+    _inside: Inside,
+    net: Net,
+    options: CloudOptions,
+    cluster: u128,
+    folder: Option<TempDir>,
+}
+
+impl Cloud {
+    /// Formatted, started, with a writer in site 1 and both servers of site 2 in its set. The
+    /// thread is the client's from now on.
+    pub(crate) fn start(name: &str, options: CloudOptions) -> Self {
+        let mut cloud = Self::format(name, options);
+        for part in PARTS {
+            cloud.spawn(part);
+        }
+        let primary = cloud.expect_protected();
+        assert_eq!(
+            primary.site(),
+            Site::One,
+            "a fresh cluster begins in site 1"
+        );
+        cloud
+    }
+
+    /// Formatted, nothing runs.
+    pub(crate) fn format(name: &str, options: CloudOptions) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("clouds-{name}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a directory can be made under target/tmp");
+        let mut net = Net::new();
+        for part in PARTS.into_iter().chain([CLIENT]) {
+            net.add(&part.name(), part.address());
+        }
+        let processes = PARTS.map(|part| (part, Process::new(&part.name(), folder.path())));
+        let cloud = Self {
+            processes: processes.into_iter().collect(),
+            _inside: net.enter(&CLIENT.name()),
+            net,
+            options,
+            cluster: u128::from(getrandom::u64().expect("random bytes")) << 64 | 0xc10d,
+            folder: Some(folder),
+        };
+        let file = topology().to_toml();
+        std::fs::write(cloud.cluster_file(), file).expect("a cluster file is written");
+        for server in SERVERS {
+            cloud.format_server(server);
+        }
+        cloud
+    }
+
+    /// Where files of the test's own go.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("kept until the end").path()
+    }
+
+    pub(crate) fn cluster_file(&self) -> PathBuf {
+        self.folder().join("cluster.toml")
+    }
+
+    pub(crate) fn data_dir(&self, part: Part) -> PathBuf {
+        self.folder().join(format!("{}-data", part.name()))
+    }
+
+    fn format_server(&self, server: Part) {
+        let dir = self.data_dir(server);
+        let (cluster, node) = (format!("{:032x}", self.cluster), server.node().to_string());
+        let (site, segment) = (
+            server.site().number().to_string(),
+            SEGMENT_BYTES.to_string(),
+        );
+        let dir = dir.to_str().expect("a plain path");
+        let identity = ["format", "--dir", dir, "--cluster", &cluster];
+        let place = ["--node", &node, "--site", &site, "--segment-size", &segment];
+        let output = kanjo(&[&identity[..], &place[..]].concat());
+        assert!(output.status.success(), "format failed: {}", said(&output));
+    }
+
+    fn configuration(&self, part: Part) -> String {
+        let common = format!(
+            "data_dir = {:?}\ncluster_file = {:?}\nnode = {}\ninsecure_listen = true\n",
+            self.data_dir(part),
+            self.cluster_file(),
+            part.node(),
+        );
+        match part.is_witness() {
+            true => format!("cluster = \"{:032x}\"\n{common}", self.cluster),
+            // Tests run on what is left of a disk, and write small logs.
+            false => format!(
+                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nauto_failover = {}\n",
+                1 << 20,
+                4 << 20,
+                self.options.auto_failover
+            ),
+        }
+    }
+
+    pub(crate) fn process(&mut self, part: Part) -> &mut Process {
+        let process = self.processes.get_mut(&part);
+        process.unwrap_or_else(|| panic!("{part} is no process"))
+    }
+
+    /// Starts a part's process; it may not listen yet when this returns.
+    pub(crate) fn spawn(&mut self, part: Part) {
+        let text = self.configuration(part);
+        let inside = self.net.enter(&part.name());
+        let process = self.process(part);
+        let path = process.config_path();
+        std::fs::write(&path, text).expect("a configuration is written");
+        let verb = if part.is_witness() {
+            "witness"
+        } else {
+            "start"
+        };
+        process.spawn(&[verb.as_ref(), "--config".as_ref(), path.as_os_str()]);
+        drop(inside);
+    }
+
+    /// The network, to cut.
+    pub(crate) fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// The one list with which a client finds the writer wherever it is.
+    pub(crate) fn client_addresses(&self) -> Vec<String> {
+        topology().client_addresses()
+    }
+
+    /// Asks a server's admin port from inside its namespace.
+    pub(crate) fn ask(
+        &self,
+        server: Part,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<Answer, String> {
+        let _inside = self.net.enter(&server.name());
+        admin::ask(&server.admin(), command, patience).map_err(|error| error.to_string())
+    }
+
+    /// How a server is; `None` while it does not run, stands still, or does not listen yet.
+    pub(crate) fn status(&mut self, server: Part) -> Option<Status> {
+        let process = self.process(server);
+        if !process.is_running() || process.is_stopped() {
+            return None;
+        }
+        match self.ask(server, &Command::Status, STATUS_PATIENCE) {
+            Ok(Answer::Status(status)) => Some(*status),
+            Ok(other) => panic!("{server} answers a status request with {other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    /// Every server that answers.
+    pub(crate) fn statuses(&mut self) -> BTreeMap<Part, Status> {
+        let all = SERVERS.map(|server| (server, self.status(server)));
+        let answered = all.into_iter();
+        answered
+            .filter_map(|(server, status)| Some((server, status?)))
+            .collect()
+    }
+
+    /// Looks again and again until something is seen; fails with the state of everything.
+    pub(crate) fn look<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut see: impl FnMut(&mut Self) -> Option<T>,
+    ) -> T {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(seen) = see(self) {
+                return seen;
+            }
+            if Instant::now() >= until {
+                panic!("it never came that {what}\n{}", self.describe());
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
+    }
+
+    /// Waits until a server's status satisfies `holds`.
+    pub(crate) fn expect(
+        &mut self,
+        server: Part,
+        what: &str,
+        holds: impl Fn(&Status) -> bool,
+    ) -> Status {
+        let text = format!("{server} {what}");
+        self.look(&text, PATIENCE, |cloud| {
+            cloud.status(server).filter(|status| holds(status))
+        })
+    }
+
+    /// Waits for a condition of the admin port, which tells when it comes.
+    pub(crate) fn expect_condition(&mut self, server: Part, condition: Condition) -> Status {
+        let timeout_ms = PATIENCE.as_millis() as u64 / 2;
+        let command = Command::Await {
+            condition,
+            timeout_ms,
+        };
+        match self.ask(server, &command, PATIENCE) {
+            Ok(Answer::Status(status)) => *status,
+            other => panic!(
+                "{server} never was {condition:?}: {other:#?}\n{}",
+                self.describe()
+            ),
+        }
+    }
+
+    /// The site takes over by an operator's word; gives what the server said.
+    pub(crate) fn fail_over(&mut self, to: Site, reason: &str) -> String {
+        let server = self.nominee(to);
+        let word = word(reason);
+        self.command(server, &Command::Failover(word))
+    }
+
+    /// The writer hands over to the other site; gives what it said.
+    pub(crate) fn switch_over(&mut self, reason: &str) -> String {
+        let server = self.expect_primary();
+        let word = word(reason);
+        self.command(server, &Command::Switchover(word))
+    }
+
+    fn command(&mut self, server: Part, command: &Command) -> String {
+        match self.ask(server, command, PATIENCE) {
+            Ok(Answer::Done { message }) => message,
+            other => panic!("{server}, {command:?}: {other:#?}\n{}", self.describe()),
+        }
+    }
+
+    /// Asks for what must be refused; gives the reason.
+    pub(crate) fn refused(&mut self, server: Part, command: &Command) -> String {
+        match self.ask(server, command, PATIENCE) {
+            Ok(Answer::Refused { message }) => message,
+            other => panic!("{server} should refuse {command:?}: {other:#?}"),
+        }
+    }
+
+    /// What everybody says, for a person who looks for the reason of a failure.
+    pub(crate) fn describe(&mut self) -> String {
+        let mut text = format!("files of all parts: {}\n", self.folder().display());
+        for part in PARTS {
+            let process = self.process(part);
+            let life = match process.is_running() {
+                false => "does not run",
+                true if process.is_stopped() => "stands still",
+                true => "runs",
+            };
+            text += &format!("== {part} {life}\n");
+            if !part.is_witness() {
+                text += &match self.status(part) {
+                    Some(status) => brief(&status),
+                    None => "no status\n".to_owned(),
+                };
+            }
+            text += &self.process(part).last_words();
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Stops everything that runs, cleanly.
+    pub(crate) fn shut_down(&mut self) {
+        for part in SERVERS.into_iter().chain(WITNESSES) {
+            if self.process(part).is_running() {
+                self.process(part).shut_down_or_kill();
+            }
+        }
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(folder) = self.folder.take()
+        {
+            eprintln!("kept: {}", folder.keep().display());
+        }
+    }
+}
+
+fn word(reason: &str) -> OperatorWord {
+    OperatorWord {
+        operator: "a test".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// The cluster file of every scene; default times.
+fn topology() -> Topology {
+    let server = |part: Part| Server {
+        node: NodeId::new(part.node()),
+        site: part.site(),
+        client: part.client(),
+        replication: part.replication(),
+        admin: part.admin(),
+        register: part.register(),
+        http: None,
+    };
+    let witness = |part: Part| Witness {
+        node: NodeId::new(part.node()),
+        site: part.site(),
+        register: part.register(),
+    };
+    Topology {
+        servers: SERVERS.map(server).to_vec(),
+        witnesses: WITNESSES.map(witness).to_vec(),
+        timing: Timing::default(),
+    }
+}
