@@ -9,7 +9,6 @@ use kanjo_client::{Client, ClientConfig, TransferBody};
 use kanjo_format::Site;
 use kanjo_group::register::FenceCertificate;
 use kanjo_node::FenceFile;
-use kanjo_node::status::Status;
 
 use crate::Scene;
 use crate::harness::damage::files;
@@ -64,10 +63,12 @@ fn behind_a_cut(name: &str, cut: fn(&Scene)) {
     );
     assert!(confirmed < PATIENCE);
 
-    let fence = scene.cloud.expect(new, "shows the fence", |status| {
-        fence_of(status).is_some_and(|fence| fence.fenced.to_string() == before.epoch)
+    let fence = scene.cloud.look("the fence is shown", PATIENCE, |cloud| {
+        let shown = cloud.status(new)?.group?;
+        let kept = shown.own.map(|own| own.register.fences).unwrap_or_default();
+        let mut fences = shown.last_fence.into_iter().chain(kept);
+        fences.find(|fence| fence.fenced.to_string() == before.epoch)
     });
-    let fence = fence_of(&fence).expect("just seen").clone();
     let refusing = fence.grants.iter().map(|grant| grant.member.node.get());
     let refusing: Vec<u32> = refusing.collect();
     assert!(
@@ -144,33 +145,20 @@ fn post_in_vain(scene: &mut Scene, direct: &Direct, count: usize) -> Vec<Posting
     asked
 }
 
-fn fence_of(status: &Status) -> Option<&FenceCertificate> {
-    status.group.as_ref()?.last_fence.as_ref()
-}
-
 /// No connection for the log stands between the old writer and the site that took over, at
 /// either end.
 fn expect_no_connection(scene: &mut Scene, old: Part) {
-    let auxiliary = Part::servers_of(Site::Two);
-    scene.cloud.look(
-        "the old writer's connections are closed at both ends",
-        PATIENCE,
-        |cloud| {
-            let at_old = auxiliary
-                .iter()
-                .flat_map(|&far| {
-                    connections(cloud.process(old).pid(), far.address(), REPLICATION_PORT)
-                })
-                .count();
-            let at_new = auxiliary
-                .iter()
-                .flat_map(|&near| {
-                    connections(cloud.process(near).pid(), old.address(), REPLICATION_PORT)
-                })
-                .count();
-            (at_old == 0 && at_new == 0).then_some(())
-        },
-    );
+    let what = "the old writer's connections are closed at both ends";
+    scene.cloud.look(what, PATIENCE, |cloud| {
+        let mut ends = Part::servers_of(Site::Two)
+            .into_iter()
+            .flat_map(|far| [(old, far), (far, old)]);
+        let closed = ends.all(|(part, with)| {
+            let pid = cloud.process(part).pid();
+            connections(pid, with.address(), REPLICATION_PORT).is_empty()
+        });
+        closed.then_some(())
+    });
 }
 
 /// What only the old writer had lies beside its log, readable, and what was posted again since
