@@ -443,7 +443,7 @@ impl Node {
         self.part = Part::Replica;
         self.peers.stop();
         let hint = self.following.hint();
-        self.close_door(Outcome::Fenced, hint.clone());
+        // What waits in the queue was never executed: another server may take it.
         self.close_door(Outcome::NotPrimary, hint);
         let tail = self.hot.store.log.tail();
         self.hot.store.syncer.sync_to(tail.lsn)?;

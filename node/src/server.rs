@@ -43,7 +43,8 @@ pub(crate) struct Inbound {
 /// What the main thread tells while the hot thread may be busy in a sync.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    pub(crate) granted_epoch: AtomicU64,
+    /// Watched, so that the heartbeats of a fenced writer end as soon as it is fenced.
+    granted: watch::Sender<Epoch>,
     pub(crate) durable: AtomicU64,
     pub(crate) applied: AtomicU64,
     pub(crate) published: Arc<Published>,
@@ -52,11 +53,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn granted(&self) -> Epoch {
-        Epoch::new(self.granted_epoch.load(Ordering::Relaxed))
+        *self.granted.borrow()
     }
 
     pub(crate) fn set_granted(&self, epoch: Epoch) {
-        self.granted_epoch.store(epoch.get(), Ordering::Relaxed);
+        self.granted.send_replace(epoch);
     }
 
     pub(crate) fn durable(&self) -> Lsn {
@@ -348,12 +349,19 @@ async fn greet(
     let hello = hello
         .await
         .map_err(|_| std::io::Error::other("no hello within five seconds"))??;
-    let purpose = match Frame::decode(&hello).map_err(std::io::Error::other)?.body {
-        Body::Hello(hello) => hello.purpose,
+    let (purpose, epoch) = match Frame::decode(&hello).map_err(std::io::Error::other)?.body {
+        Body::Hello(hello) => (hello.purpose, hello.highest_epoch),
         _ => return Err(std::io::Error::other("the first frame must be a Hello")),
     };
     match purpose {
-        Purpose::Heartbeat => answer_heartbeats(stream, shared).await,
+        Purpose::Heartbeat => {
+            let mut granted = shared.granted.subscribe();
+            tokio::select! {
+                ended = answer_heartbeats(stream, shared) => ended,
+                // A writer behind a cut does not hear that it is fenced: this end does not wait.
+                _ = granted.wait_for(|granted| *granted > epoch) => Ok(()),
+            }
+        }
         Purpose::Replicate => {
             let stream = stream.into_std()?;
             to_hot

@@ -142,6 +142,11 @@ impl Sender {
         self.stage == Stage::Live
     }
 
+    /// Whether the replica's mark is to be cleared and the replica has not said that it is.
+    pub fn is_clearing(&self) -> bool {
+        self.clear_wanted || matches!(self.mark, MarkState::Asked(mark) if !mark.in_sync)
+    }
+
     /// Log bytes that the replica has not acked, once it follows.
     pub fn lag_bytes(&self) -> Option<u64> {
         let following = matches!(self.stage, Stage::Live | Stage::File { .. });

@@ -1,7 +1,7 @@
 //! A planned switch loses nothing that was answered, and leaves no request indeterminate but
 //! those in flight past their deadline.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kanjo_format::Site;
 use kanjo_node::admin::{Command, OperatorWord};
@@ -11,7 +11,8 @@ use crate::harness::cuts::Fault;
 use crate::harness::part::{S3, S4, other};
 use crate::harness::program::{kanjo, said};
 use crate::harness::registers::epoch_of;
-use crate::harness::{LoadOptions, report};
+use crate::harness::report;
+use crate::scene::PACED;
 
 #[test]
 fn a_planned_switch_and_the_way_back_leave_no_request_without_an_answer() {
@@ -20,12 +21,7 @@ fn a_planned_switch_and_the_way_back_leave_no_request_without_an_answer() {
         return;
     };
     // Patient, and asking once: whatever is not answered shows.
-    let options = LoadOptions {
-        workers: 8,
-        deadline: Duration::from_secs(30),
-        resolve: false,
-    };
-    let load = scene.load_with(options);
+    let load = scene.load_with(PACED);
     let mut from = Site::One;
     let mut epoch = (0, 0);
     for _ in 0..4 {

@@ -7,10 +7,18 @@ use crate::harness::clouds::{Cloud, CloudOptions};
 use crate::harness::netns::Net;
 use crate::harness::pair::expect_verified;
 use crate::harness::part::SERVERS;
-use crate::harness::{Book, Load, LoadOptions, Random, report};
+use crate::harness::{Book, Load, LoadOptions, PATIENCE, Random, report};
 
 /// Scenes at once: each has seven processes, and times are part of what is tested.
 const SCENES: usize = 2;
+
+/// A load that leaves two cores room for the heartbeats of fourteen processes.
+pub(crate) const PACED: LoadOptions = LoadOptions {
+    workers: 8,
+    deadline: PATIENCE,
+    resolve: false,
+    pause: Duration::from_millis(8),
+};
 
 /// The right to run; others wait for it.
 #[derive(Debug)]
@@ -81,10 +89,10 @@ impl Scene {
     /// A load on all addresses; a worker repeats what it does not know, with the same ids.
     pub(crate) fn load(&mut self) -> Load {
         let options = LoadOptions {
-            workers: 8,
             // A silent writer is doubted when a request has waited so long.
-            deadline: Duration::from_secs(1),
+            deadline: Duration::from_millis(500),
             resolve: true,
+            ..PACED
         };
         self.load_with(options)
     }

@@ -16,6 +16,7 @@ const IMPATIENT: LoadOptions = LoadOptions {
     workers: 8,
     deadline: Duration::from_millis(400),
     resolve: false,
+    pause: Duration::ZERO,
 };
 
 #[test]

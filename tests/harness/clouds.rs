@@ -19,9 +19,10 @@ use tempfile::TempDir;
 
 use super::brief::brief;
 use super::netns::{Inside, Net};
-use super::part::{CLIENT, PARTS, Part, SERVERS, WITNESSES};
+use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, SERVERS, WITNESSES};
 use super::process::Process;
 use super::program::{kanjo, said};
+use super::sockets::connections;
 use super::{PATIENCE, pair::SEGMENT_BYTES};
 
 /// A part that lives answers its admin port within this.
@@ -279,7 +280,8 @@ impl Cloud {
         }
     }
 
-    /// What everybody says, for a person who looks for the reason of a failure.
+    /// What everybody says, for a person who looks for the reason of a failure. The ends of the
+    /// logs follow when the processes are dropped.
     pub(crate) fn describe(&mut self) -> String {
         let mut text = format!("files of all parts: {}\n", self.folder().display());
         for part in PARTS {
@@ -295,11 +297,23 @@ impl Cloud {
                     Some(status) => brief(&status),
                     None => "no status\n".to_owned(),
                 };
+                text += &self.connections_of(part);
             }
-            text += &self.process(part).last_words();
-            text.push('\n');
         }
         text
+    }
+
+    fn connections_of(&mut self, part: Part) -> String {
+        if !self.process(part).is_running() {
+            return String::new();
+        }
+        let pid = self.process(part).pid();
+        let others = SERVERS.into_iter().filter(|&server| server != part);
+        let standing = others.map(|server| {
+            let ends = connections(pid, server.address(), REPLICATION_PORT);
+            format!("  log connections with {server}: {ends:?}\n")
+        });
+        standing.collect()
     }
 
     /// Stops everything that runs, cleanly.

@@ -18,6 +18,8 @@ pub(crate) struct LoadOptions {
     pub(crate) deadline: Duration,
     /// A worker asks again at once, with the same ids, where the outcome is unknown.
     pub(crate) resolve: bool,
+    /// Between two requests of one worker, where the processes need room to breathe.
+    pub(crate) pause: Duration,
 }
 
 impl Default for LoadOptions {
@@ -26,6 +28,7 @@ impl Default for LoadOptions {
             workers: 16,
             deadline: PATIENCE,
             resolve: false,
+            pause: Duration::ZERO,
         }
     }
 }
@@ -227,6 +230,9 @@ struct Worker {
 impl Worker {
     async fn work(mut self) {
         while self.begin() {
+            if !self.options.pause.is_zero() {
+                tokio::time::sleep(self.options.pause).await;
+            }
             let count = self.request_size();
             let postings = self.book.draw_many(count, &mut self.random);
             let bodies: Vec<TransferBody> = postings.iter().map(|posting| posting.body()).collect();

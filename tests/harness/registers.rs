@@ -18,6 +18,13 @@ impl Cloud {
         primary_of(&self.statuses())
     }
 
+    /// Every server that takes itself for the primary, whether it can answer or not.
+    pub(crate) fn writers(&mut self) -> Vec<Part> {
+        let statuses = self.statuses().into_iter();
+        let writers = statuses.filter(|(_, status)| status.role == "primary");
+        writers.map(|(server, _)| server).collect()
+    }
+
     /// Waits until a server answers.
     pub(crate) fn expect_primary(&mut self) -> Part {
         self.look("a server answers", PATIENCE, Self::primary)

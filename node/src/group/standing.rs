@@ -21,9 +21,17 @@ impl Group {
         let holder = registers().find(|register| register.holds_authority());
         let fences = registers().filter_map(|register| register.last_fence());
         let last_fence = fences.max_by_key(|fence| fence.opened).cloned();
-        let why = match standing.serving {
-            true => "it processes".to_owned(),
-            false => standing.why_not_serving.clone(),
+        let no_majority = own.as_ref().is_some_and(|own| own.leader.is_none());
+        let why = match (standing.serving, no_majority) {
+            (true, false) => "it processes".to_owned(),
+            (true, true) => {
+                "it processes, but its site has no majority: nobody could replace it".to_owned()
+            }
+            (false, false) => standing.why_not_serving.clone(),
+            (false, true) => format!(
+                "{}; its site has no majority: nobody can be chosen to process",
+                standing.why_not_serving
+            ),
         };
         GroupStatus {
             why,

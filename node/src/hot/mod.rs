@@ -317,6 +317,11 @@ impl Hot {
     pub(crate) fn status(&self, standing: &Standing) -> Status {
         let control = self.store.dir.control();
         let tail = self.store.log.tail();
+        // A member that was dropped while it could not be told says so as soon as it hears.
+        let left_out = standing
+            .group
+            .as_ref()
+            .is_some_and(|group| group.leaves_out(control.node, control.incarnation));
         Status {
             cluster: control.cluster.to_string(),
             node: control.node.get(),
@@ -336,7 +341,7 @@ impl Hot {
             committed_lsn: standing.committed.get(),
             applied_lsn: self.store.applied().lsn.get(),
             digest: self.store.ledger.digest().to_string(),
-            in_sync: standing.in_set.unwrap_or(control.in_sync),
+            in_sync: standing.in_set.unwrap_or(control.in_sync) && !left_out,
             uncertain: control.uncertain,
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),

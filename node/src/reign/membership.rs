@@ -25,6 +25,9 @@ impl Primary<'_> {
         acked: Lsn,
         more: &mut Vec<Action>,
     ) -> Result<(), NodeError> {
+        // Kept also of a member: it may be dropped while this session goes on, by an answer of the
+        // register that was long on its way.
+        self.reign.session(peer).caught_up = self.reign.grouped.is_some();
         if self.is_member(member) {
             return Ok(());
         }
@@ -32,7 +35,6 @@ impl Primary<'_> {
         if self.reign.grouped.is_some() && !(has_room && self.takes_in(peer, member)) {
             // The standby of this site follows, and nobody waits for it as long as there is an
             // auxiliary site.
-            self.reign.session(peer).caught_up = true;
             return Ok(());
         }
         if !has_room || !self.takes_in(peer, member) {
@@ -49,11 +51,14 @@ impl Primary<'_> {
         Ok(())
     }
 
-    /// In a group: takes in who caught up earlier, when there was no room for it or no need.
+    /// In a group: takes in who caught up earlier, when there was no room for it or no need, or
+    /// when it was a member still.
     pub(super) fn take_in_late(&mut self) -> Result<(), NodeError> {
         for peer in self.peers.indices() {
             let session = &self.reign.sessions[peer.get()];
-            let waits = session.caught_up && session.sender.is_live();
+            // ORDER: a mark that is being cleared is gone before it is asked for anew.
+            let sender = &session.sender;
+            let waits = session.caught_up && sender.is_live() && !sender.is_clearing();
             let Some((member, _)) = session.sender.peer().filter(|_| waits) else {
                 continue;
             };
@@ -63,9 +68,7 @@ impl Primary<'_> {
             }
             let acked = Lsn::new(session.status.acked_lsn);
             let through = self.take_in(member, acked)?;
-            let session = self.reign.session(peer);
-            session.caught_up = false;
-            session.through = Some(through);
+            self.reign.session(peer).through = Some(through);
             self.send_event(peer, Event::Joined { through })?;
         }
         Ok(())
