@@ -1,0 +1,128 @@
+//! The steps, and when each is possible.
+//!
+//! Nothing waits for time: whatever a part may do when it has lost patience it may do at once,
+//! and whatever needs two parts may as well never happen. So a cut, of one way or both, and a part
+//! that is down need no state: they are the time in which certain steps are not taken.
+
+use crate::state::{Letter, Part, Servers, State};
+use crate::world::World;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A server reads that register, promises the next epoch to itself and claims it there.
+    Begin { server: usize, at: usize },
+    /// A member of the set grants the opener's epoch; the answer is heard or not.
+    Seal {
+        opener: usize,
+        member: usize,
+        heard: bool,
+    },
+    /// An opener leaves out who has not answered.
+    GiveUp(usize),
+    /// An opener has its base, and begins to write.
+    Open(usize),
+    /// A writer takes a client's entry into its log.
+    Append(usize),
+    /// A follower grants the writer's epoch, makes its log like the writer's, syncs and acks.
+    Ship { writer: usize, follower: usize },
+    /// A writer answers all that it may.
+    Commit(usize),
+    /// Commits wait for a follower from now on, and the register is asked to name it.
+    TakeIn { writer: usize, follower: usize },
+    /// The register is asked to leave a member out.
+    Drop { writer: usize, member: usize },
+    /// A command arrives at its register.
+    Deliver(Letter),
+    /// An answer arrives at the server that waits for it.
+    Hear(usize),
+    /// Power fails: memory is gone, and of what was not synced all but so many entries.
+    Crash { server: usize, kept: usize },
+}
+
+impl World {
+    pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        for server in self.scene.servers.iter() {
+            self.possible_for(state, server, actions);
+        }
+        let letters = state.letters.iter().cloned();
+        actions.extend(letters.map(Action::Deliver));
+    }
+
+    fn possible_for(&self, state: &State, server: usize, actions: &mut Vec<Action>) {
+        let own = &state.servers[server];
+        if own.ask.as_ref().is_some_and(|ask| ask.answer.is_some()) {
+            actions.push(Action::Hear(server));
+        }
+        match &own.part {
+            Part::Follower => {
+                let registers = (0..2).filter(|at| self.may_begin(state, server, *at));
+                actions.extend(registers.map(|at| Action::Begin { server, at }));
+            }
+            Part::Opening(opening) => {
+                for member in opening.set.unwrap_or(Servers::NONE).without(server).iter() {
+                    if opening.tails[member].is_none() {
+                        actions.extend([true, false].map(|heard| Action::Seal {
+                            opener: server,
+                            member,
+                            heard,
+                        }));
+                    }
+                }
+                actions.push(Action::GiveUp(server));
+                actions.push(Action::Open(server));
+            }
+            Part::Writer(_) => self.possible_for_writer(state, server, actions),
+        }
+        if state.left.crashes > 0 {
+            let kept = own.synced..=own.log.len();
+            actions.extend(kept.map(|kept| Action::Crash { server, kept }));
+        }
+    }
+
+    fn possible_for_writer(&self, state: &State, writer: usize, actions: &mut Vec<Action>) {
+        if state.left.entries > 0 {
+            actions.push(Action::Append(writer));
+        }
+        actions.push(Action::Commit(writer));
+        let free = state.servers[writer].ask.is_none();
+        for other in self.scene.servers.without(writer).iter() {
+            let (follower, member) = (other, other);
+            actions.push(Action::Ship { writer, follower });
+            if free && state.left.changes > 0 {
+                actions.push(Action::TakeIn { writer, follower });
+                actions.push(Action::Drop { writer, member });
+            }
+        }
+    }
+
+    /// Carries out a step; one that turns out not to be possible changes nothing.
+    pub(crate) fn carry_out(&self, state: &mut State, action: &Action) {
+        match action {
+            Action::Begin { server, at } => self.begin(state, *server, *at),
+            Action::Seal {
+                opener,
+                member,
+                heard,
+            } => self.seal(state, *opener, *member, *heard),
+            Action::GiveUp(opener) => self.give_up(state, *opener),
+            Action::Open(opener) => self.open(state, *opener),
+            Action::Append(writer) => self.append(state, *writer),
+            Action::Ship { writer, follower } => self.ship(state, *writer, *follower),
+            Action::Commit(writer) => self.commit(state, *writer),
+            Action::TakeIn { writer, follower } => self.take_in(state, *writer, *follower),
+            Action::Drop { writer, member } => self.drop_member(state, *writer, *member),
+            Action::Deliver(letter) => self.deliver(state, letter),
+            Action::Hear(server) => self.hear(state, *server),
+            Action::Crash { server, kept } => crash(state, *server, *kept),
+        }
+    }
+}
+
+fn crash(state: &mut State, server: usize, kept: usize) {
+    state.left.crashes -= 1;
+    let server = &mut state.servers[server];
+    server.log.truncate(kept);
+    server.synced = kept;
+    server.granted = server.kept;
+    server.step_down();
+}

@@ -1,0 +1,52 @@
+//! Commands arrive at registers, and answers at servers.
+
+use kanjo_group::register::{Authority, Command, Outcome, Register};
+
+use crate::kept::Kept;
+use crate::state::{Answer, Letter, Part, Servers, State};
+use crate::world::World;
+
+impl World {
+    /// The register carries the command out, for the first time or again.
+    pub(crate) fn deliver(&self, state: &mut State, letter: &Letter) {
+        let mut register = Register::clone(&state.registers[letter.to]);
+        let outcome = register.apply(&letter.command);
+        // Counts changes, and no rule looks at it.
+        register.version = 0;
+        let answer = match outcome {
+            Outcome::Refused { .. } => Answer::Refused,
+            Outcome::Done(_) => Answer::Done {
+                set: Servers::named(&register.set),
+                certificate: match &register.authority {
+                    Authority::HandedOver(certificate) => Some(Kept::new((**certificate).clone())),
+                    _ => None,
+                },
+            },
+        };
+        state.registers[letter.to] = Kept::new(register);
+        if let Some(ask) = &mut state.servers[letter.from].ask
+            && ask.letter == *letter
+        {
+            ask.answer = Some(answer);
+        }
+    }
+
+    /// What a server makes of an answer. Refused, it is not the one whose turn it is.
+    pub(crate) fn hear(&self, state: &mut State, server: usize) {
+        let own = &mut state.servers[server];
+        let Some(ask) = own.ask.take() else {
+            return;
+        };
+        let Some(Answer::Done { set, .. }) = ask.answer else {
+            return own.step_down();
+        };
+        match (&mut own.part, &*ask.letter.command) {
+            (Part::Opening(opening), _) => opening.set = Some(set),
+            (Part::Writer(writing), Command::ChangeSet { .. }) => {
+                writing.set = set;
+                writing.gate = set.without(server);
+            }
+            (Part::Follower | Part::Writer(_), _) => {}
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What must always hold, and what must be reachable.
+
+use stateright::Property;
+
+use crate::state::{Entry, Part, State};
+use crate::world::World;
+
+/// The promise to clients.
+pub(crate) const KEPT: &str = "an answered entry is never missing and never another";
+
+type Condition = fn(&World, &State) -> bool;
+
+const ALWAYS: [(&str, Condition); 4] = [
+    (KEPT, |_, state| !state.disagreed),
+    ("one writer answers in an epoch", |_, state| {
+        one_writer_an_epoch(state)
+    }),
+    ("one register holds the authority", |_, state| {
+        state
+            .registers
+            .iter()
+            .filter(|r| r.holds_authority())
+            .count()
+            <= 1
+    }),
+    (
+        "every member of the set has all that was answered",
+        |_, state| the_set_tells_the_truth(state),
+    ),
+];
+
+pub(crate) const FIRST: &str = "an entry is answered in the first epoch";
+pub(crate) const LOCAL: &str = "an entry is answered after a local failover";
+pub(crate) const FAILOVER: &str = "an entry is answered after a site failover";
+
+const SOMETIMES: [(&str, Condition); 3] = [
+    (FIRST, |_, state| clients(state).any(|e| terms(e) == (1, 1))),
+    (LOCAL, |_, state| clients(state).any(|e| terms(e) == (1, 2))),
+    (FAILOVER, |_, state| clients(state).any(|e| terms(e).0 == 2)),
+];
+
+pub(crate) fn of(goals: &[&str]) -> Vec<Property<World>> {
+    let always = ALWAYS.map(|(name, holds)| Property::always(name, holds));
+    let goals = SOMETIMES.iter().filter(|(name, _)| goals.contains(name));
+    let sometimes = goals.map(|(name, reached)| Property::sometimes(name, *reached));
+    always.into_iter().chain(sometimes).collect()
+}
+
+fn clients(state: &State) -> impl Iterator<Item = &Entry> {
+    state.answered.iter().filter(|entry| entry.number != 0)
+}
+
+fn terms(entry: &Entry) -> (u32, u32) {
+    (entry.epoch.site_term(), entry.epoch.local_term())
+}
+
+fn one_writer_an_epoch(state: &State) -> bool {
+    let answering = |server: &usize| match &state.servers[*server].part {
+        Part::Writer(writing) => writing.committed >= writing.floor,
+        Part::Follower | Part::Opening(_) => false,
+    };
+    let writers = || (0..state.servers.len()).filter(answering);
+    writers().all(|one| {
+        let epoch = state.servers[one].granted.epoch;
+        let same = |other: &usize| state.servers[*other].granted.epoch == epoch;
+        writers().filter(same).count() == 1
+    })
+}
+
+fn the_set_tells_the_truth(state: &State) -> bool {
+    let holder = state.registers.iter().find(|r| r.holds_authority());
+    holder.is_none_or(|register| {
+        let members = register.set.iter().map(|member| member.node.get() as usize);
+        let disks = members.map(|member| {
+            let server = &state.servers[member];
+            &server.log[..server.synced]
+        });
+        let mut disks = disks.map(|disk| disk.starts_with(&state.answered));
+        disks.all(|has| has)
+    })
+}

@@ -1,0 +1,118 @@
+//! The searches, and where each mistake is looked for.
+
+use kanjo_group::register::Authority;
+
+use crate::actions::Action;
+use crate::mistakes::Mistake;
+use crate::properties::{FAILOVER, FIRST, LOCAL};
+use crate::state::{Servers, State};
+use crate::world::{Bounds, Scene, World};
+
+const A1: usize = 0;
+const A2: usize = 1;
+const B1: usize = 2;
+const B2: usize = 3;
+
+const TRIO: Scene = Scene {
+    name: "a writer and two members",
+    servers: Servers::of(A1).with(B1).with(B2),
+    bounds: Bounds {
+        openings: 1,
+        entries: 1,
+        crashes: 1,
+        changes: 1,
+        moves: 0,
+    },
+    alone: true,
+    start: |world, state| serving(world, state, &[B1, B2]),
+    goals: &[FIRST, FAILOVER],
+};
+
+/// Only B1 is in the set.
+const HALF: Scene = Scene {
+    name: "a writer, a member, and one that might become one",
+    start: |world, state| serving(world, state, &[B1]),
+    ..TRIO
+};
+
+const HOUSE: Scene = Scene {
+    name: "two servers of the active site",
+    servers: Servers::of(A1).with(A2).with(B1),
+    bounds: Bounds {
+        openings: 1,
+        entries: 1,
+        crashes: 1,
+        changes: 1,
+        moves: 0,
+    },
+    alone: true,
+    start: |world, state| serving(world, state, &[B1]),
+    goals: &[FIRST, LOCAL],
+};
+
+pub(crate) fn searched() -> Vec<Scene> {
+    vec![TRIO, HALF, HOUSE]
+}
+
+pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
+    vec![
+        (Mistake::AckBeforeShrink, TRIO),
+        (Mistake::SetGrownFirst, HALF),
+        (Mistake::BaseOutsideSet, HOUSE),
+        (Mistake::AnyOneMember, TRIO),
+        (Mistake::EpochNotDurable, HOUSE),
+        (Mistake::TakenInWithoutBase, with_openings(HALF, 2)),
+    ]
+}
+
+const fn with_openings(mut scene: Scene, openings: u8) -> Scene {
+    scene.bounds.openings = openings;
+    scene
+}
+
+/// A1 has opened the first epoch, and commits wait for these members.
+fn serving(world: &World, mut state: State, members: &[usize]) -> State {
+    let left = state.left;
+    let plenty = 100;
+    state.left = Bounds {
+        openings: plenty,
+        entries: plenty,
+        crashes: plenty,
+        changes: plenty,
+        moves: plenty,
+    };
+    let (server, at) = (A1, 1);
+    take(world, &mut state, Action::Begin { server, at });
+    settle(world, &mut state, A1);
+    take(world, &mut state, Action::Open(A1));
+    for follower in members.iter().copied() {
+        let writer = A1;
+        take(world, &mut state, Action::Ship { writer, follower });
+        take(world, &mut state, Action::TakeIn { writer, follower });
+        settle(world, &mut state, A1);
+    }
+    take(world, &mut state, Action::Commit(A1));
+    assert!(matches!(
+        state.registers[1].authority,
+        Authority::Held { .. }
+    ));
+    assert_eq!(state.answered.len(), 1, "the first epoch has begun");
+    state.letters.clear();
+    state.left = left;
+    state
+}
+
+fn take(world: &World, state: &mut State, action: Action) {
+    world.carry_out(state, &action);
+}
+
+/// What was asked is carried out, and its answer heard.
+fn settle(world: &World, state: &mut State, server: usize) {
+    let ask = state.servers[server]
+        .ask
+        .as_ref()
+        .expect("something was asked");
+    let letter = ask.letter.clone();
+    take(world, state, Action::Deliver(letter));
+    take(world, state, Action::Hear(server));
+}
