@@ -37,16 +37,23 @@ impl World {
         let Some(ask) = own.ask.take() else {
             return;
         };
-        let Some(Answer::Done { set, .. }) = ask.answer else {
-            return own.step_down();
+        let command = &*ask.letter.command;
+        let Some(answer @ Answer::Done { set, .. }) = &ask.answer else {
+            return match (&mut own.part, command) {
+                // A plan binds nobody.
+                (Part::Writer(writing), Command::Prepare { .. }) => writing.plan = None,
+                _ => own.step_down(),
+            };
         };
-        match (&mut own.part, &*ask.letter.command) {
+        let set = *set;
+        match (&mut own.part, command) {
             (Part::Opening(opening), _) => opening.set = Some(set),
             (Part::Writer(writing), Command::ChangeSet { .. }) => {
                 writing.set = set;
                 writing.gate = set.without(server);
             }
-            (Part::Follower | Part::Writer(_), _) => {}
+            (Part::Writer(_), _) => self.moved_on(state, server, ask.letter.to, answer),
+            (Part::Follower, _) => {}
         }
     }
 }

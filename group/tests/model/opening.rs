@@ -155,5 +155,6 @@ fn begin_to_write(own: &mut Server, at: usize, gate: Servers, set: Servers) {
         committed: 0,
         floor: own.log.len(),
         plan: None,
+        activating: false,
     });
 }

@@ -36,7 +36,6 @@ pub(crate) fn member(server: usize) -> SetMember {
 pub(crate) struct Servers(u8);
 
 impl Servers {
-    pub(crate) const ALL: Self = Self(0b1111);
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn of(server: usize) -> Self {
@@ -154,6 +153,8 @@ pub(crate) struct Writer {
     pub(crate) floor: usize,
     /// A move of the authority that it has planned.
     pub(crate) plan: Option<Kept<Move>>,
+    /// The point of no return lies behind it.
+    pub(crate) activating: bool,
 }
 
 /// A command without an end that is known here; it is asked again until there is one.
