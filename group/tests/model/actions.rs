@@ -69,7 +69,8 @@ impl World {
                 actions.extend(registers.map(|at| Action::Begin { server, at }));
             }
             Part::Opening(opening) => {
-                for member in opening.set.unwrap_or(Servers::NONE).without(server).iter() {
+                let set = opening.set.map_or(Servers::NONE, |set| set.members);
+                for member in set.without(server).iter() {
                     if opening.tails[member].is_none() {
                         actions.extend([true, false].map(|heard| Action::Seal {
                             opener: server,

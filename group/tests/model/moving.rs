@@ -52,7 +52,7 @@ impl World {
         let Part::Writer(writing) = &mut own.part else {
             return;
         };
-        let (Some(plan), Answer::Done { certificate, .. }) = (writing.plan.clone(), answer) else {
+        let (Some(plan), Answer::Done { set, certificate }) = (writing.plan.clone(), answer) else {
             return;
         };
         let source = writing.at;
@@ -62,8 +62,8 @@ impl World {
                     return own.step_down();
                 }
                 writing.at = at;
-                writing.set = Servers::named(&plan.set);
-                writing.gate = writing.set.without(writer);
+                writing.set = *set;
+                writing.gate = set.members.without(writer);
                 writing.plan = None;
                 writing.activating = false;
             }

@@ -67,7 +67,7 @@ const MOVES: Scene = Scene {
 };
 
 pub(crate) fn searched() -> Vec<Scene> {
-    vec![MOVES]
+    vec![TRIO, with_changes(HALF, 2), HOUSE, MOVES]
 }
 
 pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
@@ -79,6 +79,11 @@ pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
         (Mistake::EpochNotDurable, HOUSE),
         (Mistake::TakenInWithoutBase, with_openings(HALF, 2)),
     ]
+}
+
+const fn with_changes(mut scene: Scene, changes: u8) -> Scene {
+    scene.bounds.changes = changes;
+    scene
 }
 
 const fn with_openings(mut scene: Scene, openings: u8) -> Scene {

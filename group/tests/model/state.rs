@@ -88,6 +88,22 @@ impl fmt::Debug for Servers {
     }
 }
 
+/// A set that a register holds, and how many came before it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct InForce {
+    pub(crate) members: Servers,
+    pub(crate) changes: u64,
+}
+
+impl InForce {
+    pub(crate) fn in_register(register: &Register) -> Self {
+        Self {
+            members: Servers::named(&register.set),
+            changes: register.changes,
+        }
+    }
+}
+
 /// One batch of a log; two of them are the same exactly if they are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
@@ -133,7 +149,7 @@ pub(crate) struct Opening {
     /// The register that it claims at.
     pub(crate) at: usize,
     /// The set, once the claim is known to be done.
-    pub(crate) set: Option<Servers>,
+    pub(crate) set: Option<InForce>,
     /// Tails of those whose grant was heard: epoch of the last entry, and length.
     pub(crate) tails: [Option<(Epoch, usize)>; SERVERS],
 }
@@ -143,7 +159,7 @@ pub(crate) struct Writer {
     /// The register that holds the authority, as far as it knows.
     pub(crate) at: usize,
     /// The set that it knows to be in force.
-    pub(crate) set: Servers,
+    pub(crate) set: InForce,
     /// Whom every commit waits for.
     pub(crate) gate: Servers,
     /// What each follower has on disk; the ack may still be under way.
@@ -169,7 +185,7 @@ pub(crate) struct Ask {
 pub(crate) enum Answer {
     Refused,
     Done {
-        set: Servers,
+        set: InForce,
         certificate: Option<Kept<HandOver>>,
     },
 }
