@@ -4,6 +4,9 @@
 //! and whatever needs two parts may as well never happen. So a cut, of one way or both, and a part
 //! that is down need no state: they are the time in which certain steps are not taken.
 
+use kanjo_group::register::{Authority, Command};
+
+use crate::kept::Kept;
 use crate::state::{Letter, Part, Servers, State};
 use crate::world::World;
 
@@ -31,6 +34,10 @@ pub(crate) enum Action {
     TakeIn { writer: usize, follower: usize },
     /// The register is asked to leave a member out.
     Drop { writer: usize, member: usize },
+    /// A writer plans to move the authority to the other register.
+    PlanMove(usize),
+    /// Somebody carries the certificate from this register to the other one.
+    Carry { from: usize },
     /// A command arrives at its register.
     Deliver(Letter),
     /// An answer arrives at the server that waits for it.
@@ -43,6 +50,9 @@ impl World {
     pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
         for server in self.scene.servers.iter() {
             self.possible_for(state, server, actions);
+        }
+        if state.moves > 0 {
+            actions.extend([0, 1].map(|from| Action::Carry { from }));
         }
         let letters = state.letters.iter().cloned();
         actions.extend(letters.map(Action::Deliver));
@@ -59,7 +69,8 @@ impl World {
                 actions.extend(registers.map(|at| Action::Begin { server, at }));
             }
             Part::Opening(opening) => {
-                for member in opening.set.unwrap_or(Servers::NONE).without(server).iter() {
+                let set = opening.set.map_or(Servers::NONE, |set| set.members);
+                for member in set.without(server).iter() {
                     if opening.tails[member].is_none() {
                         actions.extend([true, false].map(|heard| Action::Seal {
                             opener: server,
@@ -85,6 +96,9 @@ impl World {
         }
         actions.push(Action::Commit(writer));
         let free = state.servers[writer].ask.is_none();
+        if free && state.left.moves > 0 {
+            actions.push(Action::PlanMove(writer));
+        }
         for other in self.scene.servers.without(writer).iter() {
             let (follower, member) = (other, other);
             actions.push(Action::Ship { writer, follower });
@@ -111,10 +125,25 @@ impl World {
             Action::Commit(writer) => self.commit(state, *writer),
             Action::TakeIn { writer, follower } => self.take_in(state, *writer, *follower),
             Action::Drop { writer, member } => self.drop_member(state, *writer, *member),
+            Action::PlanMove(writer) => self.plan_move(state, *writer),
+            Action::Carry { from } => carry(state, *from),
             Action::Deliver(letter) => self.deliver(state, letter),
             Action::Hear(server) => self.hear(state, *server),
             Action::Crash { server, kept } => crash(state, *server, *kept),
         }
+    }
+}
+
+/// Any server may do it that has read both registers.
+fn carry(state: &mut State, from: usize) {
+    if let Authority::HandedOver(certificate) = &state.registers[from].authority {
+        let by = certificate.reign.opening.node.get() as usize;
+        let command = Command::Activate(certificate.clone());
+        state.post(Letter {
+            from: by,
+            to: 1 - from,
+            command: Kept::new(command),
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use kanjo_group::register::{Authority, Command, Outcome, Register};
 
 use crate::kept::Kept;
-use crate::state::{Answer, Letter, Part, Servers, State};
+use crate::state::{Answer, InForce, Letter, Part, State};
 use crate::world::World;
 
 impl World {
@@ -16,7 +16,7 @@ impl World {
         let answer = match outcome {
             Outcome::Refused { .. } => Answer::Refused,
             Outcome::Done(_) => Answer::Done {
-                set: Servers::named(&register.set),
+                set: InForce::in_register(&register),
                 certificate: match &register.authority {
                     Authority::HandedOver(certificate) => Some(Kept::new((**certificate).clone())),
                     _ => None,
@@ -37,16 +37,23 @@ impl World {
         let Some(ask) = own.ask.take() else {
             return;
         };
-        let Some(Answer::Done { set, .. }) = ask.answer else {
-            return own.step_down();
+        let command = &*ask.letter.command;
+        let Some(answer @ Answer::Done { set, .. }) = &ask.answer else {
+            return match (&mut own.part, command) {
+                // A plan binds nobody.
+                (Part::Writer(writing), Command::Prepare { .. }) => writing.plan = None,
+                _ => own.step_down(),
+            };
         };
-        match (&mut own.part, &*ask.letter.command) {
+        let set = *set;
+        match (&mut own.part, command) {
             (Part::Opening(opening), _) => opening.set = Some(set),
             (Part::Writer(writing), Command::ChangeSet { .. }) => {
                 writing.set = set;
-                writing.gate = set.without(server);
+                writing.gate = set.members.without(server);
             }
-            (Part::Follower | Part::Writer(_), _) => {}
+            (Part::Writer(_), _) => self.moved_on(state, server, ask.letter.to, answer),
+            (Part::Follower, _) => {}
         }
     }
 }

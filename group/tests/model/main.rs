@@ -14,12 +14,15 @@ mod actions;
 mod asking;
 mod kept;
 mod mistakes;
+mod moving;
 mod opening;
 mod properties;
 mod scenes;
 mod state;
 mod world;
 mod writing;
+
+use std::io::Write;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -31,12 +34,12 @@ fn search(scene: Scene) {
     let world = World { scene, mistake };
     let checker = world.checker().finish_when(HasDiscoveries::AnyFailures);
     let checker = checker.spawn_bfs().join();
-    println!(
-        "note: model: {} states, {} steps deep: {}",
+    say(&format!(
+        "{} states, {} steps deep: {}",
         checker.unique_state_count(),
         checker.max_depth(),
         scene.name
-    );
+    ));
     checker.assert_properties();
 }
 
@@ -57,10 +60,16 @@ fn a_broken_rule_loses_what_was_answered() {
         let found = HasDiscoveries::AnyOf([KEPT].into());
         let checker = world.checker().finish_when(found).spawn_bfs().join();
         let path = checker.assert_any_discovery(KEPT).into_actions();
-        println!(
-            "note: model: {mistake:?} loses an answer in {} steps ({} states seen)",
+        say(&format!(
+            "{mistake:?} loses an answer in {} steps ({} states seen)",
             path.len(),
             checker.unique_state_count()
-        );
+        ));
     }
+}
+
+/// Past the capture of a test's output: it is short, and belongs to what the gate shows.
+fn say(what: &str) {
+    let shown = writeln!(std::io::stdout().lock(), "note: model: {what}");
+    shown.expect("standard output is there");
 }

@@ -5,7 +5,7 @@ use kanjo_group::register::{Command, Protection, Reign};
 
 use crate::mistakes::Mistake;
 use crate::state::{
-    Entry, Grant, Opening, Part, SERVERS, Server, Servers, State, Writer, site, site_of,
+    Entry, Grant, InForce, Opening, Part, SERVERS, Server, Servers, State, Writer, site, site_of,
 };
 use crate::world::World;
 
@@ -73,18 +73,19 @@ impl World {
         let (Some(set), None) = (opening.set, &own.ask) else {
             return;
         };
-        let mut left = heard(opening, opener).and(set);
+        let mut left = heard(opening, opener).and(set.members);
         if left.is_empty() && self.has(Mistake::BaseOutsideSet) {
             left = Servers::of(opener);
         }
-        if left == set || left.is_empty() {
+        if left == set.members || left.is_empty() {
             return;
         }
         let (at, epoch) = (opening.at, own.granted.epoch);
         let command = Command::ChangeSet {
             epoch,
             opening: state.opening_id(opener),
-            expected: set.members(),
+            follows: set.changes,
+            expected: set.members.members(),
             set: left.members(),
             protection: Protection::Waiting,
         };
@@ -99,7 +100,7 @@ impl World {
         let (Some(set), None) = (opening.set, &own.ask) else {
             return;
         };
-        if set.and(heard(opening, opener)) != set {
+        if set.members.and(heard(opening, opener)) != set.members {
             return;
         }
         let at = opening.at;
@@ -107,7 +108,7 @@ impl World {
             true => own.tail(),
             false => opening.tails[member].unwrap_or((Epoch::NONE, 0)),
         };
-        if let Some(best) = set.iter().max_by_key(|member| tail(*member)) {
+        if let Some(best) = set.members.iter().max_by_key(|member| tail(*member)) {
             // Nobody but this opener changes that log, as long as its grant stands.
             if best != opener && state.servers[best].granted != own.granted {
                 return;
@@ -118,7 +119,7 @@ impl World {
                 own.log = base;
             }
         }
-        begin_to_write(&mut state.servers[opener], at, set.without(opener), set);
+        begin_to_write(&mut state.servers[opener], opener, at, set);
     }
 }
 
@@ -139,7 +140,7 @@ fn heard(opening: &Opening, opener: usize) -> Servers {
         .fold(Servers::of(opener), |all, (member, _)| all.with(member))
 }
 
-fn begin_to_write(own: &mut Server, at: usize, gate: Servers, set: Servers) {
+fn begin_to_write(own: &mut Server, me: usize, at: usize, set: InForce) {
     own.synced = own.log.len();
     let Grant { epoch, opening } = own.granted;
     own.log.push(Entry {
@@ -150,10 +151,11 @@ fn begin_to_write(own: &mut Server, at: usize, gate: Servers, set: Servers) {
     own.part = Part::Writer(Writer {
         at,
         set,
-        gate,
+        gate: set.members.without(me),
         acked: [0; SERVERS],
         committed: 0,
         floor: own.log.len(),
         plan: None,
+        activating: false,
     });
 }

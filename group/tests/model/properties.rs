@@ -1,5 +1,6 @@
 //! What must always hold, and what must be reachable.
 
+use kanjo_group::register::{Authority, Command, Outcome, Register};
 use stateright::Property;
 
 use crate::state::{Entry, Part, State};
@@ -10,7 +11,7 @@ pub(crate) const KEPT: &str = "an answered entry is never missing and never anot
 
 type Condition = fn(&World, &State) -> bool;
 
-const ALWAYS: [(&str, Condition); 4] = [
+const ALWAYS: [(&str, Condition); 5] = [
     (KEPT, |_, state| !state.disagreed),
     ("one writer answers in an epoch", |_, state| {
         one_writer_an_epoch(state)
@@ -23,6 +24,9 @@ const ALWAYS: [(&str, Condition); 4] = [
             .count()
             <= 1
     }),
+    ("the authority is never nowhere", |_, state| {
+        the_authority_is_somewhere(state)
+    }),
     (
         "every member of the set has all that was answered",
         |_, state| the_set_tells_the_truth(state),
@@ -33,9 +37,26 @@ pub(crate) const FIRST: &str = "an entry is answered in the first epoch";
 pub(crate) const LOCAL: &str = "an entry is answered after a local failover";
 pub(crate) const FAILOVER: &str = "an entry is answered after a site failover";
 
-const SOMETIMES: [(&str, Condition); 3] = [
+pub(crate) const SWITCH: &str = "an entry is answered after a planned switch";
+pub(crate) const ATTACHED: &str = "an entry is answered after a site was attached again";
+
+const SOMETIMES: [(&str, Condition); 5] = [
     (FIRST, |_, state| clients(state).any(|e| terms(e) == (1, 1))),
     (LOCAL, |_, state| clients(state).any(|e| terms(e) == (1, 2))),
+    (SWITCH, |_, state| {
+        let held = state.registers[0].holds_authority();
+        held && clients(state).any(|e| terms(e) == (2, 1))
+    }),
+    (ATTACHED, |_, state| {
+        state.servers.iter().any(|server| {
+            let Part::Writer(writing) = &server.part else {
+                return false;
+            };
+            let term = server.granted.epoch.site_term();
+            let held = state.registers[0].holds_authority();
+            term == 2 && held && writing.at == 0 && writing.committed > writing.floor
+        })
+    }),
     (FAILOVER, |_, state| clients(state).any(|e| terms(e).0 == 2)),
 ];
 
@@ -64,6 +85,19 @@ fn one_writer_an_epoch(state: &State) -> bool {
         let epoch = state.servers[one].granted.epoch;
         let same = |other: &usize| state.servers[*other].granted.epoch == epoch;
         writers().filter(same).count() == 1
+    })
+}
+
+/// A register holds it, or will take it by the certificate that the other one gave.
+fn the_authority_is_somewhere(state: &State) -> bool {
+    let held = state.registers.iter().any(|r| r.holds_authority());
+    held || [0, 1].into_iter().any(|from| {
+        let Authority::HandedOver(certificate) = &state.registers[from].authority else {
+            return false;
+        };
+        let mut other = Register::clone(&state.registers[1 - from]);
+        let outcome = other.apply(&Command::Activate(certificate.clone()));
+        matches!(outcome, Outcome::Done(_))
     })
 }
 

@@ -4,7 +4,7 @@ use kanjo_group::register::Authority;
 
 use crate::actions::Action;
 use crate::mistakes::Mistake;
-use crate::properties::{FAILOVER, FIRST, LOCAL};
+use crate::properties::{ATTACHED, FAILOVER, FIRST, LOCAL, SWITCH};
 use crate::state::{Servers, State};
 use crate::world::{Bounds, Scene, World};
 
@@ -50,8 +50,24 @@ const HOUSE: Scene = Scene {
     goals: &[FIRST, LOCAL],
 };
 
+/// The authority moves: by a planned switch, and back to a site that was attached again.
+const MOVES: Scene = Scene {
+    name: "the authority moves",
+    servers: Servers::of(A1).with(A2).with(B1),
+    bounds: Bounds {
+        openings: 1,
+        entries: 1,
+        crashes: 0,
+        changes: 0,
+        moves: 2,
+    },
+    alone: true,
+    start: |world, state| serving(world, state, &[B1]),
+    goals: &[FIRST, LOCAL, FAILOVER, SWITCH, ATTACHED],
+};
+
 pub(crate) fn searched() -> Vec<Scene> {
-    vec![TRIO, HALF, HOUSE]
+    vec![TRIO, with_changes(HALF, 2), HOUSE, MOVES]
 }
 
 pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
@@ -63,6 +79,11 @@ pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
         (Mistake::EpochNotDurable, HOUSE),
         (Mistake::TakenInWithoutBase, with_openings(HALF, 2)),
     ]
+}
+
+const fn with_changes(mut scene: Scene, changes: u8) -> Scene {
+    scene.bounds.changes = changes;
+    scene
 }
 
 const fn with_openings(mut scene: Scene, openings: u8) -> Scene {

@@ -36,7 +36,6 @@ pub(crate) fn member(server: usize) -> SetMember {
 pub(crate) struct Servers(u8);
 
 impl Servers {
-    pub(crate) const ALL: Self = Self(0b1111);
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn of(server: usize) -> Self {
@@ -89,6 +88,22 @@ impl fmt::Debug for Servers {
     }
 }
 
+/// A set that a register holds, and how many came before it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct InForce {
+    pub(crate) members: Servers,
+    pub(crate) changes: u64,
+}
+
+impl InForce {
+    pub(crate) fn in_register(register: &Register) -> Self {
+        Self {
+            members: Servers::named(&register.set),
+            changes: register.changes,
+        }
+    }
+}
+
 /// One batch of a log; two of them are the same exactly if they are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
@@ -134,7 +149,7 @@ pub(crate) struct Opening {
     /// The register that it claims at.
     pub(crate) at: usize,
     /// The set, once the claim is known to be done.
-    pub(crate) set: Option<Servers>,
+    pub(crate) set: Option<InForce>,
     /// Tails of those whose grant was heard: epoch of the last entry, and length.
     pub(crate) tails: [Option<(Epoch, usize)>; SERVERS],
 }
@@ -144,7 +159,7 @@ pub(crate) struct Writer {
     /// The register that holds the authority, as far as it knows.
     pub(crate) at: usize,
     /// The set that it knows to be in force.
-    pub(crate) set: Servers,
+    pub(crate) set: InForce,
     /// Whom every commit waits for.
     pub(crate) gate: Servers,
     /// What each follower has on disk; the ack may still be under way.
@@ -154,6 +169,8 @@ pub(crate) struct Writer {
     pub(crate) floor: usize,
     /// A move of the authority that it has planned.
     pub(crate) plan: Option<Kept<Move>>,
+    /// The point of no return lies behind it.
+    pub(crate) activating: bool,
 }
 
 /// A command without an end that is known here; it is asked again until there is one.
@@ -168,7 +185,7 @@ pub(crate) struct Ask {
 pub(crate) enum Answer {
     Refused,
     Done {
-        set: Servers,
+        set: InForce,
         certificate: Option<Kept<HandOver>>,
     },
 }

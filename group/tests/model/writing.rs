@@ -49,10 +49,10 @@ impl World {
             true => acked.max(),
             false => acked.min(),
         };
-        let protected = !writing.set.without(writer).is_empty();
+        let protected = !writing.set.members.without(writer).is_empty();
         let end = match acked {
             Some(acked) if protected => acked,
-            None if alone && writing.set == Servers::of(writer) => length,
+            None if alone && writing.set.members == Servers::of(writer) => length,
             Some(_) | None => return,
         };
         if end <= writing.committed || end < writing.floor {
@@ -74,13 +74,13 @@ impl World {
         if self.has(Mistake::TakenInWithoutBase) {
             least = writing.committed;
         }
-        if writing.set.has(follower) || writing.acked[follower] < least {
+        if writing.set.members.has(follower) || writing.acked[follower] < least {
             return;
         }
         if !self.has(Mistake::SetGrownFirst) {
             writing.gate = writing.gate.with(follower);
         }
-        let set = writing.set.without(writer).with(follower);
+        let set = writing.set.members.without(writer).with(follower);
         change_set(state, writer, set);
     }
 
@@ -89,13 +89,13 @@ impl World {
         let Some(writing) = writing(state, writer) else {
             return;
         };
-        if !writing.set.has(member) {
+        if !writing.set.members.has(member) {
             return;
         }
         if self.has(Mistake::AckBeforeShrink) {
             writing.gate = writing.gate.without(member);
         }
-        let mut set = writing.set.without(member);
+        let mut set = writing.set.members.without(member);
         if set.is_empty() {
             set = Servers::of(writer);
         }
@@ -118,12 +118,13 @@ fn change_set(state: &mut State, writer: usize, set: Servers) {
     let Some(writing) = writing(state, writer) else {
         return;
     };
-    let (at, expected) = (writing.at, writing.set.members());
+    let (at, expected) = (writing.at, writing.set);
     state.left.changes -= 1;
     let command = Command::ChangeSet {
         epoch,
         opening,
-        expected,
+        follows: expected.changes,
+        expected: expected.members.members(),
         set: set.members(),
         protection: Protection::Protected,
     };
