@@ -5,6 +5,7 @@ mod amounts;
 mod bank;
 mod bench;
 mod berka;
+mod clouds;
 mod commands;
 mod dates;
 mod demo;

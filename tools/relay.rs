@@ -1,4 +1,5 @@
-//! A TCP link of some length: what enters at one end leaves at the other after a delay.
+//! A TCP link of some length: what enters at one end leaves at the other after a delay. It can
+//! be cut in each direction.
 //!
 //! ```text
 //! primary ── TCP ──▶ reader ─▶ [ chunk, when it may leave ] ─▶ writer ── TCP ──▶ auxiliary
@@ -7,6 +8,10 @@
 //!
 //! Bandwidth has no limit, order is kept, and what is under way is bounded: a reader then waits,
 //! and with it the sender. Loss and the slow start of TCP over a long way are not imitated.
+//!
+//! A cut is a network that drops every packet: connections stay open and nothing comes through,
+//! not even their end; once it is healed, what was sent meanwhile arrives, as TCP sends it again.
+//! Who dials into a cut waits for a greeting, and finds a closed connection when it is healed.
 
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -19,7 +24,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::timer::Timer;
 
@@ -28,11 +33,30 @@ pub(crate) const THREAD: &str = "kanjo-relay";
 /// Bytes under way in one direction of one connection: 1.6 GB/s over 40 ms.
 const UNDER_WAY_MAX: usize = 64 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
+/// Connections dialled into a cut that wait for its end; more are closed at once.
+const WAITING_MAX: usize = 64;
+
+/// A direction, seen from who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the target.
+    There,
+    /// From the target.
+    Back,
+}
+
+/// Which directions let nothing through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cut {
+    there: bool,
+    back: bool,
+}
 
 /// A relay in front of one address; dropping it closes all connections.
 pub(crate) struct Relay {
     address: String,
     delay_us: Arc<AtomicU64>,
+    cut: watch::Sender<Cut>,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -51,6 +75,7 @@ impl Relay {
             .enable_all()
             .build()
             .context("starting the relay's runtime")?;
+        let (cut, seen_cut) = watch::channel(Cut::default());
         let (target, delay) = (target.to_owned(), delay_us.clone());
         let body = move || {
             let local = tokio::task::LocalSet::new();
@@ -58,7 +83,7 @@ impl Relay {
             let relaying = async {
                 tokio::select! {
                     _ = stopped => {}
-                    ended = accept(listener, target, delay) => {
+                    ended = accept(listener, target, delay, seen_cut) => {
                         if let Err(error) = ended {
                             tracing::warn!(%error, "the relay ended");
                         }
@@ -71,6 +96,7 @@ impl Relay {
         Ok(Self {
             address,
             delay_us,
+            cut,
             stop: Some(stop),
             thread: Some(thread.context("starting the relay's thread")?),
         })
@@ -85,6 +111,49 @@ impl Relay {
     pub(crate) fn set_delay(&self, delay: Duration) {
         let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.delay_us.store(micros, Ordering::Relaxed);
+    }
+
+    /// From now on nothing comes through in this direction.
+    pub(crate) fn cut(&self, way: Way) {
+        self.cut.send_modify(|cut| match way {
+            Way::There => cut.there = true,
+            Way::Back => cut.back = true,
+        });
+    }
+
+    /// Everything comes through again, in both directions.
+    pub(crate) fn heal(&self) {
+        self.cut.send_replace(Cut::default());
+    }
+}
+
+impl Cut {
+    const fn stops(self, way: Way) -> bool {
+        match way {
+            Way::There => self.there,
+            Way::Back => self.back,
+        }
+    }
+
+    /// No connection is made if either half of its greeting is lost.
+    const fn stops_greetings(self) -> bool {
+        self.there || self.back
+    }
+}
+
+/// One direction of one connection.
+#[derive(Clone)]
+struct Lane {
+    way: Way,
+    cut: watch::Receiver<Cut>,
+}
+
+impl Lane {
+    /// Waits until this direction is open.
+    async fn open(&mut self) -> Result<()> {
+        let way = self.way;
+        self.cut.wait_for(|cut| !cut.stops(way)).await?;
+        Ok(())
     }
 }
 
@@ -102,10 +171,25 @@ async fn accept(
     listener: std::net::TcpListener,
     target: String,
     delay_us: Arc<AtomicU64>,
+    mut cut: watch::Receiver<Cut>,
 ) -> Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut waiting = Vec::new();
     loop {
-        let (near, _) = listener.accept().await?;
+        let near = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            healed = cut.wait_for(|cut| !cut.stops_greetings()), if !waiting.is_empty() => {
+                healed?;
+                waiting.clear();
+                continue;
+            }
+        };
+        if cut.borrow().stops_greetings() {
+            if waiting.len() < WAITING_MAX {
+                waiting.push(near);
+            }
+            continue;
+        }
         // A target that does not listen is to the caller a connection that closes.
         let Ok(far) = TcpStream::connect(&target).await else {
             continue;
@@ -113,11 +197,15 @@ async fn accept(
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-        for (from, to) in [(near_in, far_out), (far_in, near_out)] {
-            let delay_us = delay_us.clone();
+        let lanes = [
+            (near_in, far_out, Way::There),
+            (far_in, near_out, Way::Back),
+        ];
+        for (from, to, way) in lanes {
+            let (delay_us, cut) = (delay_us.clone(), cut.clone());
             tokio::task::spawn_local(async move {
                 // Either end may close it, which is then passed on.
-                let _ = pass(from, to, delay_us).await;
+                let _ = pass(from, to, delay_us, Lane { way, cut }).await;
             });
         }
     }
@@ -126,13 +214,18 @@ async fn accept(
 /// A chunk and when it may leave.
 type Chunk = (Instant, Vec<u8>);
 
-async fn pass(from: OwnedReadHalf, to: OwnedWriteHalf, delay_us: Arc<AtomicU64>) -> Result<()> {
+async fn pass(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    delay_us: Arc<AtomicU64>,
+    lane: Lane,
+) -> Result<()> {
     // Bounded by the bytes under way, which the semaphore counts.
     let (enter, leave) = mpsc::unbounded_channel();
     let room = Rc::new(Semaphore::new(UNDER_WAY_MAX));
     tokio::try_join!(
-        read(from, enter, room.clone(), delay_us),
-        write(to, leave, room)
+        read(from, enter, room.clone(), (delay_us, lane.clone())),
+        write(to, leave, room, lane)
     )?;
     Ok(())
 }
@@ -141,15 +234,18 @@ async fn read(
     mut from: OwnedReadHalf,
     enter: mpsc::UnboundedSender<Chunk>,
     room: Rc<Semaphore>,
-    delay_us: Arc<AtomicU64>,
+    (delay_us, mut lane): (Arc<AtomicU64>, Lane),
 ) -> Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut last = Instant::now();
     loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(());
-        }
+        lane.open().await?;
+        let count = match from.read(&mut buffer).await {
+            // A connection that was reset ends for the other side behind what was sent before,
+            // and not before the cut is healed.
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(count) => count,
+        };
         let delay = Duration::from_micros(delay_us.load(Ordering::Relaxed));
         // A delay that became shorter lets nothing overtake.
         last = last.max(Instant::now() + delay);
@@ -162,15 +258,18 @@ async fn write(
     mut to: OwnedWriteHalf,
     mut leave: mpsc::UnboundedReceiver<Chunk>,
     room: Rc<Semaphore>,
+    mut lane: Lane,
 ) -> Result<()> {
     let timer = Timer::new()?;
     while let Some((time, bytes)) = leave.recv().await {
         if time > Instant::now() {
             timer.wait_until(time).await?;
         }
+        lane.open().await?;
         to.write_all(&bytes).await?;
         room.add_permits(bytes.len());
     }
+    lane.open().await?;
     Ok(to.shutdown().await?)
 }
 
@@ -212,6 +311,59 @@ mod tests {
         assert!(got == sent, "{} bytes came back", got.len());
         sending.join().unwrap();
         echoing.join().unwrap();
+    }
+
+    /// Whether nothing comes for a while.
+    fn is_quiet(stream: &mut std::net::TcpStream) -> bool {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let read = stream.read(&mut [0; 1]);
+        stream.set_read_timeout(None).unwrap();
+        read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    #[test]
+    fn a_cut_holds_each_direction_back_by_itself_and_loses_nothing() {
+        let target = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let relay = Relay::start(&target.local_addr().unwrap().to_string()).unwrap();
+        let mut near = std::net::TcpStream::connect(relay.address()).unwrap();
+        let (mut far, _) = target.accept().unwrap();
+        near.write_all(b"a").unwrap();
+        far.read_exact(&mut [0; 1]).unwrap();
+
+        relay.cut(Way::There);
+        near.write_all(b"b").unwrap();
+        far.write_all(b"c").unwrap();
+        near.read_exact(&mut [0; 1]).unwrap();
+        assert!(is_quiet(&mut far), "the cut direction");
+        relay.cut(Way::Back);
+        far.write_all(b"d").unwrap();
+        drop(far);
+        assert!(
+            is_quiet(&mut near),
+            "neither bytes nor the end come through"
+        );
+
+        relay.heal();
+        let mut got = Vec::new();
+        near.read_to_end(&mut got).unwrap();
+        assert_eq!(got, b"d");
+    }
+
+    #[test]
+    fn who_dials_into_a_cut_is_not_greeted_and_sees_it_closed_afterwards() {
+        let target = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let relay = Relay::start(&target.local_addr().unwrap().to_string()).unwrap();
+        relay.cut(Way::Back);
+        let mut near = std::net::TcpStream::connect(relay.address()).unwrap();
+        assert!(is_quiet(&mut near));
+        relay.heal();
+        assert!(matches!(near.read(&mut [0; 1]), Ok(0) | Err(_)));
+        let mut near = std::net::TcpStream::connect(relay.address()).unwrap();
+        let (mut far, _) = target.accept().unwrap();
+        far.write_all(b"a").unwrap();
+        near.read_exact(&mut [0; 1]).unwrap();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! register   PURE   the record and the rules by which it changes
 //! topology          the cluster file
+//! explain    PURE   who may process in which case, for people
 //! port              the register as a server sees it: a view, questions, beats
 //! voter             one of those who keep the record: Raft, sockets, its file
 //! ```
@@ -10,6 +11,7 @@
 
 mod disk;
 mod error;
+pub mod explain;
 mod identity;
 pub mod port;
 pub mod register;

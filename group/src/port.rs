@@ -1,7 +1,7 @@
 //! The register as a server sees it: a view that is kept fresh, questions that are answered, and
 //! what a server tells about itself. Nothing here says how a register is kept.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, Site, Tail};
 use serde::{Deserialize, Serialize};
@@ -127,12 +127,19 @@ pub(crate) struct Asked {
     pub(crate) answer: oneshot::Sender<Reply>,
 }
 
+/// What a server told of itself, and until when that counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) beat: Beat,
+    pub(crate) until: Option<Instant>,
+}
+
 /// A server's hold on both registers. Cheap to clone; works from any thread and runtime.
 #[derive(Clone, Debug)]
 pub struct RegisterPort {
     pub(crate) asked: mpsc::UnboundedSender<Asked>,
     pub(crate) view: watch::Receiver<View>,
-    pub(crate) beat: watch::Sender<Option<Beat>>,
+    pub(crate) beat: watch::Sender<Option<Told>>,
 }
 
 impl RegisterPort {
@@ -157,6 +164,13 @@ impl RegisterPort {
 
     /// Tells the voters of the own site about this server, from now on.
     pub fn tell(&self, beat: Beat) {
-        self.beat.send_replace(Some(beat));
+        self.beat.send_replace(Some(Told { beat, until: None }));
+    }
+
+    /// The same for a time: a server that does not say so again falls silent, although its
+    /// process lives.
+    pub fn tell_for(&self, beat: Beat, time: Duration) {
+        let until = Some(Instant::now() + time);
+        self.beat.send_replace(Some(Told { beat, until }));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
-use crate::status::{Promotion, Status};
+use crate::status::{DrillReport, DrillStatus, Promotion, Status};
 
 /// Most bytes of one command line.
 pub(crate) const COMMAND_BYTES_MAX: usize = 64 << 10;
@@ -41,6 +41,14 @@ pub enum Command {
     Switchover(OperatorWord),
     /// In a group, at the primary: how it shall go on without what it waits for.
     Protect(ProtectOptions),
+    /// As replica: recover a copy of the ledger, compare it, and say what that took.
+    Drill {
+        /// Without a checkpoint: the whole log from lsn 0 on.
+        #[serde(default)]
+        full: bool,
+    },
+    /// Say how far the drill is, and what the last one found.
+    DrillStatus,
 }
 
 /// How commits shall be protected.
@@ -124,6 +132,10 @@ pub enum Answer {
     TimedOut(Box<Status>),
     /// Promoted, or already was.
     Promotion(Box<Promotion>),
+    /// A drill came to its end; whether all is well stands in it.
+    Drill(Box<DrillReport>),
+    /// How far the drill is.
+    DrillStatus(Box<DrillStatus>),
     /// Done as asked.
     Done {
         /// What was done.

@@ -38,6 +38,9 @@ pub struct Config {
     /// Where `kanjo status` and `kanjo promote` connect.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub admin_listen: String,
+    /// Where load balancers and Prometheus ask; nothing listens if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_listen: Option<String>,
     /// The other node's `replication_listen`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_replication: String,
@@ -58,7 +61,7 @@ pub struct Config {
     pub set_size_min: usize,
     /// The cluster file's content, read with the configuration.
     #[serde(skip)]
-    pub topology: Option<Arc<Topology>>,
+    pub(crate) topology: Option<Arc<Topology>>,
     /// Allows addresses other than loopback, although nothing is encrypted yet.
     #[serde(default)]
     pub insecure_listen: bool,
@@ -133,6 +136,7 @@ impl Config {
             client_listen: client.to_owned(),
             replication_listen: replication.to_owned(),
             admin_listen: admin.to_owned(),
+            http_listen: None,
             peer_replication: peer.to_owned(),
             peer_client: None,
             cluster_file: None,
@@ -201,6 +205,7 @@ impl Config {
         self.client_listen.clone_from(&server.client);
         self.replication_listen.clone_from(&server.replication);
         self.admin_listen.clone_from(&server.admin);
+        self.http_listen.clone_from(&server.http);
         self.topology = Some(Arc::new(topology));
         Ok(())
     }
@@ -311,12 +316,15 @@ impl Config {
     }
 
     /// The addresses that this node binds, with their keys.
-    pub fn listen_addresses(&self) -> [(&'static str, &str); 3] {
+    pub fn listen_addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
-            ("client_listen", &self.client_listen),
-            ("replication_listen", &self.replication_listen),
-            ("admin_listen", &self.admin_listen),
+            ("client_listen", Some(&self.client_listen)),
+            ("replication_listen", Some(&self.replication_listen)),
+            ("admin_listen", Some(&self.admin_listen)),
+            ("http_listen", self.http_listen.as_ref()),
         ]
+        .into_iter()
+        .filter_map(|(key, address)| Some((key, address?.as_str())))
     }
 
     /// The configuration as a TOML file.
@@ -370,5 +378,21 @@ mod tests {
         );
         config.insecure_listen = true;
         config.check().unwrap();
+        config.insecure_listen = false;
+        config.client_listen = "127.0.0.1:7000".into();
+        config.check().unwrap();
+        config.http_listen = Some("0.0.0.0:7004".into());
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("http_listen"), "{refused}");
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_was_written() {
+        let mut config = sample();
+        for http_listen in [None, Some("127.0.0.1:5".to_owned())] {
+            config.http_listen = http_listen;
+            let read: Config = toml::from_str(&config.to_toml()).unwrap();
+            assert_eq!(read, config);
+        }
     }
 }

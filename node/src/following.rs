@@ -12,6 +12,7 @@ use kanjo_wal::LogError;
 
 use crate::error::NodeError;
 use crate::hot::Standing;
+use crate::metrics::{Stage, Stamps};
 use crate::node::{Node, Part, Session};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
@@ -42,6 +43,8 @@ pub(crate) struct Following {
     /// Why the last connection was closed.
     closed_for: String,
     packer: Packer,
+    /// Ends of appended batches that are not applied yet.
+    unapplied: Stamps,
     /// What was cut when this node rejoined, until it is in sync again.
     pub(crate) cut: Option<CutRecord>,
 }
@@ -59,6 +62,7 @@ impl Following {
             peer_client,
             closed_for: String::new(),
             packer: Packer::new(),
+            unapplied: Stamps::new(),
             cut: None,
         }
     }
@@ -68,6 +72,7 @@ impl Following {
         self.apply_to = confirmed;
         self.untold = 0;
         self.expected.clear();
+        self.unapplied.clear();
         self.writer = None;
     }
 
@@ -98,13 +103,7 @@ impl Following {
         sessions: &[Session],
     ) -> Standing {
         let connected = self.writer.is_some() && !sessions.is_empty();
-        let why = if control.awaiting_operator {
-            "stopped for a decision: its log ends differently from the primary's and it may have answered for what would be cut"
-        } else if connected {
-            "it follows a primary"
-        } else {
-            "it is a replica and no primary is connected"
-        };
+        let why = why_not_serving(control.awaiting_operator, connected);
         let mut peers = base.peers;
         if let [peer] = &mut peers[..] {
             peer.connected = connected;
@@ -115,6 +114,17 @@ impl Following {
             peers,
             ..base
         }
+    }
+}
+
+/// Why a replica answers nobody.
+pub(crate) const fn why_not_serving(awaits_operator: bool, connected: bool) -> &'static str {
+    match (awaits_operator, connected) {
+        (true, _) => {
+            "stopped for a decision: its log ends differently from the primary's and it may have answered for what would be cut"
+        }
+        (false, true) => "it follows a primary",
+        (false, false) => "it is a replica and no primary is connected",
     }
 }
 
@@ -180,12 +190,20 @@ impl Node {
                 let tail = store.log.append(&header, &payload)?;
                 self.hot.counters.payload_bytes += (payload.len() + size_of_val(&*header)) as u64;
                 self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
+                self.following.unapplied.push(tail.lsn, Instant::now());
                 self.receiver.step(Event::Appended { tail }, more);
             }
             Action::Sync => {
                 // ORDER: sync before ack; an ack promises bytes that survive power loss.
                 let tail = store.log.tail();
+                let (behind, begun) = (store.syncer.synced() < tail.lsn, Instant::now());
                 let lsn = store.syncer.sync_to(tail.lsn)?;
+                let took = begun.elapsed();
+                let metrics = &self.hot.shared.metrics;
+                metrics.stage(Stage::RemoteSync).record(took);
+                if behind {
+                    self.hot.disk_times.sync = Some(took);
+                }
                 self.hot.note_durable(tail);
                 self.receiver.step(Event::Synced { lsn }, more);
             }
@@ -271,6 +289,7 @@ impl Node {
     fn follows(&mut self, epoch: Epoch, client_address: String) -> Result<(), NodeError> {
         tracing::info!(%epoch, primary = %client_address, "following");
         self.following.writer = Some((epoch, client_address));
+        self.hot.shared.published.hear_writer();
         if self.hot.store.dir.control().awaiting_operator {
             // Its log is that of the writer again: there is nothing left to decide.
             let put_right = |control: &mut Control| control.awaiting_operator = false;
@@ -306,7 +325,10 @@ impl Node {
             }
         }
         self.compare_digest()?;
-        if self.hot.store.applied().lsn >= self.following.apply_to {
+        let waited = self.hot.shared.metrics.stage(Stage::Apply);
+        let applied_to = self.hot.store.applied().lsn;
+        self.following.unapplied.reached(applied_to, waited);
+        if applied_to >= self.following.apply_to {
             self.following.apply_due = false;
         }
         self.following.untold += self.hot.store.applied().lsn.since(applied);
@@ -422,6 +444,7 @@ impl Node {
             report = %record.path().display(), "a tail that no other node has was cut and kept"
         );
         self.following.cut = Some(record);
+        self.following.unapplied.clear();
         self.hot.forget_derived();
         self.hot.note_durable(self.hot.store.log.tail());
         self.hot.cut_committed(to.lsn);

@@ -1,7 +1,7 @@
 //! The server: the only place where log, ledger and shipping meet.
 //!
 //! ```text
-//! main thread  admin port, first frame of replication connections, heartbeats
+//! main thread  admin and http ports, first frame of replication connections, heartbeats
 //! hot thread   client port, execution, append, shipping or following, replies
 //! sync thread  one sync of the log at a time
 //! job threads  segments ahead and marks; sealing, the index and checkpoints
@@ -15,27 +15,33 @@ pub mod admin;
 mod clock;
 mod config;
 mod dial;
+mod drill;
 mod error;
 mod following;
 mod front;
 mod group;
 mod history;
 mod hot;
+mod http;
 mod indexing;
 mod link;
+mod metrics;
 mod node;
 mod opening;
 mod operator;
 mod peers;
 mod promotion;
+mod published;
 mod quarantine;
 mod query;
 mod reign;
 mod replay;
+mod restore;
 mod seed_files;
 mod server;
 pub mod status;
 mod store;
+mod telling;
 mod threads;
 
 pub use config::{Config, Device};

@@ -22,6 +22,7 @@ use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
 use crate::peers::{PeerIndex, Peers};
+use crate::published::Health;
 use crate::query::Answered;
 use crate::reign::Reign;
 use crate::server::Inbound;
@@ -68,6 +69,8 @@ pub(crate) struct Node {
     last_tick: Instant,
     /// Set once the node was told to stop: until when it waits for what can still be answered.
     draining: Option<Instant>,
+    /// What the other threads were told last.
+    pub(crate) told: Health,
 }
 
 enum Wake {
@@ -148,6 +151,7 @@ impl Node {
             next_session: 1,
             last_tick: Instant::now(),
             draining: None,
+            told: Health::default(),
         };
         match control.role {
             Role::Primary => {
@@ -185,6 +189,9 @@ impl Node {
                 self.last_tick = Instant::now();
                 self.on_tick()?;
                 self.settle()?;
+                self.tell(true);
+            } else {
+                self.tell(false);
             }
             if self
                 .draining
@@ -202,6 +209,10 @@ impl Node {
         self.hot
             .front
             .set_door(Door::Closed(Outcome::NotPrimary, text));
+    }
+
+    pub(crate) const fn is_stopping(&self) -> bool {
+        self.draining.is_some()
     }
 
     fn is_drained(&self) -> bool {
@@ -397,6 +408,9 @@ impl Node {
         if matches!(self.part, Part::Replica) {
             self.following.make_apply_due();
             self.tell_applied()?;
+        }
+        if !matches!(self.part, Part::Replica) {
+            self.hot.drills.give_up();
         }
         self.check_opening()?;
         self.tick_group()?;

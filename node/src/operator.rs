@@ -44,7 +44,8 @@ impl Node {
             Command::Alone { reason, unfenced } => {
                 self.go_alone(reason, unfenced, request.answer)?
             }
-            Command::Status | Command::Await { .. } => {}
+            Command::Drill { full } => self.drill(full, request.answer),
+            Command::Status | Command::Await { .. } | Command::DrillStatus => {}
         }
         Ok(())
     }
@@ -62,6 +63,8 @@ impl Node {
                 ));
             }
         }
+        // It would take processor time from the promotion.
+        self.hot.drills.give_up();
         let began = Instant::now();
         let clock = crate::clock::ClockCheck::new(self.hot.config.clock_bound_ms);
         let (open, mut promotion) =
@@ -134,6 +137,7 @@ impl Node {
     /// Where the node stands, with what it knows of both sites of its group.
     pub(crate) fn whole_standing(&mut self) -> Standing {
         let mut standing = self.standing();
+        standing.in_set = self.group.as_ref().map(|group| group.is_in_set());
         standing.group = self.group.as_ref().map(|group| group.status(&standing));
         standing
     }
@@ -154,6 +158,7 @@ impl Node {
             committed: self.hot.store.applied().lsn,
             protection: reign.name(),
             peers,
+            in_set: None,
             group: None,
         };
         match &self.part {

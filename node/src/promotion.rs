@@ -25,7 +25,7 @@ use crate::store::{Replayed, Store};
 /// on as primary.
 pub fn promote_stopped(dir: &Path, options: &PromoteOptions) -> Result<Promotion, NodeError> {
     let config = Config::new(dir.to_owned(), "", "", "", "");
-    let (mut store, recovery) = Store::open(&config)?;
+    let (mut store, recovery) = Store::open(&config, std::sync::Arc::default())?;
     let began = Instant::now();
     let rebuilt = store.rebuild(recovery.confirmed)?;
     if store.dir.control().role == Role::Primary {

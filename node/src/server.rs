@@ -20,7 +20,10 @@ use crate::error::NodeError;
 use crate::front::{Front, Identity};
 use crate::group::Group;
 use crate::hot::{AdminRequest, Hot, Ports};
+use crate::http::{self, Site};
+use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::published::Published;
 use crate::store::Store;
 
 /// A connection on the admin or heartbeat port that says nothing for this long is closed: it
@@ -37,13 +40,15 @@ pub(crate) struct Inbound {
     pub(crate) hello: Vec<u8>,
 }
 
-/// What the heartbeat tells while the hot thread may be busy in a sync.
+/// What the main thread tells while the hot thread may be busy in a sync.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Watched, so that the heartbeats of a fenced writer end as soon as it is fenced.
     granted: watch::Sender<Epoch>,
     pub(crate) durable: AtomicU64,
     pub(crate) applied: AtomicU64,
+    pub(crate) published: Arc<Published>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Shared {
@@ -68,6 +73,7 @@ struct Listeners {
     client: std::net::TcpListener,
     replication: std::net::TcpListener,
     admin: std::net::TcpListener,
+    http: Option<std::net::TcpListener>,
 }
 
 /// Runs a node until `shutdown` becomes true or it cannot go on. Returns once all that was
@@ -83,6 +89,10 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         client: bind("client_listen", &config.client_listen)?,
         replication: bind("replication_listen", &config.replication_listen)?,
         admin: bind("admin_listen", &config.admin_listen)?,
+        http: match &config.http_listen {
+            Some(address) => Some(bind("http_listen", address)?),
+            None => None,
+        },
     };
     let (to_hot, inbound) = mpsc::channel(8);
     let (commands, admin) = mpsc::channel(64);
@@ -95,6 +105,7 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         shared: Arc::clone(&shared),
     };
     let client = listeners.client;
+    let site = Arc::new(Site::new(Arc::clone(&shared), config.heartbeat_ms));
     let hot = std::thread::Builder::new()
         .name("kanjo-hot".into())
         .spawn(move || {
@@ -111,6 +122,9 @@ pub fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<(), NodeEr
         let admin = accept_admin(tokio_listener(listeners.admin)?, commands);
         let replication =
             accept_replication(tokio_listener(listeners.replication)?, to_hot, shared);
+        if let Some(listener) = listeners.http {
+            tokio::spawn(http::accept(tokio_listener(listener)?, site));
+        }
         tokio::select! {
             () = admin => {}
             () = replication => {}
@@ -127,7 +141,9 @@ fn hot_thread(
     client: std::net::TcpListener,
     ports: Ports,
 ) -> Result<(), NodeError> {
-    let (store, recovery) = Store::open(&config)?;
+    ports.shared.published.turn();
+    let pulse = Arc::clone(&ports.shared.published);
+    let (store, recovery) = Store::open(&config, pulse)?;
     let control = store.dir.control();
     tracing::info!(
         cluster = %control.cluster, node = %control.node, site = %control.site, incarnation = %control.incarnation,
@@ -144,7 +160,8 @@ fn hot_thread(
         primary: false,
     };
     let deadline = Duration::from_millis(config.default_deadline_ms.into());
-    let front = Front::new(identity, config.client_connections, deadline);
+    let shared = Arc::clone(&ports.shared);
+    let front = Front::new(identity, config.client_connections, deadline, shared);
     let local = tokio::task::LocalSet::new();
     let runtime = runtime()?;
     let outcome = runtime.block_on(local.run_until(async {
@@ -362,8 +379,12 @@ async fn answer_heartbeats(mut stream: TcpStream, shared: &Shared) -> std::io::R
         let frame = frame
             .await
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        let Body::Ping { nonce } = Frame::decode(&frame).map_err(std::io::Error::other)?.body
-        else {
+        let frame = Frame::decode(&frame).map_err(std::io::Error::other)?;
+        // A primary that was granted away goes on beating until it hears of it.
+        if frame.epoch >= shared.granted() {
+            shared.published.hear_writer();
+        }
+        let Body::Ping { nonce } = frame.body else {
             return Err(std::io::Error::other(
                 "only pings belong on a heartbeat connection",
             ));

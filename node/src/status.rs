@@ -1,8 +1,7 @@
 //! What a node says of itself to operators and scripts.
 
-use kanjo_format::{Incarnation, NodeId};
+use kanjo_group::SiteReport;
 use kanjo_group::register::FenceCertificate;
-use kanjo_group::{SetMember, SiteReport};
 use serde::{Deserialize, Serialize};
 
 /// Everything that `kanjo status` shows. Positions are lsns, times microseconds.
@@ -44,7 +43,8 @@ pub struct Status {
     pub applied_lsn: u64,
     /// Digest of all accounts at `applied_lsn`.
     pub digest: String,
-    /// As replica: the durable in-set mark; in a group, if the register does not say otherwise.
+    /// As replica: the durable in-set mark. In a group: whether the register that holds the
+    /// authority names this server, by what was heard of it of late.
     pub in_sync: bool,
     /// The log's end is uncertain after a crash.
     pub uncertain: bool,
@@ -148,22 +148,6 @@ pub struct GroupStatus {
     pub last_fence: Option<FenceCertificate>,
 }
 
-impl GroupStatus {
-    /// Whether the register that holds the authority names members, and not this one.
-    pub fn leaves_out(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        let registers = self.own.iter().chain(&self.other);
-        let holders = registers
-            .map(|report| &report.register)
-            .filter(|register| register.holds_authority());
-        holders
-            .max_by_key(|register| register.holding())
-            .is_some_and(|register| {
-                let me = SetMember { node, incarnation };
-                !register.set.is_empty() && !register.set.contains(&me)
-            })
-    }
-}
-
 /// Transfers that were answered without an auxiliary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unprotected {
@@ -217,4 +201,118 @@ pub struct Promotion {
     pub unprotected: Unprotected,
     /// What could be missing; empty if nothing that was answered can be.
     pub may_be_missing: Vec<String>,
+}
+
+/// How far a drill is, and what the last one of this process found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrillStatus {
+    /// The one under way.
+    pub running: Option<DrillProgress>,
+    /// The last one that came to its end.
+    pub last: Option<DrillReport>,
+}
+
+/// How far a drill is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillProgress {
+    /// `restore`, `index`, `replay` or `audit`, one after the other.
+    pub phase: String,
+    /// Bytes of the checkpoint or of the log that this phase has done.
+    pub done_bytes: u64,
+    /// Of so many; 0 where nobody knows.
+    pub total_bytes: u64,
+    /// Records replayed so far.
+    pub records: u64,
+    /// Microseconds since it began.
+    pub elapsed_us: u64,
+}
+
+/// What a drill found. Times are microseconds, positions lsns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrillReport {
+    /// Whether everything verified and the digests are equal.
+    pub good: bool,
+    /// What is wrong, each with its place; empty if good.
+    pub problems: Vec<String>,
+    /// Checkpoints that a recovery could not use, and why; it replayed from before them.
+    pub unusable_checkpoints: Vec<String>,
+    /// Number of the node.
+    pub node: u32,
+    /// Its cloud, 1 or 2.
+    pub site: u8,
+    /// The position: committed and applied when the drill began.
+    pub lsn: u64,
+    /// Epoch of the last batch before it.
+    pub epoch: String,
+    /// Chain value there.
+    pub chain: String,
+    /// Digest of the copy; empty if the drill did not get so far.
+    pub digest: String,
+    /// Digest of the live ledger at the position, noted when the drill began.
+    pub live_digest: String,
+    /// Whether the copy came to the position with the same digest.
+    pub digest_equal: bool,
+    /// Totals per ledger of the copy.
+    pub trial_balance: Vec<LedgerStatus>,
+    /// Accounts in the copy.
+    pub accounts: u64,
+    /// Transfers posted in it.
+    pub transfers: u64,
+    /// Checkpoint that it began with; 0 for none.
+    pub checkpoint_lsn: u64,
+    /// From the drill's begin to the end of the replay: restore, index and replay.
+    pub recovery_us: u64,
+    /// Reading the checkpoint.
+    pub restore_us: u64,
+    /// Reading ids between the end of the index and the checkpoint.
+    pub index_us: u64,
+    /// Applying the log from the checkpoint to the position.
+    pub replay_us: u64,
+    /// Adding up all accounts of the copy, which a recovery does not do.
+    pub audit_us: u64,
+    /// The whole drill.
+    pub took_us: u64,
+    /// Batches replayed.
+    pub batches: u64,
+    /// Records replayed.
+    pub records: u64,
+    /// Log replayed, padding included.
+    pub log_bytes: u64,
+    /// Payload replayed.
+    pub payload_bytes: u64,
+    /// Records replayed a second.
+    pub records_per_s: f64,
+    /// Megabytes of payload replayed a second.
+    pub replay_mb_per_s: f64,
+    /// Where the node's log ended when the drill did.
+    pub tail_lsn: u64,
+    /// Log that came meanwhile: from the position to that tail.
+    pub lag_bytes: u64,
+    /// Of it, what was not in the live ledger yet: all that a promotion of the running node replays.
+    pub unapplied_bytes: u64,
+    /// Memory of its own that the process had with the copy; absent where the kernel does not tell.
+    pub process_memory_bytes: Option<u64>,
+    /// How much more that was than before. What an earlier drill gave back and the process kept is
+    /// not in it.
+    pub memory_bytes: Option<u64>,
+    /// What a promotion of the running node would take in it: the parts below together; absent if
+    /// one of them was not measured.
+    pub running_promotion_us: Option<u64>,
+    /// The same of a stopped node: the recovery, and the parts below but for the replay.
+    pub stopped_promotion_us: Option<u64>,
+    /// What a promotion does beside the recovery, as far as parts of it were measured.
+    pub on_top: Vec<MeasuredPart>,
+    /// What it does that nothing here measures.
+    pub not_measured: Vec<String>,
+}
+
+/// A part of a promotion whose time follows from a measurement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredPart {
+    /// What.
+    pub part: String,
+    /// How long.
+    pub us: u64,
+    /// What was measured.
+    pub measured: String,
 }

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kanjo_engine::{Ledger, Restored, Snapshot};
+use kanjo_engine::{Ledger, Snapshot};
 use kanjo_format::columns::Groups;
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
 use kanjo_format::replication::EpochEntry;
-use kanjo_format::{Batch, BatchHeader, BatchPlace, Epoch, Lsn, Tail};
+use kanjo_format::{Batch, BatchHeader, BatchPlace, Lsn, Tail};
 use kanjo_shipper::LocalLog;
 use kanjo_wal::{CutReport, DataDir, DeviceKind, Log, LogReader, Recovery, Syncer};
 
 use crate::config::{Config, Device};
 use crate::error::NodeError;
 use crate::history::LogHistory;
-use crate::indexing::{Indexing, place_at};
+use crate::indexing::Indexing;
+use crate::published::Published;
 use crate::replay::each_batch;
+use crate::restore::{self, Source, Unusable, start_of_log, table_seed};
 
 /// Directory, log and ledger of one node. Lives on the hot thread.
 pub(crate) struct Store {
@@ -35,6 +37,8 @@ pub(crate) struct Store {
     /// End of what was applied of reigns that served alone.
     alone_to: Lsn,
     segment_bytes: u64,
+    /// Told that the thread goes on while a replay takes long.
+    pulse: Arc<Published>,
 }
 
 /// What a replay did.
@@ -62,7 +66,10 @@ impl std::ops::Add for Replayed {
 impl Store {
     /// Takes the directory's lock and recovers its log. The ledger is empty until
     /// [`Self::rebuild`].
-    pub(crate) fn open(config: &Config) -> Result<(Self, Recovery), NodeError> {
+    pub(crate) fn open(
+        config: &Config,
+        pulse: Arc<Published>,
+    ) -> Result<(Self, Recovery), NodeError> {
         let dir = Arc::new(DataDir::open(&config.data_dir)?);
         let device = match config.device {
             Device::Mapped => DeviceKind::Mapped,
@@ -77,7 +84,7 @@ impl Store {
         let control = dir.control();
         let indexing = Indexing::open(&dir, &reader, table_seed())?;
         let store = Self {
-            applied: start_of_log(&dir),
+            applied: start_of_log(dir.control().cluster),
             segment_bytes: control.segment_bytes,
             alone_to: Lsn::ZERO,
             ledger: Ledger::new(table_seed()),
@@ -87,6 +94,7 @@ impl Store {
             log,
             reader,
             syncer,
+            pulse,
         };
         Ok((store, recovery))
     }
@@ -95,7 +103,10 @@ impl Store {
     /// the last batch that ends at or below `through`.
     pub(crate) fn rebuild(&mut self, through: Lsn) -> Result<Replayed, NodeError> {
         self.history.forget();
-        self.applied = start_of_log(&self.dir);
+        // Before another one is built: two take twice the memory.
+        self.ledger = Ledger::new(table_seed());
+        self.alone_to = Lsn::ZERO;
+        self.applied = start_of_log(self.dir.control().cluster);
         let mut checkpoints = self.dir.checkpoints()?;
         checkpoints.sort();
         while let Some((lsn, path)) = checkpoints.pop() {
@@ -111,9 +122,6 @@ impl Store {
                 Err(Unusable::Other(error)) => return Err(error),
             }
         }
-        self.ledger = Ledger::new(table_seed());
-        self.alone_to = Lsn::ZERO;
-        self.applied = start_of_log(&self.dir);
         self.replay(through)
     }
 
@@ -124,50 +132,18 @@ impl Store {
         through: Lsn,
     ) -> Result<Replayed, Unusable> {
         let started = Instant::now();
-        let damaged = |why: String| Unusable::Checkpoint(why);
-        let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
+        let file = File::open(path).map_err(|error| Unusable::Checkpoint(error.to_string()))?;
+        let file = self.pulse.reading(file);
         let mut input = BufReader::with_capacity(1 << 20, file);
-        let Restored {
-            ledger,
-            cluster,
-            tail,
-        } = Ledger::restore(&mut input, table_seed())
-            .map_err(|error| damaged(error.to_string()))?;
-        let mine = self.dir.control().cluster;
-        if tail.lsn != lsn || cluster != mine {
-            return Err(damaged(format!(
-                "it is of lsn {} of cluster {cluster}",
-                tail.lsn
-            )));
-        }
-        self.ledger = ledger;
-        // What is in the old part of the index need not be read again.
-        let old = self.indexing.old_part();
-        self.ledger.cover_index(&old);
-        let mut place = match old.end.min(lsn) {
-            Lsn::ZERO => start_of_log(&self.dir),
-            begin => BatchPlace {
-                epoch: tail.epoch,
-                ..place_at(&self.reader, mine, begin).map_err(|e| damaged(e.to_string()))?
-            },
-        };
-        let begin = BatchPlace {
-            epoch: Epoch::NONE,
-            ..place
-        };
-        each_batch(&self.reader.clone(), begin, lsn, |batch, behind| {
-            self.ledger
-                .index_only(&batch.header, &batch.payload, behind.lsn)
-                .map_err(|error| damaged(error.to_string()))?;
-            place = behind;
-            Ok::<_, Unusable>(())
+        let source = self.source();
+        let restored = source.read_checkpoint(&mut input, lsn)?;
+        let mut batches = 0;
+        let (ledger, place) = source.index_below(restored, |_| {
+            self.pulse.beat(batches);
+            batches += 1;
+            Ok(())
         })?;
-        if place.lsn != lsn || place.chain != tail.chain {
-            return Err(damaged(format!(
-                "it continues chain {:?} at lsn {lsn}, the log has {:?} at lsn {}",
-                tail.chain, place.chain, place.lsn
-            )));
-        }
+        self.ledger = ledger;
         self.applied = place;
         let reign = self.ledger.reign();
         let ever_alone = reign.unprotected.since > Lsn::ZERO || reign.unprotected.count > 0;
@@ -179,6 +155,16 @@ impl Store {
         let mut replayed = self.replay(through)?;
         replayed.time = started.elapsed();
         Ok(replayed)
+    }
+
+    /// What a ledger is built from here.
+    pub(crate) fn source(&self) -> Source {
+        Source {
+            reader: self.reader.clone(),
+            cluster: self.dir.control().cluster,
+            segment_bytes: self.segment_bytes,
+            old: self.indexing.old_part(),
+        }
     }
 
     /// Copies a checkpoint that cannot be used into quarantine and removes it.
@@ -208,6 +194,7 @@ impl Store {
         }
         let from = self.applied;
         each_batch(&self.reader.clone(), from, through, |batch, behind| {
+            self.pulse.beat(replayed.batches);
             replayed.batches += 1;
             replayed.records += u64::from(batch.header.record_count());
             replayed.bytes += batch.header.payload_bytes() as u64;
@@ -235,17 +222,10 @@ impl Store {
 
     /// Applies one batch that follows what was applied so far.
     fn apply(&mut self, batch: &Batch<Bytes>, behind: BatchPlace) -> Result<(), NodeError> {
-        let header = &batch.header;
         let was_alone = self.is_alone();
-        self.ledger
-            .apply(header, &batch.payload, behind.lsn)
-            .map_err(|source| NodeError::Apply {
-                lsn: header.lsn(),
-                source,
-            })?;
+        restore::apply(&mut self.ledger, batch, behind.lsn, self.segment_bytes)?;
         self.applied = behind;
         self.note_alone(was_alone);
-        self.begin_generation(header);
         if behind.lsn.get().is_multiple_of(self.segment_bytes) {
             self.drop_young();
         }
@@ -275,15 +255,7 @@ impl Store {
             ..self.applied
         };
         self.note_alone(was_alone);
-        self.begin_generation(header);
-    }
-
-    /// A batch that fills its segment to the end begins the next one like a segment end does.
-    fn begin_generation(&mut self, header: &BatchHeader) {
-        let fills = self.applied.lsn.get().is_multiple_of(self.segment_bytes);
-        if fills && !header.is_segment_end() {
-            self.ledger.begin_generation();
-        }
+        restore::begin_generation(&mut self.ledger, header, tail.lsn, self.segment_bytes);
     }
 
     fn is_alone(&self) -> bool {
@@ -394,33 +366,4 @@ impl Store {
         }
         Ok(report)
     }
-}
-
-/// Why a rebuild from a checkpoint ended.
-enum Unusable {
-    Checkpoint(String),
-    Other(NodeError),
-}
-
-impl<E: Into<NodeError>> From<E> for Unusable {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-fn start_of_log(dir: &DataDir) -> BatchPlace {
-    let cluster = dir.control().cluster;
-    let tail = Tail::empty(cluster);
-    BatchPlace {
-        cluster,
-        lsn: tail.lsn,
-        epoch: tail.epoch,
-        chain: tail.chain,
-    }
-}
-
-/// Seed of the tables that are keyed by clients' ids; drawn anew at each start.
-fn table_seed() -> u64 {
-    // Without a random source the tables still work, only their order can be guessed.
-    getrandom::u64().unwrap_or(0x6b61_6e6a_6f00)
 }

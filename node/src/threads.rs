@@ -12,9 +12,10 @@ use kanjo_wal::{DataDir, DirError, LogError, Prepared, Preparer, SealInfo, Seale
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::indexing::{self, IndexError, IndexJob, Indexed};
+use crate::status::DrillReport;
 
-/// How much the thread of derived data yields to others (`nice`).
-const DERIVE_NICENESS: i32 = 10;
+/// How much threads yield to others that do what can wait (`nice`).
+const NICENESS: i32 = 10;
 
 /// How a sync ended.
 pub(crate) struct Synced {
@@ -125,10 +126,12 @@ pub(crate) enum JobDone {
     Sealed(u64, Result<SealInfo, LogError>),
     /// A checkpoint of so many bytes is on disk.
     Checkpointed(Lsn, Result<u64, DirError>),
-    /// A mark is on disk.
-    Marked(Result<(), DirError>),
+    /// A mark is on disk, after so long.
+    Marked(Result<(), DirError>, Duration),
     /// There is a new set of runs.
     Indexed(Result<Indexed, IndexError>),
+    /// A drill ended, on a thread of its own; with no report if it was given up.
+    Drilled(Option<Box<DrillReport>>),
 }
 
 impl Job {
@@ -148,6 +151,7 @@ pub(crate) struct JobThreads {
     soon: Option<mpsc::Sender<Job>>,
     patient: Option<mpsc::Sender<Job>>,
     beside: Option<mpsc::Sender<Job>>,
+    tell: UnboundedSender<JobDone>,
     done: UnboundedReceiver<JobDone>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -155,13 +159,14 @@ pub(crate) struct JobThreads {
 impl JobThreads {
     pub(crate) fn start() -> std::io::Result<Self> {
         let (tell, done) = unbounded_channel();
-        let (soon, first) = start_worker("kanjo-jobs", 0, tell.clone())?;
-        let (patient, second) = start_worker("kanjo-derive", DERIVE_NICENESS, tell.clone())?;
-        let (beside, third) = start_worker("kanjo-index", 0, tell)?;
+        let (soon, first) = start_worker("kanjo-jobs", false, tell.clone())?;
+        let (patient, second) = start_worker("kanjo-derive", true, tell.clone())?;
+        let (beside, third) = start_worker("kanjo-index", false, tell.clone())?;
         Ok(Self {
             soon: Some(soon),
             patient: Some(patient),
             beside: Some(beside),
+            tell,
             done,
             threads: vec![first, second, third],
         })
@@ -194,6 +199,11 @@ impl JobThreads {
         }
     }
 
+    /// The way back for who does something long on a thread of its own.
+    pub(crate) fn teller(&self) -> UnboundedSender<JobDone> {
+        self.tell.clone()
+    }
+
     pub(crate) async fn done(&mut self) -> JobDone {
         match self.done.recv().await {
             Some(done) => done,
@@ -212,18 +222,23 @@ impl Drop for JobThreads {
     }
 }
 
+/// Puts the calling thread, and those that it starts, behind all others.
+pub(crate) fn yield_to_others() {
+    // Counts for this thread alone; refused, its work only competes more.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
+}
+
 fn start_worker(
     name: &str,
-    niceness: i32,
+    yields: bool,
     tell: UnboundedSender<JobDone>,
 ) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
     let (jobs, asked) = mpsc::channel::<Job>();
     let work = move || {
-        // Counts for this thread alone; refused, the jobs only compete more.
-        if niceness != 0
-            && let Err(error) = rustix::process::nice(niceness)
-        {
-            tracing::debug!(%error, "a thread keeps its priority");
+        if yields {
+            yield_to_others();
         }
         while let Ok(job) = asked.recv() {
             if tell.send(perform(job)).is_err() {
@@ -239,7 +254,10 @@ fn perform(job: Job) -> JobDone {
     match job {
         Job::Prepare(preparer) => JobDone::Prepared(preparer.prepare()),
         Job::Seal(sealer, number, level) => JobDone::Sealed(number, sealer.seal(number, level)),
-        Job::Mark(dir, change) => JobDone::Marked(dir.update(change)),
+        Job::Mark(dir, change) => {
+            let begun = Instant::now();
+            JobDone::Marked(dir.update(change), begun.elapsed())
+        }
         Job::Index(job) => JobDone::Indexed(indexing::perform(job)),
         Job::Checkpoint(snapshot, lsn, dir) => {
             JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir))

@@ -156,6 +156,17 @@ impl Receiver {
             .is_some_and(|w| w.stage == WriterStage::Following)
     }
 
+    /// Whether this disk has everything that the writer's log held when it began to be followed.
+    pub fn is_caught_up(&self) -> bool {
+        let end = self.writer.as_ref().map(|writer| writer.end);
+        self.is_following() && end.is_some_and(|end| self.synced.lsn >= end)
+    }
+
+    /// Whether an operator has to decide about the end of this log.
+    pub fn awaits_operator(&self) -> bool {
+        self.state.awaiting_operator
+    }
+
     /// The log as followed so far, with its epochs.
     pub fn log(&self) -> &crate::LocalLog {
         &self.state.log

@@ -2,12 +2,14 @@
 
 use crate::{done, kanjo};
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 35] = [
     &["format"],
     &["start"],
     &["status"],
     &["promote"],
     &["alone"],
+    &["drill"],
+    &["quorum", "explain"],
     &["account", "create"],
     &["account", "set"],
     &["account", "show"],

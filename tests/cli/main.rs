@@ -8,6 +8,7 @@ mod index;
 mod ledger;
 mod node;
 mod pair;
+mod quorum;
 mod repl;
 mod start;
 mod witness;

@@ -6,6 +6,8 @@ mod harness;
 
 mod damage;
 mod disk;
+mod drill;
+mod http;
 mod index;
 mod lifecycle;
 mod promotion;

@@ -11,24 +11,28 @@ use rustix::process::{Pid, Signal, kill_process};
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// Of a pair; it must not be through before it is told to end.
+const PAIR: (&[&str], usize) = (&["--transfers", "2000000"], 2);
+/// Of two sites, which takes a while.
+const CLOUDS: (&[&str], usize) = (&["--clouds"], 6);
+
 /// A demo that is under way. Dropping it kills it.
 struct Demo(Child);
 
 impl Demo {
-    /// Starts one and waits until both of its nodes run.
-    fn under_way(dir: &Path) -> Self {
+    /// Starts one and waits until all of its processes run.
+    fn under_way(dir: &Path, (arguments, processes): (&[&str], usize)) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_kanjo"))
             .arg("demo")
             .arg("--dir")
             .arg(dir)
-            // It must not be through before it is told to end.
-            .args(["--transfers", "2000000"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         let demo = Self(child.expect("the demo starts"));
-        wait_until("both nodes run", || nodes_of(dir) == 2);
+        wait_until("all run", || processes_of(dir) == processes);
         demo
     }
 
@@ -59,11 +63,10 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Nodes that run on a configuration in that directory. A process that has ended and was not
-/// waited for yet has no command line any more.
-fn nodes_of(dir: &Path) -> usize {
-    let config = dir.join("node-");
-    let config = config.to_str().expect("a plain path");
+/// Servers and witnesses that run on a configuration in that directory. A process that has ended
+/// and was not waited for yet has no command line any more.
+fn processes_of(dir: &Path) -> usize {
+    let dir = dir.to_str().expect("a plain path");
     let processes = std::fs::read_dir("/proc").expect("processes can be listed");
     let lines = processes.filter_map(|process| {
         // It may end while it is looked at.
@@ -72,7 +75,10 @@ fn nodes_of(dir: &Path) -> usize {
     lines
         .filter(|line| {
             let line = String::from_utf8_lossy(line);
-            line.contains("\0start\0") && !line.contains("\0leash\0") && line.contains(config)
+            let runs = ["start", "witness"]
+                .iter()
+                .any(|command| line.contains(&format!("\0{command}\0--config\0{dir}/")));
+            runs && !line.contains("\0leash\0")
         })
         .count()
 }
@@ -84,27 +90,33 @@ fn folder() -> tempfile::TempDir {
 
 #[test]
 fn an_interrupted_demo_leaves_no_process_and_no_directory() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for (which, signal) in [
+        (PAIR, Signal::INT),
+        (PAIR, Signal::TERM),
+        (CLOUDS, Signal::INT),
+    ] {
         let folder = folder();
         let dir = folder.path().join("made/by-it");
-        let status = Demo::under_way(&dir).end_by(signal);
-        assert_eq!(status.code(), Some(1), "{signal:?}: {status}");
+        let status = Demo::under_way(&dir, which).end_by(signal);
+        assert_eq!(status.code(), Some(1), "{which:?}, {signal:?}: {status}");
         assert_eq!(
-            nodes_of(&dir),
+            processes_of(&dir),
             0,
-            "{signal:?}: its nodes are gone when it is"
+            "{which:?}, {signal:?}: its processes are gone when it is"
         );
         let left = std::fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 0, "{signal:?}: it removes what it made");
+        assert_eq!(left, 0, "{which:?}, {signal:?}: it removes what it made");
     }
 }
 
 #[test]
-fn a_killed_demo_takes_its_nodes_along() {
-    let folder = folder();
-    let dir = folder.path().join("demo");
-    Demo::under_way(&dir).end_by(Signal::KILL);
-    wait_until("its nodes end", || nodes_of(&dir) == 0);
+fn a_killed_demo_takes_its_processes_along() {
+    for which in [PAIR, CLOUDS] {
+        let folder = folder();
+        let dir = folder.path().join("demo");
+        Demo::under_way(&dir, which).end_by(Signal::KILL);
+        wait_until("its processes end", || processes_of(&dir) == 0);
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(crate) mod clouds;
 pub(crate) mod cuts;
 pub(crate) mod damage;
 pub(crate) mod disk;
+pub(crate) mod exposition;
+pub(crate) mod http;
 pub(crate) mod journal;
 pub(crate) mod link;
 pub(crate) mod load;

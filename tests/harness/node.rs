@@ -10,7 +10,7 @@ use kanjo_node::admin::{self, Answer, Command as Ask, Condition, PromoteOptions}
 use kanjo_node::status::{Promotion, Status};
 
 use super::process::Process;
-use super::{LOOK_AGAIN, PATIENCE};
+use super::{LOOK_AGAIN, PATIENCE, http};
 
 /// A node: a configuration, a data directory, and its process.
 #[derive(Debug)]
@@ -124,6 +124,34 @@ impl Node {
             );
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn look<T>(&self, what: &str, mut see: impl FnMut() -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(seen) = see() {
+                return seen;
+            }
+            assert!(Instant::now() < until, "{} did not {what}", self.name);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Asks the HTTP port.
+    pub(crate) fn get(&self, path: &str) -> http::Answer {
+        http::ask(self.http_address(), "GET", path, &[])
+    }
+
+    pub(crate) fn http_address(&self) -> &str {
+        let address = self.config.http_listen.as_deref();
+        address.expect("the harness gives each node one")
+    }
+
+    /// Waits until a probe is answered so.
+    pub(crate) fn expect_probe(&self, path: &str, status: u16) -> http::Answer {
+        self.look(&format!("answer {path} with {status}"), || {
+            Some(self.get(path)).filter(|answer| answer.status == status)
+        })
     }
 
     /// Promotes over the admin port.

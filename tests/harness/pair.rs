@@ -75,6 +75,7 @@ impl Pair {
             let (client, replication) = (&addresses.client[i], &addresses.replication[i]);
             let mut config = Config::new(data, client, replication, &addresses.admin[i], &peer);
             config.peer_client = Some(addresses.client[1 - i].clone());
+            config.http_listen = Some(addresses.http[i].clone());
             // Tests run on what is left of a disk; those that mean the floor set it.
             config.free_disk_floor_bytes = 1 << 20;
             config.checkpoint_every_bytes = 4 << 20;
@@ -259,6 +260,7 @@ struct Addresses {
     client: [String; 2],
     replication: [String; 2],
     admin: [String; 2],
+    http: [String; 2],
 }
 
 impl Addresses {
@@ -275,11 +277,13 @@ impl Addresses {
         let client = [port(), port()];
         let replication = [port(), port()];
         let admin = [port(), port()];
+        let http = [port(), port()];
         Self {
             host,
             client,
             replication,
             admin,
+            http,
         }
     }
 }

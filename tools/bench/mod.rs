@@ -6,6 +6,7 @@ mod compare;
 mod costs;
 mod counts;
 mod disk;
+mod failover;
 mod frames;
 mod grown;
 mod growth;
@@ -40,6 +41,7 @@ pub(crate) enum BenchCommand {
     Commit(commit::CommitArgs),
     Compare(compare::CompareArgs),
     Counts(counts::CountsArgs),
+    Failover(failover::FailoverArgs),
     Growth(growth::GrowthArgs),
     History(growth::HistoryArgs),
     Promote(promote::PromoteArgs),
@@ -66,6 +68,7 @@ impl BenchCommand {
             Self::Commit(args) => run_to_end(commit::run(args))?,
             Self::Compare(args) => run_to_end(compare::run(args))?,
             Self::Counts(args) => run_to_end(counts::run(args))?,
+            Self::Failover(args) => run_to_end(failover::run(args))?,
             Self::Growth(args) => run_to_end(growth::run(args))?,
             Self::History(args) => run_to_end(growth::run_history(args))?,
             Self::Promote(args) => run_to_end(promote::run(args))?,

@@ -7,6 +7,7 @@ mod alone;
 mod cluster;
 mod completions;
 mod day;
+mod drill;
 mod format;
 mod group;
 mod import;
@@ -14,6 +15,7 @@ mod index;
 mod listing;
 mod log;
 mod promote;
+mod quorum;
 mod start;
 mod status;
 mod tail;
@@ -48,7 +50,7 @@ When the primary's site is lost, on the other one:
 ///
 /// One node is the primary and takes transfers; the other one, the auxiliary, has every one of
 /// them on its disk before the client gets its answer. Ports: clients talk to `client_listen`,
-/// the commands `status`, `promote` and `alone` to `admin_listen`.
+/// the commands `status`, `promote`, `alone` and `drill` to `admin_listen`.
 #[derive(Debug, Parser)]
 #[command(name = "kanjo", version, max_term_width = 100, after_help = EXIT_CODES,
     after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
@@ -71,6 +73,9 @@ enum Command {
     Protection(group::protection::ProtectionCommand),
     #[command(subcommand)]
     Fence(group::fence::FenceCommand),
+    Drill(drill::Args),
+    #[command(subcommand)]
+    Quorum(quorum::QuorumCommand),
     #[command(subcommand)]
     Account(account::AccountCommand),
     #[command(subcommand)]
@@ -107,6 +112,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Failover(args) => group::failover::run(args),
         Command::Protection(command) => group::protection::run(command),
         Command::Fence(command) => group::fence::run(command),
+        Command::Drill(args) => drill::run(args),
+        Command::Quorum(command) => quorum::run(command),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),
         Command::TrialBalance(args) => trial_balance::run(args),

@@ -25,39 +25,58 @@ pub(super) struct Load {
     pub(super) transfers: Vec<TransferBody>,
 }
 
+/// Draws one transfer after the other.
+pub(super) struct Drawer {
+    random: Random,
+    ids: u64,
+}
+
+impl Drawer {
+    pub(super) const fn new(seed: u64) -> Self {
+        let random = Random::new(seed);
+        Self { random, ids: 0 }
+    }
+
+    /// Transfers that give every account its opening balance.
+    pub(super) fn funding(&mut self) -> Vec<TransferBody> {
+        (1..=ACCOUNTS)
+            .map(|n| self.transfer(TREASURY, account_id(n), OPENING_BALANCE))
+            .collect()
+    }
+
+    /// A transfer between two random accounts.
+    pub(super) fn next(&mut self) -> TransferBody {
+        let random = &mut self.random;
+        let debit = 1 + random.below(ACCOUNTS);
+        // Any but the first one.
+        let credit = 1 + (debit - 1 + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
+        let amount = 1 + random.below(AMOUNT_MAX);
+        self.transfer(account_id(debit), account_id(credit), amount.into())
+    }
+
+    fn transfer(&mut self, debit: u128, credit: u128, amount: u128) -> TransferBody {
+        self.ids += 1;
+        // Far above the bank's `trans_id`, growing, and not to be guessed.
+        let id = u128::from(self.ids) << 80 | u128::from(self.random.next()) << 16 | 1;
+        TransferBody {
+            id: id.into(),
+            debit_account_id: debit.into(),
+            credit_account_id: credit.into(),
+            amount: amount.into(),
+            ledger: LEDGER.into(),
+            code: CODE.into(),
+            ..TransferBody::default()
+        }
+    }
+}
+
 impl Load {
     /// Draws a load of `count` transfers, its funding included if there is room for it.
     pub(super) fn draw(seed: u64, count: u64) -> Self {
-        let mut random = Random::new(seed);
-        let mut ids = 0_u64;
-        let mut transfer = |random: &mut Random, debit, credit, amount: u128| {
-            ids += 1;
-            // Far above the bank's `trans_id`, growing, and not to be guessed.
-            let id = u128::from(ids) << 80 | u128::from(random.next()) << 16 | 1;
-            TransferBody {
-                id: id.into(),
-                debit_account_id: u128::into(debit),
-                credit_account_id: u128::into(credit),
-                amount: amount.into(),
-                ledger: LEDGER.into(),
-                code: CODE.into(),
-                ..TransferBody::default()
-            }
-        };
-        let funding: Vec<_> = (1..=ACCOUNTS)
-            .map(|n| transfer(&mut random, TREASURY, account_id(n), OPENING_BALANCE))
-            .collect();
+        let mut drawer = Drawer::new(seed);
+        let funding = drawer.funding();
         let rest = count.saturating_sub(ACCOUNTS);
-        let transfers = (0..rest)
-            .map(|_| {
-                let debit = 1 + random.below(ACCOUNTS);
-                // Any but the first one.
-                let credit = 1 + (debit - 1 + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
-                let amount = 1 + random.below(AMOUNT_MAX);
-                let (debit, credit) = (account_id(debit), account_id(credit));
-                transfer(&mut random, debit, credit, amount.into())
-            })
-            .collect();
+        let transfers = (0..rest).map(|_| drawer.next()).collect();
         Self {
             accounts: accounts(),
             funding,
@@ -70,7 +89,8 @@ fn account_id(number: u64) -> u128 {
     TREASURY + u128::from(number)
 }
 
-fn accounts() -> Vec<AccountBody> {
+/// The accounts that the transfers are between.
+pub(super) fn accounts() -> Vec<AccountBody> {
     let own = |id: u128, flags: u16| AccountBody {
         id: id.into(),
         ledger: LEDGER.into(),

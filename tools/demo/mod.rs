@@ -1,19 +1,22 @@
 //! `kanjo demo`: two real processes, a year of a real bank, a killed primary, and what is left.
+//! With `--clouds`: six of them in two sites, and everything that can befall a part.
 
 mod check;
+mod clouds;
 mod failover;
 mod import;
 mod load;
 mod post;
 mod report;
 mod scene;
+mod telling;
 
-use std::io::IsTerminal;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 use crate::berka::carried_movements;
 use crate::exit::{Exit, Failure};
@@ -21,15 +24,18 @@ use crate::output::Output;
 use crate::pair::{Pair, Which, Workspace, run_to_end};
 use report::Report;
 use scene::Scene;
+use telling::Telling;
 
 /// Who is primary at first, and who takes over.
 const PRIMARY: Which = Which::First;
 const AUXILIARY: Which = Which::Second;
 /// Small enough that the demo fills and recompresses some.
 const SEGMENT_BYTES: u64 = 16 << 20;
+/// A bar over all postings.
+const TEMPLATE: &str = "  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left";
 
 /// Show that nothing answered is lost: a year of real bank transactions, a killed primary, a
-/// promotion
+/// promotion; with --clouds two sites that fail in every way
 ///
 /// Formats two data directories, starts a primary and an auxiliary as processes on loopback,
 /// imports 28,205 real bank transactions one transfer a request, compares every end-of-day
@@ -37,6 +43,11 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// auxiliary, resolves what was in flight, brings the old primary back and compares everything
 /// again. Ends with a table; the exit status is 0 only if nothing answered is missing or
 /// different.
+///
+/// With --clouds: two sites of two servers and a witness, six processes. Under load that never
+/// stops a primary is killed, a witness is killed, the link between the sites is cut, the other
+/// site takes over as planned, then all of a site is killed and returns. The table says what each
+/// took, how long nothing was answered, and what became of requests whose outcome was unknown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Where the data goes while it runs; a fresh or empty directory
@@ -45,6 +56,9 @@ pub(crate) struct DemoArgs {
     /// Keep data, configurations and logs afterwards; the next run replaces them
     #[arg(long)]
     keep: bool,
+    /// Two sites of two servers and a witness instead of a pair
+    #[arg(long, conflicts_with = "transfers")]
+    clouds: bool,
     /// Transfers of the random load
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(2_000..=5_000_000))]
@@ -52,10 +66,9 @@ pub(crate) struct DemoArgs {
     /// Seed of the random load
     #[arg(long, value_name = "NUMBER", default_value_t = 1993)]
     seed: u64,
-    /// Requests outstanding at once, over four connections
-    #[arg(long, value_name = "N", default_value_t = 128,
-        value_parser = clap::value_parser!(u16).range(4..=2_048))]
-    outstanding: u16,
+    /// Requests outstanding at once, over four connections [default: 128; with --clouds 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=2_048))]
+    outstanding: Option<u16>,
     /// Print one JSON object instead of steps and a table
     #[arg(long)]
     json: bool,
@@ -65,47 +78,53 @@ impl DemoArgs {
     /// Runs the demo. Success only if everything that was answered is there and right.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
-        let report = run_to_end(play(&self, started))?;
+        match self.clouds {
+            true => {
+                let report = run_to_end(clouds::play(&self, started))?;
+                self.print(&report, report.passed)
+            }
+            false => {
+                let report = run_to_end(play(&self, started))?;
+                self.print(&report, report.passed)
+            }
+        }
+    }
+
+    fn print<R: Serialize + Display>(&self, report: &R, passed: bool) -> Result<Exit, Failure> {
         let mut output = Output::new();
         match self.json {
-            true => output.json(&report)?,
-            false => output.line(&report)?,
+            true => output.json(report)?,
+            false => output.line(report)?,
         }
         output.finish()?;
-        Ok(match report.passed {
+        Ok(match passed {
             true => Exit::Done,
             false => Exit::Failed,
         })
     }
 
-    /// A bar over all postings, on a terminal that is not asked for JSON.
-    fn bar(&self, length: u64) -> ProgressBar {
-        let shown = !self.json && std::io::stderr().is_terminal();
-        let target = match shown {
-            true => ProgressDrawTarget::stderr_with_hz(10),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(length), target);
-        let style =
-            ProgressStyle::with_template("  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left");
-        bar.with_style(style.expect("the template is a constant that parses"))
+    fn outstanding(&self) -> u16 {
+        self.outstanding.unwrap_or(match self.clouds {
+            true => 16,
+            false => 128,
+        })
     }
 }
 
 async fn play(args: &DemoArgs, started: Instant) -> Result<Report> {
     let movements = carried_movements()?;
     let workspace = Workspace::claim(&args.dir, args.keep)?;
-    let bar = args.bar(movements.len() as u64 + args.transfers);
+    let length = movements.len() as u64 + args.transfers;
+    let telling = Telling::new(started, args.json, length, TEMPLATE);
     // Declared after the directory: the processes end before it is removed.
     let pair = Pair::format(workspace.path(), SEGMENT_BYTES, |_| {})?;
     let mut scene = Scene {
         args,
-        started,
+        telling,
         pair,
-        bar,
     };
     let played = scene.play(workspace.path(), &movements).await;
-    scene.bar.finish_and_clear();
+    scene.telling.bar.finish_and_clear();
     if args.keep {
         eprintln!("kept: {}", workspace.path().display());
     }

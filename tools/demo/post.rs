@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// How long a transfer is repeated until it must have an answer.
-const RESOLVING_MAX: Duration = Duration::from_secs(60);
+pub(super) const RESOLVING_MAX: Duration = Duration::from_secs(60);
 /// Longest latency that is told apart from longer ones.
 const NANOS_MAX: u64 = 60_000_000_000;
 
@@ -223,7 +223,7 @@ impl Shared {
 }
 
 /// The data stays whole whatever a panicking holder did: each change is one call.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -15,7 +15,7 @@ use crate::berka::ClosingCounts;
 use crate::machine::{FileSystem, SyncProbe};
 
 /// Most single problems that are told; their number is always told.
-const EXAMPLES: usize = 5;
+pub(super) const EXAMPLES: usize = 5;
 
 /// What was measured and counted.
 pub(super) struct Figures<'a> {
@@ -94,6 +94,38 @@ pub(super) struct Latency {
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) p99_9: f64,
+}
+
+impl TrialBalance {
+    /// Of all these nodes and their ledgers; each difference must be zero.
+    pub(super) fn of<'a>(statuses: impl IntoIterator<Item = &'a Status>) -> Vec<Self> {
+        let of = |status: &'a Status| {
+            let ledgers = status.trial_balance.iter();
+            ledgers.map(|ledger| Self {
+                node: status.node,
+                ledger: ledger.ledger,
+                currency: currency(ledger.ledger),
+                debits: ledger.debits.clone(),
+                credits: ledger.credits.clone(),
+                difference: ledger.difference.clone(),
+            })
+        };
+        statuses.into_iter().flat_map(of).collect()
+    }
+
+    /// What is wrong with it.
+    pub(super) fn fault(&self) -> Option<String> {
+        let (node, ledger, off) = (self.node, self.ledger, &self.difference);
+        (off != "0").then(|| format!("node {node}: ledger {ledger} is off by {off}"))
+    }
+}
+
+fn currency(ledger: u32) -> &'static str {
+    match ledger {
+        crate::bank::LEDGER => "CZK",
+        super::load::LEDGER => "EUR",
+        _ => "?",
+    }
 }
 
 impl Latency {
@@ -191,7 +223,8 @@ fn ratio(part: u64, whole: u64) -> f64 {
     rounded(part as f64 / whole.max(1) as f64)
 }
 
-fn rounded(value: f64) -> f64 {
+/// To three decimals.
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
@@ -215,14 +248,7 @@ fn failures(figures: &Figures<'_>) -> Vec<String> {
             figures.balances_changed
         ));
     }
-    for ledger in &figures.trial_balance {
-        if ledger.difference != "0" {
-            failures.push(format!(
-                "node {}: ledger {} is off by {}",
-                ledger.node, ledger.ledger, ledger.difference
-            ));
-        }
-    }
+    failures.extend(figures.trial_balance.iter().filter_map(TrialBalance::fault));
     if figures.trial_balance.is_empty() {
         failures.push("no node told a trial balance".to_owned());
     }
@@ -380,7 +406,7 @@ impl Report {
 }
 
 /// 28205 as `28,205`.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

@@ -1,11 +1,9 @@
 //! The demo from the first start to the last look, step by step.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use indicatif::ProgressBar;
 use kanjo_node::admin::Condition;
 use kanjo_node::status::Status;
 
@@ -15,8 +13,8 @@ use super::import::{Imported, import, open_accounts};
 use super::load::Load;
 use super::post::Poster;
 use super::report::{Figures, Latency, NodeDigest, Report, TrialBalance};
+use super::telling::Telling;
 use super::{AUXILIARY, DemoArgs, PRIMARY};
-use crate::bank;
 use crate::berka::Movement;
 use crate::machine::{FileSystem, SyncProbe};
 use crate::pair::Pair;
@@ -31,9 +29,8 @@ const SECONDS_WITHOUT_SYNCS: f64 = 5.0;
 /// Everything that the steps share.
 pub(super) struct Scene<'a> {
     pub(super) args: &'a DemoArgs,
-    pub(super) started: Instant,
+    pub(super) telling: Telling,
     pub(super) pair: Pair,
-    pub(super) bar: ProgressBar,
 }
 
 /// What both nodes said at the end.
@@ -44,22 +41,11 @@ struct Ending {
 }
 
 impl Scene<'_> {
-    /// Tells the user what happens, unless only JSON is wanted.
-    fn say(&self, text: impl AsRef<str>) {
-        if !self.args.json {
-            let seconds = self.started.elapsed().as_secs_f64();
-            self.bar.suspend(|| {
-                // Whoever reads this may stop reading; the demo goes on.
-                let _ = writeln!(std::io::stdout(), "{seconds:6.1} s  {}", text.as_ref());
-            });
-        }
-    }
-
     pub(super) async fn play(&mut self, dir: &Path, movements: &[Movement]) -> Result<Report> {
         let (file_system, sync) = self.probe(dir)?;
         let status = self.pair.start_protected().await?;
         let cluster = status.cluster;
-        self.say(format!(
+        self.telling.say(format!(
             "cluster {cluster}: node 1 is primary, node 2 its auxiliary, every commit on both disks"
         ));
         let poster = self.connect().await?;
@@ -69,7 +55,7 @@ impl Scene<'_> {
         let accounts = load.accounts.clone();
         let take_over = self.load(&poster, load).await?;
         let changed = count_changed(poster.client(), &imported.balances).await?;
-        self.say(format!(
+        self.telling.say(format!(
             "read {} imported balances again from node 2: {changed} changed",
             imported.balances.len()
         ));
@@ -78,7 +64,7 @@ impl Scene<'_> {
         let answers = poster.answers();
         let lost = find_lost(poster.client(), &answers).await?;
         let wrong = find_wrong_accounts(poster.client(), &accounts, &answers).await?;
-        self.say(format!(
+        self.telling.say(format!(
             "looked up all {} answered transfers: {} lost",
             answers.len(),
             lost.len()
@@ -91,34 +77,26 @@ impl Scene<'_> {
             closings: imported.closings,
             balances_read_again: imported.balances.len(),
             balances_changed: changed + ending.changed,
-            trial_balance: trial_balances(statuses),
+            trial_balance: TrialBalance::of(statuses),
             commit_latency: Latency::of(&poster.latencies()),
-            outstanding: self.args.outstanding,
+            outstanding: self.args.outstanding(),
             take_over,
             quarantined: ending.quarantined,
             kill_to_first_commit: poster.outage(),
             digests: statuses.each_ref().map(NodeDigest::of),
             sync,
             file_system,
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self.telling.started.elapsed().as_secs_f64(),
         };
         Ok(Report::of(figures))
     }
 
     /// Looks at the disk and says what to expect of it.
     fn probe(&self, dir: &Path) -> Result<(FileSystem, SyncProbe)> {
-        let file_system = FileSystem::of(dir)?;
-        let sync = SyncProbe::measure(dir)?;
-        self.say(format!(
-            "data in {} on {}; a sync of 4 KiB takes {:.0} µs (p50), {:.0} µs (p99)",
-            dir.display(),
-            file_system.describe(),
-            sync.p50_us,
-            sync.p99_us
-        ));
+        let (file_system, sync) = self.telling.probe(dir)?;
         if !sync.as_expected() {
             let seconds = expected_seconds(sync.p50_us, self.args);
-            self.say(format!(
+            self.telling.say(format!(
                 "this disk is slow: with at most 500 µs a sync the demo takes less than 90 s, here \
                  expect some {seconds:.0} s, and latencies that are mostly the disk's"
             ));
@@ -131,16 +109,20 @@ impl Scene<'_> {
         for _ in 0..CONNECTIONS {
             clients.push(self.pair.connect().await?);
         }
-        Poster::new(clients, self.args.outstanding.into(), self.bar.clone())
+        Poster::new(
+            clients,
+            self.args.outstanding().into(),
+            self.telling.bar.clone(),
+        )
     }
 
     async fn import(&mut self, poster: &Poster, movements: &[Movement]) -> Result<Imported> {
-        self.bar.set_message("importing a year of a bank");
+        self.telling.bar.set_message("importing a year of a bank");
         let accounts = open_accounts(poster.client(), movements).await?;
         let begun = Instant::now();
         let imported = import(poster, movements).await?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.say(format!(
+        self.telling.say(format!(
             "imported {} bank transactions of {} days into {accounts} accounts in {seconds:.1} s; \
              end-of-day balances: {} as the bank printed, {} off by its rounding, {} differ",
             movements.len(),
@@ -154,7 +136,7 @@ impl Scene<'_> {
 
     /// The random load, with the primary's end in the middle of it.
     async fn load(&mut self, poster: &Poster, load: Load) -> Result<TakeOver> {
-        self.bar.set_message("random load");
+        self.telling.bar.set_message("random load");
         let results = poster.client().create_accounts(&load.accounts).await?;
         ensure!(
             results.iter().all(|result| result.created()),
@@ -166,19 +148,19 @@ impl Scene<'_> {
         let posting = poster.post_all(load.transfers);
         let taking = async {
             poster.answered(half as u64).await;
-            self.bar.set_message("random load, after the kill");
+            self.telling.bar.set_message("random load, after the kill");
             take_over(&mut self.pair, poster).await
         };
         let (posted, taken) = tokio::try_join!(posting, taking).context("the random load")?;
         let () = posted;
-        self.say(format!(
+        self.telling.say(format!(
             "killed node 1 (SIGKILL) with {} requests in flight; promoted node 2 --alone: epoch {}, \
              {} transfers unprotected at that moment, nothing missing",
             taken.in_flight, taken.promotion.epoch, taken.promotion.unprotected.count
         ));
         let status = self.pair.expect(AUXILIARY, Condition::Serving).await?;
         let resolved = poster.answers().iter().filter(|one| one.repeated).count();
-        self.say(format!(
+        self.telling.say(format!(
             "resolved {resolved} transfers of unknown outcome by repeating their ids; finished the \
              load ({funded} to fund the accounts before it); node 2 is {} with {} transfers \
              unprotected",
@@ -192,7 +174,7 @@ impl Scene<'_> {
 
     /// The old primary comes back as the new auxiliary.
     async fn bring_back(&mut self, poster: &Poster, imported: &Imported) -> Result<Ending> {
-        self.bar.set_message("bringing node 1 back");
+        self.telling.bar.set_message("bringing node 1 back");
         let begun = Instant::now();
         self.pair.start(PRIMARY)?;
         self.pair.expect(AUXILIARY, Condition::Protected).await?;
@@ -205,7 +187,7 @@ impl Scene<'_> {
                 "{count} transfers that it alone held, answered to nobody, went to its quarantine/"
             ),
         };
-        self.say(format!(
+        self.telling.say(format!(
             "node 1 is back as the auxiliary after {seconds:.1} s ({tail}); both at lsn {}, digests {}",
             statuses[0].applied_lsn,
             match statuses[0].digest == statuses[1].digest {
@@ -214,7 +196,7 @@ impl Scene<'_> {
             }
         ));
         let changed = count_changed(poster.client(), &imported.balances).await?;
-        self.say(format!(
+        self.telling.say(format!(
             "read the imported balances once more: {changed} changed"
         ));
         Ok(Ending {
@@ -228,33 +210,6 @@ impl Scene<'_> {
 /// A guess from what a sync takes: within the load a batch has the requests of about a quarter
 /// of those outstanding.
 fn expected_seconds(sync_us: f64, args: &DemoArgs) -> f64 {
-    let batches = args.transfers as f64 / (f64::from(args.outstanding) / 4.0);
+    let batches = args.transfers as f64 / (f64::from(args.outstanding()) / 4.0);
     SECONDS_WITHOUT_SYNCS + (SYNCS_OF_IMPORT + batches) * sync_us / 1e6
-}
-
-/// Of both nodes; each must be zero.
-fn trial_balances(statuses: &[Status; 2]) -> Vec<TrialBalance> {
-    let of = |status: &Status| -> Vec<TrialBalance> {
-        let node = status.node;
-        let ledgers = status.trial_balance.iter();
-        ledgers
-            .map(|ledger| TrialBalance {
-                node,
-                ledger: ledger.ledger,
-                currency: currency(ledger.ledger),
-                debits: ledger.debits.clone(),
-                credits: ledger.credits.clone(),
-                difference: ledger.difference.clone(),
-            })
-            .collect()
-    };
-    statuses.iter().flat_map(of).collect()
-}
-
-fn currency(ledger: u32) -> &'static str {
-    match ledger {
-        bank::LEDGER => "CZK",
-        super::load::LEDGER => "EUR",
-        _ => "?",
-    }
 }

@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kanjo_client::{Client, ClientConfig};
 use kanjo_node::Config;
-use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions, ask};
+use kanjo_node::admin::{Answer, Command, Condition, PromoteOptions};
 use kanjo_node::status::{Promotion, Status};
 
 use addresses::Addresses;
 pub(crate) use addresses::free_addresses;
 pub(crate) use leash::{Death, LeashArgs, leashed};
-use process::NodeProcess;
+pub(crate) use process::{Does, NodeProcess};
 pub(crate) use workspace::Workspace;
 
 /// How long anything may take that is only waited for. Far beyond what a slow disk needs.
@@ -63,10 +63,15 @@ impl Which {
 
 /// Two formatted data directories and the processes that run on them.
 pub(crate) struct Pair {
-    first: NodeProcess,
-    second: NodeProcess,
+    first: Node,
+    second: Node,
     segment_bytes: u64,
     patience: Duration,
+}
+
+struct Node {
+    process: NodeProcess,
+    config: Config,
 }
 
 impl Pair {
@@ -79,13 +84,15 @@ impl Pair {
     ) -> Result<Self> {
         let addresses = Addresses::draw()?;
         let cluster = draw_cluster()?;
-        let make = |which: Which| -> Result<NodeProcess> {
-            let data = folder.join(format!("node-{}", which.number()));
-            format_directory(&data, &cluster, which, segment_bytes)?;
+        let make = |which: Which| -> Result<Node> {
+            let name = format!("node-{}", which.number());
+            let data = folder.join(&name);
+            let (node, site) = (which.number(), which.number());
+            format_directory(&data, &cluster, (node, site), segment_bytes)?;
             let mut config = addresses.config(which, data);
             tune(&mut config);
-            let name = format!("node-{}", which.number());
-            NodeProcess::new(&name, folder, config)
+            let process = NodeProcess::new(&name, folder, Does::Serve, &config.to_toml())?;
+            Ok(Node { process, config })
         };
         Ok(Self {
             first: make(Which::First)?,
@@ -101,17 +108,19 @@ impl Pair {
         which: Which,
         change: impl FnOnce(&mut Config),
     ) -> Result<()> {
-        self.node_mut(which).reconfigure(change)
+        let node = self.node_mut(which);
+        change(&mut node.config);
+        node.process.configure(&node.config.to_toml())
     }
 
     /// A node's configuration.
-    pub(crate) fn config(&self, which: Which) -> &Config {
-        self.node(which).config()
+    pub(crate) const fn config(&self, which: Which) -> &Config {
+        &self.node(which).config
     }
 
     /// The next start of a node is under this program with these arguments; under none if empty.
     pub(crate) fn run_under(&mut self, which: Which, program: Vec<OsString>) {
-        self.node_mut(which).run_under(program);
+        self.process(which).run_under(program);
     }
 
     /// Changes how long is waited for anything: a node with a long log is busy when it starts.
@@ -119,24 +128,32 @@ impl Pair {
         self.patience = patience;
     }
 
-    fn node(&self, which: Which) -> &NodeProcess {
+    const fn node(&self, which: Which) -> &Node {
         match which {
             Which::First => &self.first,
             Which::Second => &self.second,
         }
     }
 
-    fn node_mut(&mut self, which: Which) -> &mut NodeProcess {
+    const fn node_mut(&mut self, which: Which) -> &mut Node {
         match which {
             Which::First => &mut self.first,
             Which::Second => &mut self.second,
         }
     }
 
+    const fn process(&mut self, which: Which) -> &mut NodeProcess {
+        &mut self.node_mut(which).process
+    }
+
+    fn name(&self, which: Which) -> &str {
+        self.node(which).process.name()
+    }
+
     /// Starts one node. Call it from the main thread only: the process dies with the thread
     /// that started it.
     pub(crate) fn start(&mut self, which: Which) -> Result<()> {
-        self.node_mut(which).start()
+        self.process(which).start()
     }
 
     /// Starts both and waits until every commit is protected.
@@ -149,20 +166,20 @@ impl Pair {
 
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self, which: Which) -> Result<()> {
-        self.node_mut(which).kill()
+        self.process(which).kill()
     }
 
     /// SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(&mut self, which: Which) -> Result<()> {
         let until = Instant::now() + self.patience;
-        let node = match self.node(which).is_under() {
+        let node = match self.node(which).process.is_under() {
             true => Some(self.status(which).await?.pid),
             false => None,
         };
-        self.node_mut(which).terminate(node)?;
-        while !self.node_mut(which).has_ended()? {
+        self.process(which).terminate(node)?;
+        while !self.process(which).has_ended()? {
             if Instant::now() > until {
-                bail!("{} does not stop", self.node(which).name());
+                bail!("{} does not stop", self.name(which));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -171,33 +188,17 @@ impl Pair {
 
     /// Asks a node's admin port; waits for the port while the process lives.
     pub(crate) async fn ask(&mut self, which: Which, command: Command) -> Result<Answer> {
-        let until = Instant::now() + self.patience;
-        let address = self.node(which).config().admin_listen.clone();
         let patience = self.patience;
-        loop {
-            let (to, what) = (address.clone(), command.clone());
-            let asked = tokio::task::spawn_blocking(move || ask(&to, &what, patience));
-            let error = match asked.await.context("asking the admin port")? {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let node = self.node_mut(which);
-            if node.has_ended()? {
-                bail!("{} ended: {}", node.name(), node.last_words());
-            }
-            if Instant::now() > until {
-                return Err(error).with_context(|| format!("{} does not answer", node.name()));
-            }
-            // Nothing tells when a port begins to listen.
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        let node = self.node_mut(which);
+        let address = node.config.admin_listen.clone();
+        node.process.ask(&address, &command, patience).await
     }
 
     /// How a node is now.
     pub(crate) async fn status(&mut self, which: Which) -> Result<Status> {
         match self.ask(which, Command::Status).await? {
             Answer::Status(status) => Ok(*status),
-            other => bail!("{} answered {other:?}", self.node(which).name()),
+            other => bail!("{} answered {other:?}", self.name(which)),
         }
     }
 
@@ -212,7 +213,7 @@ impl Pair {
             Answer::Status(status) => Ok(*status),
             Answer::TimedOut(status) => bail!(
                 "{} was not {condition:?} within {timeout_ms} ms; it is {} in epoch {}, {}{}",
-                self.node(which).name(),
+                self.name(which),
                 status.role,
                 status.epoch,
                 status.protection,
@@ -222,7 +223,7 @@ impl Pair {
                     .map(|error| format!("; peer: {error}"))
                     .unwrap_or_default()
             ),
-            other => bail!("{} answered {other:?}", self.node(which).name()),
+            other => bail!("{} answered {other:?}", self.name(which)),
         }
     }
 
@@ -235,7 +236,7 @@ impl Pair {
         match self.ask(which, Command::Promote(options)).await? {
             Answer::Promotion(promotion) => Ok(*promotion),
             Answer::Refused { message } => bail!("the promotion was refused: {message}"),
-            other => bail!("{} answered {other:?}", self.node(which).name()),
+            other => bail!("{} answered {other:?}", self.name(which)),
         }
     }
 
@@ -270,7 +271,8 @@ impl Pair {
         &self,
         tune: impl FnOnce(&mut ClientConfig),
     ) -> Result<Client> {
-        let mut config = ClientConfig::new([&self.first, &self.second].map(NodeProcess::client));
+        let addresses = [&self.first, &self.second].map(|node| node.config.client_listen.clone());
+        let mut config = ClientConfig::new(addresses);
         config.connect_deadline = PATIENCE;
         config.backoff_max = Duration::from_millis(20);
         tune(&mut config);
@@ -280,7 +282,8 @@ impl Pair {
     /// Process ids of the nodes that run.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let nodes = [&self.first, &self.second];
-        nodes.into_iter().filter_map(NodeProcess::pid).collect()
+        let pids = nodes.into_iter().filter_map(|node| node.process.pid());
+        pids.collect()
     }
 
     /// Size of a segment of its logs.
@@ -290,37 +293,38 @@ impl Pair {
 
     /// A node's data directory.
     pub(crate) fn data_dir(&self, which: Which) -> &Path {
-        &self.node(which).config().data_dir
+        &self.node(which).config.data_dir
     }
 
     /// The ends of both logs, for the report of a failure.
     pub(crate) fn last_words(&self) -> String {
         [&self.first, &self.second]
-            .map(NodeProcess::last_words)
+            .map(|node| node.process.last_words())
             .join("\n")
     }
 }
 
-fn draw_cluster() -> Result<String> {
+/// The id of a new cluster.
+pub(crate) fn draw_cluster() -> Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     Ok(format!("{:032x}", u128::from_le_bytes(random)))
 }
 
-/// Runs `kanjo format`, as an operator would.
-fn format_directory(data: &Path, cluster: &str, which: Which, segment_bytes: u64) -> Result<()> {
-    let number = which.number().to_string();
-    let role = match which {
-        Which::First => "primary",
-        Which::Second => "replica",
-    };
+/// Runs `kanjo format` for a node of that number in that site, as an operator would.
+pub(crate) fn format_directory(
+    data: &Path,
+    cluster: &str,
+    (node, site): (u32, u32),
+    segment_bytes: u64,
+) -> Result<()> {
+    let (node, site) = (node.to_string(), site.to_string());
     let segment = segment_bytes.to_string();
     let mut arguments: Vec<OsString> = vec!["format".into(), "--dir".into(), data.into()];
     let options = [
         ("--cluster", cluster),
-        ("--node", &number),
-        ("--site", &number),
-        ("--role", role),
+        ("--node", &node),
+        ("--site", &site),
         ("--segment-bytes", &segment),
     ];
     for (name, value) in options {

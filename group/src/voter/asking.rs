@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kanjo_format::limits::REGISTER_COMMAND_BYTES_MAX;
 use kanjo_format::{NodeId, Site};
-use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
@@ -67,9 +66,8 @@ impl Shared {
                 Some(outcome) => Reply::Outcome { outcome },
                 None => unknown("the change came to nothing that can be told"),
             },
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                return self.not_leader();
-            }
+            // Also where another voter leads by now: an entry that was cut off here may be on a
+            // voter that leads later.
             Ok(Err(error)) => unknown(&error.to_string()),
             Err(_) => unknown("it was not decided in time"),
         };

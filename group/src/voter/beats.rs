@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::port::Beat;
+use crate::port::{Beat, Told};
 use crate::voter::Core;
 use crate::voter::hearing::differs;
 use crate::voter::link::Target;
 use crate::voter::wire::{Purpose, Request};
 
 /// Starts one task a voter; each goes on until the server has no port any more.
-pub(crate) fn tell_all(core: &Core, beats: &watch::Receiver<Option<Beat>>) {
+pub(crate) fn tell_all(core: &Core, beats: &watch::Receiver<Option<Told>>) {
     let setup = &core.setup;
     tokio::spawn(tell_here(core.clone(), beats.clone()));
     for (node, address, _) in setup.topology.voters_of(setup.site) {
@@ -30,7 +30,7 @@ pub(crate) fn tell_all(core: &Core, beats: &watch::Receiver<Option<Beat>>) {
     }
 }
 
-async fn tell(core: Core, beats: watch::Receiver<Option<Beat>>, target: Target) {
+async fn tell(core: Core, beats: watch::Receiver<Option<Told>>, target: Target) {
     let link = core.links.to(target);
     let mut due = Due::new(&core, beats);
     while let Some(beat) = due.next().await {
@@ -40,7 +40,7 @@ async fn tell(core: Core, beats: watch::Receiver<Option<Beat>>, target: Target) 
 }
 
 /// The own voter needs no connection.
-async fn tell_here(core: Core, beats: watch::Receiver<Option<Beat>>) {
+async fn tell_here(core: Core, beats: watch::Receiver<Option<Told>>) {
     let seat = core.hearing.open(core.setup.node);
     let mut due = Due::new(&core, beats);
     while let Some(beat) = due.next().await {
@@ -51,13 +51,13 @@ async fn tell_here(core: Core, beats: watch::Receiver<Option<Beat>>) {
 
 /// When what is to be told.
 struct Due {
-    beats: watch::Receiver<Option<Beat>>,
+    beats: watch::Receiver<Option<Told>>,
     every: Duration,
     told: Option<(Beat, Instant)>,
 }
 
 impl Due {
-    fn new(core: &Core, beats: watch::Receiver<Option<Beat>>) -> Self {
+    fn new(core: &Core, beats: watch::Receiver<Option<Told>>) -> Self {
         Self {
             beats,
             every: Duration::from_millis(core.setup.topology.timing.heartbeat_ms),
@@ -69,8 +69,14 @@ impl Due {
     async fn next(&mut self) -> Option<Beat> {
         loop {
             let now = self.beats.borrow_and_update().clone();
-            let due = match (&self.told, &now) {
-                (Some((told, at)), Some(now)) if !differs(told, now) => Some(*at + self.every),
+            let counts = |told: &Told| {
+                told.until
+                    .is_none_or(|until| until > std::time::Instant::now())
+            };
+            let due = match (&self.told, now.filter(counts)) {
+                (Some((told, at)), Some(now)) if !differs(told, &now.beat) => {
+                    Some(*at + self.every)
+                }
                 (_, Some(_)) => Some(Instant::now()),
                 (_, None) => None,
             };
@@ -83,7 +89,7 @@ impl Due {
             tokio::select! {
                 biased;
                 () = wait => {
-                    let beat = self.beats.borrow().clone()?;
+                    let Told { beat, .. } = self.beats.borrow().clone()?;
                     self.told = Some((beat.clone(), Instant::now()));
                     return Some(beat);
                 }

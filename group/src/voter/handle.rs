@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::GroupError;
-use crate::port::{Asked, Beat, RegisterPort, View};
+use crate::port::{Asked, RegisterPort, Told, View};
 use crate::voter::contacts::Contacts;
 use crate::voter::hearing::Hearing;
 use crate::voter::link::Links;
@@ -39,7 +39,7 @@ pub struct Voter {
 struct Ends {
     asked: mpsc::UnboundedReceiver<Asked>,
     view: watch::Sender<View>,
-    beats: watch::Receiver<Option<Beat>>,
+    beats: watch::Receiver<Option<Told>>,
     stop: watch::Receiver<bool>,
 }
 

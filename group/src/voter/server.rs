@@ -56,9 +56,16 @@ async fn serve(core: Core, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
     let mut frames = Frames::new(read);
-    let hello = timeout(HELLO_TIMEOUT, frames.next::<Hello>()).await;
+    let hello = timeout(HELLO_TIMEOUT, frames.next()).await;
     let hello = hello.map_err(|_| io::Error::other("no hello in time"))??;
     let hello = hello.ok_or_else(|| io::Error::other("closed before a hello"))?;
+    let hello = match Hello::read(hello) {
+        Ok(hello) => hello,
+        Err(why) => {
+            let replaced = false;
+            return send(&mut write, &Greeting::Refused { why, replaced }).await;
+        }
+    };
     if let Err((why, replaced)) = check(&core, &hello) {
         tracing::warn!(
             node = %hello.from.node, site = %hello.from.site, purpose = ?hello.purpose, why,

@@ -86,17 +86,22 @@ impl Hello {
         }
     }
 
-    /// Whether both sides speak the same, of the same.
-    pub(crate) fn check(&self, cluster: ClusterId, register: Site) -> Result<(), String> {
-        if self.protocol != PROTOCOL {
+    /// Reads a first frame. Another version is refused as such, whatever else it says.
+    pub(crate) fn read(frame: serde_json::Value) -> Result<Self, String> {
+        if frame["protocol"] != PROTOCOL {
             return Err(format!("{PROTOCOL} is spoken here"));
         }
-        if self.version != VERSION {
-            let version = self.version;
+        if frame["version"] != VERSION {
+            let version = &frame["version"];
             return Err(format!(
                 "version {VERSION} is spoken here, not {version}: use the same kanjo everywhere"
             ));
         }
+        serde_json::from_value(frame).map_err(|error| format!("that is no hello: {error}"))
+    }
+
+    /// Whether both sides speak of the same.
+    pub(crate) fn check(&self, cluster: ClusterId, register: Site) -> Result<(), String> {
         if self.cluster != cluster {
             return Err(format!(
                 "this voter is of cluster {cluster}, the caller of {}: groups that were formatted apart never mix",
@@ -271,23 +276,32 @@ pub(crate) async fn send<T: Serialize>(
 mod tests {
     use super::*;
 
-    fn hello(cluster: u128, version: u32) -> Hello {
+    #[test]
+    fn groups_that_were_formatted_apart_never_mix() {
         let from = Caller {
             site: Site::One,
             node: NodeId::new(1),
             incarnation: Incarnation::new(7),
         };
-        let hello = Hello::new(ClusterId::new(cluster), Site::One, Purpose::Ask, from);
-        Hello { version, ..hello }
+        let (cluster, site) = (ClusterId::new(1), Site::One);
+        let hello = Hello::new(cluster, site, Purpose::Ask, from);
+        assert!(hello.check(cluster, site).is_ok());
+        assert!(hello.check(ClusterId::new(2), site).is_err());
+        assert!(hello.check(cluster, Site::Two).is_err());
     }
 
     #[test]
-    fn groups_that_were_formatted_apart_never_mix() {
-        let (cluster, site) = (ClusterId::new(1), Site::One);
-        assert!(hello(1, VERSION).check(cluster, site).is_ok());
-        assert!(hello(2, VERSION).check(cluster, site).is_err());
-        assert!(hello(1, VERSION + 1).check(cluster, site).is_err());
-        assert!(hello(1, VERSION).check(cluster, Site::Two).is_err());
+    fn another_version_is_refused_as_such() {
+        let newer = serde_json::json!({"protocol": PROTOCOL, "version": 2, "purpose": "dance"});
+        let refused = Hello::read(newer).unwrap_err();
+        assert!(
+            refused.contains("version 1 is spoken here, not 2"),
+            "{refused}"
+        );
+        let strange = serde_json::json!({"version": 1});
+        assert!(Hello::read(strange).unwrap_err().contains(PROTOCOL));
+        let short = serde_json::json!({"protocol": PROTOCOL, "version": 1});
+        assert!(Hello::read(short).unwrap_err().contains("no hello"));
     }
 
     #[tokio::test]

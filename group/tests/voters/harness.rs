@@ -57,7 +57,11 @@ impl Cluster {
                 server(4, Site::Two),
             ],
             witnesses: vec![witness(9, Site::One), witness(10, Site::Two)],
-            timing: Timing::default(),
+            // The pause between nominations is the governor's own to test.
+            timing: Timing {
+                nomination_pause_ms: 0,
+                ..Timing::default()
+            },
         };
         topology.check().unwrap();
         let nodes = [1, 2, 3, 4, 9, 10];
@@ -121,6 +125,10 @@ impl Cluster {
         *self.incarnations.get_mut(&node).unwrap() -= 1;
     }
 
+    pub(crate) fn voter(&self, node: u32) -> &Voter {
+        &self.voters[&node]
+    }
+
     pub(crate) fn port(&self, node: u32) -> RegisterPort {
         self.voters[&node].port()
     }
@@ -143,12 +151,6 @@ impl Cluster {
             .own(node, "a leader is known", |own| own.leader.is_some())
             .await;
         report.leader.unwrap()
-    }
-
-    /// Two nominations are so far apart at least.
-    pub(crate) async fn pause_after_nomination(&self) {
-        let pause = self.topology.timing.nomination_pause_ms;
-        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
     /// A server tells that it lives.

@@ -268,3 +268,32 @@ async fn a_damaged_or_foreign_file_is_refused_by_name() {
     std::fs::write(&file, &whole).unwrap();
     cluster.start(&[1]);
 }
+
+/// A file that cannot be written once is not written again: what a voter could not keep it does
+/// not promise, and its voter ends by name while the others go on.
+#[tokio::test]
+async fn the_first_failed_write_ends_the_voter_and_only_it() {
+    let mut cluster = Cluster::new();
+    cluster.start(&[3, 4, 10]);
+    cluster.led(3).await;
+    // In the way of the temporary file.
+    let obstacle = cluster.dir(4).join("register.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let outcome = apply(&cluster.port(3), Site::Two, cluster.claim(1, 1)).await;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    let error = end_of(cluster.voter(4)).await;
+    match &error {
+        GroupError::Io { file, .. } => assert_eq!(*file, obstacle),
+        other => panic!("{other}"),
+    }
+    assert!(
+        cluster
+            .port(4)
+            .ask(Site::Two, Question::Read)
+            .await
+            .is_err(),
+        "an ended voter answers nothing"
+    );
+    let outcome = apply(&cluster.port(3), Site::Two, cluster.claim(2, 1)).await;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+}

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,7 @@ use tokio_util::codec::Decoder;
 use zerocopy::{FromBytes, IntoBytes};
 
 use self::connection::{Connection, codec};
+use crate::server::Shared;
 
 /// A connection must say hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,6 +56,8 @@ pub(crate) struct Ticket {
     request: u64,
     kind: FrameKind,
     bytes: usize,
+    /// When it came.
+    pub(crate) arrived: Instant,
     /// When the request is answered `Indeterminate`, or `Overloaded` if not executed by then.
     pub(crate) deadline: Instant,
 }
@@ -96,6 +100,7 @@ pub(crate) struct Front {
     connections_max: usize,
     default_deadline: Duration,
     arrived: Notify,
+    shared: Arc<Shared>,
 }
 
 impl Front {
@@ -103,6 +108,7 @@ impl Front {
         identity: Identity,
         connections_max: usize,
         default_deadline: Duration,
+        shared: Arc<Shared>,
     ) -> Rc<Self> {
         Rc::new(Self {
             connections: RefCell::default(),
@@ -117,6 +123,7 @@ impl Front {
             connections_max,
             default_deadline,
             arrived: Notify::new(),
+            shared,
         })
     }
 
@@ -193,6 +200,11 @@ impl Front {
         self.queue.borrow().is_empty()
     }
 
+    /// Requests in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
     /// Events of all requests in the queue.
     pub(crate) const fn queued_events(&self) -> usize {
         self.queued_events.get()
@@ -239,6 +251,9 @@ impl Front {
         self.outstanding_bytes
             .set(self.outstanding_bytes.get() - ticket.bytes);
         self.outstanding.set(self.outstanding.get() - 1);
+        let arrived = ticket.arrived.into_std();
+        let metrics = &self.shared.metrics;
+        metrics.answered(ticket.kind, outcome, arrived);
         let Some(connection) = self.connections.borrow().get(&ticket.connection).cloned() else {
             return;
         };
@@ -427,6 +442,7 @@ impl Front {
         };
         if let Err((outcome, text)) = self.admit(&frame, connection, bytes.len()) {
             let (request, kind) = (frame.request, frame.kind);
+            self.shared.metrics.refused(kind, outcome);
             self.put(id, connection, request, kind, outcome, 0, text.as_bytes());
             return Ok(());
         }
@@ -434,12 +450,14 @@ impl Front {
             0 => self.default_deadline,
             ms => Duration::from_millis(ms.into()),
         };
+        let arrived = Instant::now();
         let ticket = Ticket {
             connection: id,
             request: frame.request,
             kind: frame.kind,
             bytes: bytes.len(),
-            deadline: Instant::now() + patience,
+            arrived,
+            deadline: arrived + patience,
         };
         let (kind, count) = (frame.kind, frame.count);
         self.outstanding_bytes

@@ -31,6 +31,10 @@ use running::Failover;
 
 /// A question without a decision is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// What a register said is taken for how it is for so long.
+const HEARD_OF_LATE: Duration = Duration::from_secs(1);
+/// A hot thread that says nothing new for so long falls silent.
+const BEAT_COUNTS: Duration = Duration::from_millis(500);
 /// An operator's word that leads to no opening within this time is answered with the reason.
 const DECIDE_MAX: Duration = Duration::from_secs(3);
 
@@ -134,6 +138,29 @@ impl Group {
         decision
     }
 
+    /// Whether the register that holds the authority names this server's directory in the in-sync
+    /// set, as far as that is known of late: what is old proves nothing.
+    pub(crate) fn is_in_set(&self) -> bool {
+        let view = self.view.borrow();
+        let own = view.own.as_ref().filter(|own| own.leader.is_some());
+        let fresh = |at: &Instant| at.elapsed() < HEARD_OF_LATE;
+        let other = view.other.as_ref().filter(|(_, at)| fresh(at));
+        let registers = own.into_iter().chain(other.map(|(report, _)| report));
+        let mut registers = registers.map(|report| &report.register);
+        let holder = registers.find(|register| register.holds_authority());
+        holder.is_some_and(|register| register.set.contains(&self.me))
+    }
+
+    /// How often the register's leader changed and a server was nominated, as seen here.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let view = self.view.borrow();
+        let own = view.own.as_ref();
+        own.map_or((0, 0), |own| {
+            let nominee = own.register.nominee;
+            (own.elections, nominee.map_or(0, |nominee| nominee.number))
+        })
+    }
+
     /// The highest number of a holding that either register is known to know.
     pub(crate) fn highest_holding(&self) -> u64 {
         let view = self.view.borrow();
@@ -152,7 +179,7 @@ impl Group {
 
     /// Tells the site's voters how this server is.
     pub(crate) fn tell(&self, beat: Beat) {
-        self.port.tell(beat);
+        self.port.tell_for(beat, BEAT_COUNTS);
     }
 
     /// Asks a register; the reply comes as an event.

@@ -61,6 +61,8 @@ impl Node {
         let Some(group) = &self.group else {
             return;
         };
+        let (elections, nominations) = group.counts();
+        self.hot.shared.metrics.note_group(elections, nominations);
         group.tell(Beat {
             member: group.me,
             tail: self.hot.durable_tail(),

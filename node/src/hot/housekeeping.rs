@@ -224,9 +224,11 @@ impl Hot {
                     self.store.take_runs();
                 }
             }
-            JobDone::Marked(outcome) => {
+            JobDone::Drilled(report) => self.on_drilled(report),
+            JobDone::Marked(outcome, time) => {
                 self.marking = false;
                 outcome?;
+                self.disk_times.mark = Some(time);
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What both roles share on the hot thread: the store, the ports' queues, housekeeping, status.
 
+mod figures;
 mod housekeeping;
 
 use std::rc::Rc;
@@ -8,15 +9,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
-use kanjo_format::{Lsn, Tail};
+use kanjo_format::{Lsn, Site, Tail};
 use kanjo_shipper::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Answer, Command, Condition};
 use crate::config::Config;
+use crate::drill::{DiskTimes, Drills};
 use crate::error::NodeError;
 use crate::front::Front;
 use crate::link::Traffic;
+use crate::published::Info;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
 use crate::status::{GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
@@ -55,6 +58,8 @@ pub(crate) struct Standing {
     pub(crate) protection: &'static str,
     /// One for each peer, in their order.
     pub(crate) peers: Vec<PeerStatus>,
+    /// In a group: whether the register names this server in the in-sync set.
+    pub(crate) in_set: Option<bool>,
     /// In a group, where it was asked for.
     pub(crate) group: Option<GroupStatus>,
 }
@@ -80,7 +85,11 @@ pub(crate) struct Hot {
     pub(crate) admin: mpsc::Receiver<AdminRequest>,
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
+    /// The own cloud.
+    pub(crate) site: Site,
     pub(crate) counters: Counters,
+    pub(crate) disk_times: DiskTimes,
+    pub(crate) drills: Drills,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
     /// The hot thread waited for a disk for so long that much may have come meanwhile.
@@ -146,7 +155,17 @@ impl Hot {
         // Known from the start: a reign may begin before the next look at the disk.
         let free_disk_bytes = store.dir.free_bytes()?;
         let disk_low = free_disk_bytes < config.free_disk_floor_bytes;
+        let control = store.dir.control();
+        let info = Info {
+            cluster: control.cluster.to_string(),
+            node: control.node,
+            site: control.site,
+            incarnation: control.incarnation.to_string(),
+        };
+        // Nobody else knows it, so nobody was first.
+        let _ = ports.shared.published.info.set(info);
         Ok(Self {
+            site: control.site,
             free_disk_bytes,
             durable: store.log.tail(),
             committed: store.dir.control().confirmed,
@@ -167,6 +186,8 @@ impl Hot {
             shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
+            disk_times: DiskTimes::default(),
+            drills: Drills::default(),
             traffic: Rc::default(),
             disk_low,
             stood_still: false,
@@ -277,8 +298,15 @@ impl Hot {
                 self.serve_waiters(standing);
                 None
             }
+            Command::DrillStatus => {
+                let status = Box::new(self.drills.status());
+                // As above.
+                let _ = request.answer.send(Answer::DrillStatus(status));
+                None
+            }
             Command::Promote(_)
             | Command::Alone { .. }
+            | Command::Drill { .. }
             | Command::Failover(_)
             | Command::Switchover(_)
             | Command::Protect(_) => Some(request),
@@ -289,11 +317,6 @@ impl Hot {
     pub(crate) fn status(&self, standing: &Standing) -> Status {
         let control = self.store.dir.control();
         let tail = self.store.log.tail();
-        // A member that was dropped while it could not be told says so as soon as it hears.
-        let left_out = standing
-            .group
-            .as_ref()
-            .is_some_and(|group| group.leaves_out(control.node, control.incarnation));
         Status {
             cluster: control.cluster.to_string(),
             node: control.node.get(),
@@ -313,7 +336,7 @@ impl Hot {
             committed_lsn: standing.committed.get(),
             applied_lsn: self.store.applied().lsn.get(),
             digest: self.store.ledger.digest().to_string(),
-            in_sync: control.in_sync && !left_out,
+            in_sync: standing.in_set.unwrap_or(control.in_sync),
             uncertain: control.uncertain,
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),

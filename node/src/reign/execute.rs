@@ -1,5 +1,7 @@
 //! Requests to a batch: executed against memory, appended, and held until they are committed.
 
+use std::time::Instant;
+
 use kanjo_engine::{Ledger, OpenBatch};
 use kanjo_format::client::{FrameKind, ResultRun};
 use kanjo_format::limits::{BATCH_RECORDS_MAX, SEND_WINDOW_BYTES_MAX};
@@ -13,6 +15,7 @@ use crate::clock;
 use crate::error::NodeError;
 use crate::front::Request;
 use crate::history::LogHistory;
+use crate::metrics::{Metrics, Stage};
 use crate::promotion;
 
 /// So many events are executed at once: that takes longer than the sync they would wait for.
@@ -61,11 +64,13 @@ impl Primary<'_> {
     }
 
     fn execute_batch(&mut self) -> Result<(), NodeError> {
+        let begun = Instant::now();
         let now = match self.reign.waits_since.take() {
             // Log time goes on by nanoseconds from there, so that nothing new falls due on the way.
             Some(since) => since,
             None => self.reign.clock.next()?,
         };
+        let metrics = &self.hot.shared.metrics;
         let store = &mut self.hot.store;
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         // What is due is recorded before anything is executed, and when nothing is.
@@ -81,6 +86,8 @@ impl Primary<'_> {
             let Some(request) = self.hot.front.take(fits) else {
                 break;
             };
+            let waited = begun.saturating_duration_since(request.ticket.arrived.into_std());
+            metrics.stage(Stage::Queue).record(waited);
             if request.kind.is_paged() || is_long_lookup(&request) {
                 queries.push(request);
                 continue;
@@ -89,6 +96,7 @@ impl Primary<'_> {
                 ledger: &mut store.ledger,
                 history: &mut store.history,
                 open: &mut open,
+                metrics,
             };
             executed.push(desk.execute(&request)?);
         }
@@ -105,7 +113,7 @@ impl Primary<'_> {
             // Only expiries: whoever is first in line shall not give way to still more of them.
             self.reign.waits_since = Some(now);
         }
-        self.append_open(open)?;
+        self.append_open(open, begun)?;
         let lsn = self.hot.store.log.tail().lsn;
         for reply in executed {
             // A read in a batch with records is covered by that batch's own acks, which begin
@@ -115,7 +123,7 @@ impl Primary<'_> {
         self.begin_queries(queries)
     }
 
-    fn append_open(&mut self, mut open: OpenBatch) -> Result<(), NodeError> {
+    fn append_open(&mut self, mut open: OpenBatch, begun: Instant) -> Result<(), NodeError> {
         let (epoch, confirmed) = (self.reign.gate.epoch(), self.reign.gate.committed());
         if !self.hot.store.log.fits(open.payload_bytes_max()) {
             let filler = promotion::write_segment_end(&mut self.hot.store, epoch, confirmed)?;
@@ -129,6 +137,8 @@ impl Primary<'_> {
         let store = &mut self.hot.store;
         let closed = store.ledger.close_batch(open, &mut self.reign.last.payload);
         let header = promotion::append(store, epoch, confirmed, &closed, &self.reign.last.payload)?;
+        let executed = self.hot.shared.metrics.stage(Stage::Execute);
+        executed.record(begun.elapsed());
         self.note_appended(&header)
     }
 
@@ -148,6 +158,7 @@ impl Primary<'_> {
         self.hot.counters.payload_bytes += bytes as u64;
         self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
         self.reign.gate.appended(tail);
+        self.reign.unsynced.push(tail.lsn, Instant::now());
         self.reign.last.keep(header, tail);
         self.offer_batch(tail)
     }
@@ -181,6 +192,7 @@ struct Desk<'a> {
     ledger: &'a mut Ledger,
     history: &'a mut LogHistory,
     open: &'a mut OpenBatch,
+    metrics: &'a Metrics,
 }
 
 impl Desk<'_> {
@@ -202,6 +214,7 @@ impl Desk<'_> {
             ledger,
             history,
             open,
+            metrics,
         } = self;
         let (history, mut runs): (_, Vec<ResultRun>) = (&mut **history, Vec::new());
         match request.kind {
@@ -225,6 +238,9 @@ impl Desk<'_> {
                 ledger.burn_ids(open, &ids, history, &mut runs)?;
             }
             kind => unreachable!("{kind:?} writes nothing"),
+        }
+        for run in &runs {
+            metrics.executed(request.kind, run.result.get(), run.count.get());
         }
         Ok((runs.len(), runs.as_bytes().to_vec()))
     }

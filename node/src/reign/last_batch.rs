@@ -1,12 +1,19 @@
 //! The batch that was appended last, and how it goes to the peers: it is packed from memory, and
 //! once, however many of them take it.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use kanjo_format::{BatchHeader, Epoch, Lsn, Tail};
 use kanjo_shipper::Packer;
+
+use crate::metrics::Stage;
+use crate::server::Shared;
 
 /// The last batch, the packer, and the frame that it made of that batch.
 pub(super) struct LastBatch {
     packer: Packer,
+    shared: Arc<Shared>,
     /// Payload of the batch, written here before it is appended.
     pub(super) payload: Vec<u8>,
     kept: Option<(BatchHeader, Tail)>,
@@ -15,9 +22,10 @@ pub(super) struct LastBatch {
 }
 
 impl LastBatch {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             packer: Packer::new(),
+            shared,
             payload: Vec::new(),
             kept: None,
             frame: Vec::new(),
@@ -45,8 +53,10 @@ impl LastBatch {
             out.extend_from_slice(&self.frame);
             return Some(*tail);
         }
-        let before = out.len();
+        let (before, begun) = (out.len(), Instant::now());
         self.packer.pack(epoch, header, &self.payload, out);
+        let took = begun.elapsed();
+        self.shared.metrics.stage(Stage::Compress).record(took);
         if shared {
             self.frame.extend_from_slice(&out[before..]);
         }
@@ -61,7 +71,10 @@ impl LastBatch {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) {
+        let begun = Instant::now();
         self.packer.pack(epoch, header, payload, out);
+        let took = begun.elapsed();
+        self.shared.metrics.stage(Stage::Compress).record(took);
     }
 }
 
@@ -75,7 +88,7 @@ mod tests {
     const EPOCH: Epoch = Epoch::from_terms(1, 1);
 
     fn kept() -> (LastBatch, Lsn) {
-        let mut last = LastBatch::new();
+        let mut last = LastBatch::new(Arc::default());
         last.payload = (0..5_000_u32).map(|n| (n % 7) as u8).collect();
         let fields = BatchFields {
             cluster: ClusterId::new(7),

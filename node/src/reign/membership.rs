@@ -152,7 +152,7 @@ impl Primary<'_> {
     }
 
     /// Whether a transfer that comes now can be answered.
-    pub(super) fn can_serve(&self) -> bool {
+    pub(crate) fn can_serve(&self) -> bool {
         let gate = &self.reign.gate;
         let grouped = self.reign.grouped.as_ref();
         gate.is_open()

@@ -18,6 +18,7 @@ mod standing;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kanjo_format::{Digest, Epoch, Lsn, OpeningId, Timestamp};
@@ -35,6 +36,7 @@ use crate::clock::ClockCheck;
 use crate::error::NodeError;
 use crate::group::{Group, Membership};
 use crate::hot::{Hot, TICK};
+use crate::metrics::{Stage, Stamps};
 use crate::node::{Node, Part};
 use crate::peers::Peers;
 use crate::query::AccountLedgers;
@@ -58,6 +60,8 @@ pub(crate) struct Reign {
     last: LastBatch,
     /// Digests behind batches that are not committed yet.
     digests: VecDeque<(Lsn, Digest)>,
+    /// Ends of batches that are not on the own disk yet.
+    unsynced: Stamps,
     committed_digest: Option<(Lsn, Digest)>,
     synced_to_target: Lsn,
     /// How long the last sync took.
@@ -128,7 +132,8 @@ impl Node {
             replies: Replies::default(),
             queries: Queries::default(),
             clock: ClockCheck::new(hot.config.clock_bound_ms),
-            last: LastBatch::new(),
+            last: LastBatch::new(Arc::clone(&hot.shared)),
+            unsynced: Stamps::new(),
             digests: VecDeque::from([(tail.lsn, digest)]),
             committed_digest: None,
             synced_to_target: Lsn::ZERO,
@@ -204,6 +209,8 @@ impl Primary<'_> {
 
     /// The local disk has everything below `lsn`.
     pub(crate) fn synced(&mut self, lsn: Lsn) -> Result<(), NodeError> {
+        let waited = self.hot.shared.metrics.stage(Stage::LocalSync);
+        self.reign.unsynced.reached(lsn, waited);
         let end = self.hot.store.log.tail().lsn;
         if lsn <= end && self.reign.gate.synced(lsn).is_some() {
             self.commit_moved();

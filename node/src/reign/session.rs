@@ -1,7 +1,7 @@
 //! The session to one peer: what is known of it, what comes from it, and what is told to it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kanjo_format::replication::Frame;
 use kanjo_format::segment::SegmentForm;
@@ -14,6 +14,7 @@ use super::shipping::{OpenFile, Sending, SentChunk};
 use super::{Primary, Reign};
 use crate::dial::{DialEvent, next_frame};
 use crate::error::NodeError;
+use crate::metrics::{Stage, Stamps};
 use crate::node::steady_ns;
 use crate::peers::PeerIndex;
 use crate::status::PeerStatus;
@@ -31,6 +32,10 @@ pub(super) struct PeerSession {
     /// In a group: end of the record by which it was taken in. It has everything before.
     pub(super) through: Option<Lsn>,
     told_committed: Lsn,
+    /// When it was last heard, as [`steady_ns`] counts.
+    pub(super) heard_ns: u64,
+    /// Ends of batches that were sent and are not acked.
+    pub(super) unacked: Stamps,
     pub(super) sending: Option<Sending>,
     pub(super) file: Option<OpenFile>,
     pub(super) chunk_sent: Option<SentChunk>,
@@ -47,6 +52,8 @@ impl PeerSession {
             caught_up: false,
             through: None,
             told_committed: Lsn::ZERO,
+            heard_ns: 0,
+            unacked: Stamps::new(),
             sending: None,
             file: None,
             chunk_sent: None,
@@ -61,6 +68,7 @@ impl PeerSession {
         self.live = None;
         self.caught_up = false;
         self.told_committed = Lsn::ZERO;
+        self.unacked.clear();
     }
 }
 
@@ -99,6 +107,7 @@ impl Primary<'_> {
         match Frame::decode(bytes) {
             Ok(frame) => {
                 let (now_ns, frame) = (steady_ns(), &frame);
+                self.reign.session(peer).heard_ns = now_ns;
                 self.send_event(peer, Event::Frame { now_ns, frame })
             }
             Err(error) => self.lose_peer(peer, error.to_string()),
@@ -230,6 +239,9 @@ impl Primary<'_> {
             }
             Action::PeerApplied { .. } => {}
             Action::PeerStatus { round_trip_ns, .. } => {
+                let metrics = &self.hot.shared.metrics;
+                let took = Duration::from_nanos(round_trip_ns);
+                metrics.stage(Stage::Wire).record(took);
                 self.reign.session(peer).status.round_trip_us = Some(round_trip_ns / 1_000);
             }
             Action::Fenced { epoch } => self.reign.fenced = Some(epoch),
@@ -241,8 +253,11 @@ impl Primary<'_> {
     fn acked(&mut self, peer: PeerIndex, member: Member, tail: Tail) -> Result<(), NodeError> {
         self.peers[peer].reset_pause();
         let is_member = self.is_member(member);
-        let session = self.reign.session(peer);
+        let session = &mut self.reign.sessions[peer.get()];
         session.status.acked_lsn = tail.lsn.get();
+        if let Some(waited) = self.hot.shared.metrics.acks_of(member.node) {
+            session.unacked.reached(tail.lsn, waited);
+        }
         session.status.node = Some(member.node.get());
         if is_member {
             session.live = Some(member);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use kanjo_format::limits::FILE_CHUNK_BYTES;
 use kanjo_format::replication::{Body, Frame, Hello, Purpose, SeedFile};
@@ -136,7 +137,9 @@ impl Primary<'_> {
             sent.push(tail);
             self.reign.session(peer).sending = Some(sending);
         }
+        let now = Instant::now();
         for tail in sent {
+            self.reign.session(peer).unacked.push(tail.lsn, now);
             self.send_event(peer, Event::Sent { tail })?;
         }
         if self.reign.session(peer).sending.is_none() {

@@ -1,11 +1,12 @@
 //! What a primary says of itself and of its peers.
 
-use kanjo_format::Lsn;
 use kanjo_format::record::Protection;
+use kanjo_format::{Lsn, NodeId};
 
 use super::Primary;
 use crate::hot::Standing;
 use crate::peers::PeerIndex;
+use crate::published::PeerFigures;
 use crate::status::PeerStatus;
 
 impl Primary<'_> {
@@ -19,18 +20,10 @@ impl Primary<'_> {
             Protection::Protected if one_site => "ONE SITE ONLY",
             protection => protection.name(),
         };
-        let in_group = reign.grouped.as_ref().and_then(|grouped| grouped.why_not());
-        let why = match reign.gate.protection() {
-            _ if serving => "",
-            Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
-            _ if !reign.gate.is_open() => "the epoch is not committed yet",
-            _ if in_group.is_some() => in_group.unwrap_or_default(),
-            _ => "the auxiliary cannot be reached; nothing is answered without it",
-        };
         Standing {
             role: "primary",
             serving,
-            why_not_serving: why.to_owned(),
+            why_not_serving: self.why_not_serving().to_owned(),
             committed: reign.gate.committed(),
             protection,
             peers: self
@@ -40,6 +33,63 @@ impl Primary<'_> {
                 .collect(),
             ..base
         }
+    }
+
+    /// Why new transfers are not answered; empty if they are.
+    pub(crate) fn why_not_serving(&self) -> &'static str {
+        let in_group = self
+            .reign
+            .grouped
+            .as_ref()
+            .and_then(|grouped| grouped.why_not());
+        match self.reign.gate.protection() {
+            _ if self.can_serve() => "",
+            Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
+            _ if !self.reign.gate.is_open() => "the epoch is not committed yet",
+            _ if in_group.is_some() => in_group.unwrap_or_default(),
+            _ => "the auxiliary cannot be reached; nothing is answered without it",
+        }
+    }
+
+    pub(crate) fn protection(&self) -> Protection {
+        self.reign.gate.protection()
+    }
+
+    /// Whether every commit waits for a server of another site, which takes batches.
+    pub(crate) fn is_protected(&self) -> bool {
+        let own = self.hot.site;
+        let elsewhere = |peer: PeerIndex| {
+            let session = &self.reign.sessions[peer.get()];
+            let known = session.sender.peer();
+            known.is_some_and(|(member, site)| site != own && session.live == Some(member))
+        };
+        self.reign.gate.protection() == Protection::Protected
+            && self.can_serve()
+            && self.peers.indices().any(elsewhere)
+    }
+
+    /// When the member that was silent for longest was last heard; `None` if there is none.
+    pub(crate) fn member_heard_ns(&self) -> Option<u64> {
+        let sessions = self.reign.sessions.iter();
+        let live = sessions.filter(|session| session.live.is_some());
+        live.map(|session| session.heard_ns).min()
+    }
+
+    /// What there is to tell of each peer whose number is known.
+    pub(crate) fn peer_figures(&self) -> impl Iterator<Item = PeerFigures> {
+        let tail = self.hot.store.log.tail().lsn;
+        self.peers.indices().filter_map(move |peer| {
+            let session = &self.reign.sessions[peer.get()];
+            let lag_bytes = session.sender.lag_bytes();
+            let acked = Lsn::new(session.status.acked_lsn);
+            Some(PeerFigures {
+                node: NodeId::new(session.status.node?),
+                connected: self.peers[peer].is_connected() && lag_bytes.is_some(),
+                acked,
+                lag_bytes: lag_bytes.unwrap_or_else(|| tail.since(acked)),
+                round_trip_us: session.status.round_trip_us,
+            })
+        })
     }
 
     fn peer_status(&self, peer: PeerIndex) -> PeerStatus {

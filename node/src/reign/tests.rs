@@ -85,18 +85,18 @@ impl Desk {
         };
         DataDir::format(&path, &control).unwrap();
         let config = Config::new(path, "", "", "", "");
-        let (store, _) = Store::open(&config).unwrap();
+        let shared = Arc::new(Shared::default());
+        let (store, _) = Store::open(&config, Arc::clone(&shared.published)).unwrap();
         let identity = Identity {
             cluster: CLUSTER,
             node: control.node,
             epoch: Epoch::NONE,
             primary: false,
         };
-        let front = Front::new(identity, 16, PATIENCE);
+        let front = Front::new(identity, 16, PATIENCE, Arc::clone(&shared));
         let (inbound, inbound_ended) = mpsc::channel(8);
         let (admin, commands) = mpsc::channel(8);
         let (shutdown, stop) = watch::channel(false);
-        let shared = Arc::new(Shared::default());
         let ports = Ports {
             inbound: inbound_ended,
             admin: commands,

@@ -1,13 +1,17 @@
 //! The base, and how the own log comes to hold it.
 
-use kanjo_format::Chain;
 use kanjo_format::replication::EpochEntry;
+use kanjo_format::{Chain, Lsn};
 
 use super::*;
 
 impl GroupOpening {
     /// Everybody of the set that answers has granted: takes the best tail.
     pub(super) fn decide(&mut self, actions: &mut Vec<Action>) {
+        if self.nothing_answered && self.log.confirmed > Lsn::ZERO {
+            let confirmed = self.log.confirmed;
+            return self.stop(StopReason::RegisterForgot { confirmed }, actions);
+        }
         if self.nothing_answered {
             return self.open_on_own_log(actions);
         }

@@ -202,6 +202,14 @@ pub enum StopReason {
     /// This node is not the one to open any more.
     #[error("not opened: {0}")]
     NotChosen(String),
+    /// The register says that nothing was ever answered, and this log knows better.
+    #[error(
+        "the register says that nothing was ever answered, but lsn {confirmed} is known to be committed here: all its voters were wiped, or it is of another time; an operator decides who has everything"
+    )]
+    RegisterForgot {
+        /// What is known to be committed.
+        confirmed: Lsn,
+    },
     /// The logs of all members that answered were cut after a crash.
     #[error(
         "the logs of all members that answer were cut after a crash, and nobody vouches for their ends: transfers that were answered may be missing; bring another member of the set back"

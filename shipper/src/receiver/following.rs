@@ -188,9 +188,7 @@ impl Receiver {
             self.apply_asked = lsn;
             actions.push(Action::ApplyTo { lsn });
         }
-        let end = self.writer.as_ref().map(|w| w.end);
-        let whole = end.is_some_and(|end| self.is_following() && self.synced.lsn >= end);
-        if self.state.uncertain && whole {
+        if self.state.uncertain && self.is_caught_up() {
             // The writer's log held everything that was ever answered, and so does this one.
             self.state.uncertain = false;
             actions.push(Action::Vouched);
