@@ -1,8 +1,7 @@
 //! What a node says of itself to operators and scripts.
 
-use kanjo_format::{Incarnation, NodeId};
+use kanjo_group::SiteReport;
 use kanjo_group::register::FenceCertificate;
-use kanjo_group::{SetMember, SiteReport};
 use serde::{Deserialize, Serialize};
 
 /// Everything that `kanjo status` shows. Positions are lsns, times microseconds.
@@ -44,7 +43,8 @@ pub struct Status {
     pub applied_lsn: u64,
     /// Digest of all accounts at `applied_lsn`.
     pub digest: String,
-    /// As replica: the durable in-set mark; in a group, if the register does not say otherwise.
+    /// As replica: the durable in-set mark. In a group: whether the register that holds the
+    /// authority names this server, by what was heard of it of late.
     pub in_sync: bool,
     /// The log's end is uncertain after a crash.
     pub uncertain: bool,
@@ -146,22 +146,6 @@ pub struct GroupStatus {
     pub attached: bool,
     /// The fence that the newest epoch began with.
     pub last_fence: Option<FenceCertificate>,
-}
-
-impl GroupStatus {
-    /// Whether the register that holds the authority names members, and not this one.
-    pub fn leaves_out(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        let registers = self.own.iter().chain(&self.other);
-        let holders = registers
-            .map(|report| &report.register)
-            .filter(|register| register.holds_authority());
-        holders
-            .max_by_key(|register| register.holding())
-            .is_some_and(|register| {
-                let me = SetMember { node, incarnation };
-                !register.set.is_empty() && !register.set.contains(&me)
-            })
-    }
 }
 
 /// Transfers that were answered without an auxiliary.

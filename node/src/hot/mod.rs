@@ -317,11 +317,6 @@ impl Hot {
     pub(crate) fn status(&self, standing: &Standing) -> Status {
         let control = self.store.dir.control();
         let tail = self.store.log.tail();
-        // A member that was dropped while it could not be told says so as soon as it hears.
-        let left_out = standing
-            .group
-            .as_ref()
-            .is_some_and(|group| group.leaves_out(control.node, control.incarnation));
         Status {
             cluster: control.cluster.to_string(),
             node: control.node.get(),
