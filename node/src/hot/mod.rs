@@ -336,7 +336,7 @@ impl Hot {
             committed_lsn: standing.committed.get(),
             applied_lsn: self.store.applied().lsn.get(),
             digest: self.store.ledger.digest().to_string(),
-            in_sync: standing.in_set.unwrap_or(control.in_sync) && !left_out,
+            in_sync: standing.in_set.unwrap_or(control.in_sync),
             uncertain: control.uncertain,
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),
