@@ -84,6 +84,7 @@ impl Primary<'_> {
         }
         self.take_in_late()?;
         self.drain_on()?;
+        self.tell_doubt();
         self.end_degraded_in_time();
         let peers = self.peers_now();
         let other_can_hold = self.group.as_ref().is_some_and(|g| g.other_has_majority());

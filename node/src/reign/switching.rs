@@ -12,6 +12,9 @@ use crate::error::NodeError;
 /// How long what is under way may take to commit before a planned switch is given up.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// After this long the operator of a switch that nobody decides is told so.
+const IN_DOUBT: Duration = Duration::from_secs(8);
+
 /// A planned switch.
 pub(super) struct Switching {
     pub(super) answer: Option<oneshot::Sender<Answer>>,
@@ -134,6 +137,20 @@ impl Primary<'_> {
                 self.switch_failed(&why);
                 Ok(())
             }
+        }
+    }
+
+    /// A register that falls silent in the middle of a switch leaves it undecided for as long as
+    /// it is silent: the operator need not wait for that.
+    pub(super) fn tell_doubt(&mut self) {
+        let grouped = self.reign.grouped.as_mut();
+        let switching = grouped.and_then(|grouped| grouped.switching.as_mut());
+        let late = switching.filter(|s| s.moving && s.began.elapsed() >= IN_DOUBT);
+        if let Some(answer) = late.and_then(|switching| switching.answer.take()) {
+            let message = "not decided: a register that has to agree does not answer. Nothing is executed until it does; then the switch ends by itself, here or in the other site. `kanjo status` shows where".to_owned();
+            tracing::warn!("{message}");
+            // The asker may have gone away.
+            let _ = answer.send(Answer::Refused { message });
         }
     }
 
