@@ -1,10 +1,10 @@
 //! A planned switch loses nothing that was answered, and leaves no request indeterminate but
 //! those in flight past their deadline.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kanjo_format::Site;
-use kanjo_node::admin::{Command, OperatorWord};
+use kanjo_node::admin::{Answer, Command, OperatorWord};
 
 use crate::Scene;
 use crate::harness::cuts::Fault;
@@ -68,11 +68,11 @@ fn a_switch_to_a_site_that_is_not_whole_is_refused_and_changes_nothing() {
     for server in [S3, S4] {
         scene.cloud.hit(server, Fault::Stop);
     }
-    let command = Command::Switchover(OperatorWord {
-        operator: "a test".to_owned(),
-        reason: "too early".to_owned(),
-    });
-    let why = scene.cloud.refused(primary, &command);
+    // Asked before anybody knows, it would be undecided for as long as they stand still.
+    scene
+        .cloud
+        .expect(primary, "knows that nobody acks", |status| !status.serving);
+    let why = scene.cloud.refused(primary, &switchover());
     assert!(!why.is_empty());
     for server in [S3, S4] {
         scene.cloud.undo(server, Fault::Stop);
@@ -83,6 +83,56 @@ fn a_switch_to_a_site_that_is_not_whole_is_refused_and_changes_nothing() {
     assert_eq!(before, after, "no epoch was opened");
     load.finish();
     scene.close();
+}
+
+#[test]
+fn a_switch_that_meets_a_cut_ends_in_one_site_or_the_other_and_loses_nothing() {
+    let name = "planned::a_switch_that_meets_a_cut_ends_in_one_site_or_the_other_and_loses_nothing";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    let mut ends = Vec::new();
+    for round in 0..ROUNDS {
+        load.wait_requests(50);
+        let primary = scene.cloud.expect_protected();
+        // The cut takes some 20 ms to be there, the switch as long to be over: they meet anywhere.
+        let moment = Duration::from_millis(scene.random.below(30));
+        let word = scene.cloud.begin(primary, &switchover(), moment);
+        match round % 3 {
+            0 => scene.cloud.cut_sites(),
+            1 => scene.cloud.cut_sites_one_way(Site::One),
+            _ => scene.cloud.cut_sites_one_way(Site::Two),
+        }
+        // Long enough that silence is noticed, and by everybody.
+        std::thread::sleep(Duration::from_millis(1_500));
+        scene.cloud.heal();
+        let said = word.join().expect("the admin port answers");
+        load.wait_requests(50);
+        let now = scene.cloud.expect_protected();
+        let switched = matches!(said, Ok(Answer::Done { .. }));
+        assert!(
+            !switched || now.site() != primary.site(),
+            "said to be done: {said:?}, but {now} serves"
+        );
+        ends.push(format!("{primary} to {now}"));
+    }
+    report::line(
+        "note",
+        &format!("switches that met a cut: {}", ends.join(", ")),
+    );
+    load.finish();
+    scene.close();
+}
+
+/// Switches that meet a cut.
+const ROUNDS: u64 = 6;
+
+fn switchover() -> Command {
+    Command::Switchover(OperatorWord {
+        operator: "a test".to_owned(),
+        reason: "maintenance".to_owned(),
+    })
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kanjo_format::{NodeId, Site};
@@ -179,6 +180,23 @@ impl Cloud {
     ) -> Result<Answer, String> {
         let _inside = self.net.enter(&server.name());
         admin::ask(&server.admin(), command, patience).map_err(|error| error.to_string())
+    }
+
+    /// Gives an order after a moment and does not wait for its end: the thread gives what was
+    /// answered.
+    pub(crate) fn begin(
+        &self,
+        server: Part,
+        command: &Command,
+        moment: Duration,
+    ) -> JoinHandle<Result<Answer, String>> {
+        // A thread is in the namespace of the one that starts it.
+        let _inside = self.net.enter(&server.name());
+        let (address, command) = (server.admin(), command.clone());
+        std::thread::spawn(move || {
+            std::thread::sleep(moment);
+            admin::ask(&address, &command, PATIENCE).map_err(|error| error.to_string())
+        })
     }
 
     /// How a server is; `None` while it does not run, stands still, or does not listen yet.

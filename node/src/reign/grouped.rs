@@ -1,37 +1,25 @@
-//! A reign in a group: its set stands in a register, and it may hand over to the other site.
+//! A reign in a group: its set stands in a register.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kanjo_format::record::Protection;
 use kanjo_format::{Epoch, OpeningId};
 use kanjo_group::register::Degraded;
 use kanjo_group::{Reply, SetMember};
 use kanjo_shipper::Member;
-use tokio::sync::oneshot;
 
+use super::switching::Switching;
 use super::{Primary, Reign};
-use crate::admin::Answer;
 use crate::error::NodeError;
 use crate::group::{Act, Asker, Membership, PeerNow, set_member};
 use crate::peers::PeerIndex;
 
-/// How long what is under way may take to commit before a planned switch is given up.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
-
 /// What a reign in a group knows beside its sessions.
 pub(crate) struct Grouped {
     pub(crate) membership: Membership,
-    switching: Option<Switching>,
+    pub(super) switching: Option<Switching>,
     /// The next epoch is to be opened here, to answer alone in it.
     pub(crate) reopens: bool,
-}
-
-/// A planned switch.
-struct Switching {
-    answer: Option<oneshot::Sender<Answer>>,
-    began: Instant,
-    /// Everything that was executed is committed, and the authority is on its way.
-    moving: bool,
 }
 
 impl Grouped {
@@ -85,12 +73,6 @@ impl Reign {
     pub(crate) fn reopens(&self) -> bool {
         self.grouped.as_ref().is_some_and(|grouped| grouped.reopens)
     }
-
-    /// Who waits for the end of a planned switch, when the reign has ended.
-    pub(crate) fn take_switch_answer(&mut self) -> Option<(oneshot::Sender<Answer>, Duration)> {
-        let switching = self.grouped.as_mut()?.switching.take()?;
-        Some((switching.answer?, switching.began.elapsed()))
-    }
 }
 
 impl Primary<'_> {
@@ -102,6 +84,7 @@ impl Primary<'_> {
         }
         self.take_in_late()?;
         self.drain_on()?;
+        self.tell_doubt();
         self.end_degraded_in_time();
         let peers = self.peers_now();
         let other_can_hold = self.group.as_ref().is_some_and(|g| g.other_has_majority());
@@ -140,7 +123,7 @@ impl Primary<'_> {
         self.carry_out(acts)
     }
 
-    fn carry_out(&mut self, acts: Vec<Act>) -> Result<(), NodeError> {
+    pub(super) fn carry_out(&mut self, acts: Vec<Act>) -> Result<(), NodeError> {
         let epoch = self.reign.gate.epoch();
         for act in acts {
             match act {
@@ -187,125 +170,6 @@ impl Primary<'_> {
         }
     }
 
-    /// Begins to hand over to the other site; the answer comes when its epoch is open.
-    pub(crate) fn begin_switch(&mut self, answer: oneshot::Sender<Answer>) {
-        match self.may_switch() {
-            Err(message) => {
-                // The asker may have gone away.
-                let _ = answer.send(Answer::Refused { message });
-            }
-            Ok(()) => {
-                tracing::info!(
-                    "planned switch: nothing new is executed until the other site serves"
-                );
-                if let Some(grouped) = &mut self.reign.grouped {
-                    grouped.switching = Some(Switching {
-                        answer: Some(answer),
-                        began: Instant::now(),
-                        moving: false,
-                    });
-                }
-            }
-        }
-    }
-
-    /// What has to hold before anything is given up: lag, chain, a server that can take over.
-    fn may_switch(&self) -> Result<(), String> {
-        let (Some(grouped), Some(group)) = (&self.reign.grouped, &self.group) else {
-            return Err("this node is no server of a group: use `kanjo promote`".to_owned());
-        };
-        if grouped.switching.is_some() {
-            return Err("a switch is under way already".to_owned());
-        }
-        if !grouped.membership.is_settled() {
-            return Err("the in-sync set is being changed: try again in a moment".to_owned());
-        }
-        if !grouped.membership.is_attached() {
-            return Err("no auxiliary site is attached: there is nobody to switch to".to_owned());
-        }
-        if !self.can_serve() {
-            return Err("this server cannot commit at the moment: a planned switch would lose what waits; see `kanjo status`".to_owned());
-        }
-        let view = group.view();
-        let own_leads = view.own.as_ref().is_some_and(|own| own.leader.is_some());
-        let Some((other, _)) = view
-            .other
-            .as_ref()
-            .filter(|_| own_leads && group.other_has_majority())
-        else {
-            return Err("one of the registers has no majority".to_owned());
-        };
-        let nominee = other.register.nominee;
-        let ready = nominee.is_some_and(|nominee| {
-            grouped
-                .membership
-                .others()
-                .any(|m| m.node == nominee.node && m.incarnation == nominee.incarnation)
-        });
-        match ready {
-            true => Ok(()),
-            false => Err(
-                "the server that processes for the other site is not in the in-sync set".to_owned(),
-            ),
-        }
-    }
-
-    /// Moves the authority once everything that was executed is committed.
-    fn drain_on(&mut self) -> Result<(), NodeError> {
-        let Some(switching) = self
-            .reign
-            .grouped
-            .as_ref()
-            .and_then(|g| g.switching.as_ref())
-        else {
-            return Ok(());
-        };
-        if switching.moving {
-            return Ok(());
-        }
-        let (began, tail) = (switching.began, self.hot.store.log.tail().lsn);
-        if self.reign.gate.committed() < tail || self.hot.store.syncer.synced() < tail {
-            if began.elapsed() >= DRAIN_MAX {
-                self.switch_failed("what was under way did not commit in time");
-            }
-            return Ok(());
-        }
-        let own_site = self.peers_now().into_iter();
-        let own_site = own_site.filter(|p| p.site == self.site() && p.has_all && p.away.is_none());
-        let Some(group) = &self.group else {
-            return Ok(());
-        };
-        let set: Vec<SetMember> = std::iter::once(group.me)
-            .chain(own_site.map(|p| p.member))
-            .collect();
-        let Some(grouped) = &mut self.reign.grouped else {
-            return Ok(());
-        };
-        match grouped.membership.switch_away(set) {
-            Ok(act) => {
-                if let Some(switching) = &mut grouped.switching {
-                    switching.moving = true;
-                }
-                self.carry_out(vec![act])
-            }
-            Err(why) => {
-                self.switch_failed(&why);
-                Ok(())
-            }
-        }
-    }
-
-    fn switch_failed(&mut self, why: &str) {
-        let switching = self.reign.grouped.as_mut().and_then(|g| g.switching.take());
-        if let Some(answer) = switching.and_then(|s| s.answer) {
-            tracing::warn!(%why, "planned switch given up: this server goes on");
-            // The asker may have gone away.
-            let _ = answer.send(Answer::Refused {
-                message: format!("not switched, this server goes on: {why}"),
-            });
-        }
-    }
-
     /// An operator makes it the only member of a set that stands in its own site's register.
     pub(crate) fn leave_set_behind(&mut self, degraded: Degraded) -> Result<(), String> {
         let Some(grouped) = &mut self.reign.grouped else {
@@ -348,7 +212,7 @@ impl Primary<'_> {
     }
 
     /// Every peer that is known by its directory.
-    fn peers_now(&self) -> Vec<PeerNow> {
+    pub(super) fn peers_now(&self) -> Vec<PeerNow> {
         self.peers
             .indices()
             .filter_map(|peer| self.peer_now(peer))
@@ -381,7 +245,7 @@ impl Primary<'_> {
         })
     }
 
-    fn site(&self) -> kanjo_format::Site {
+    pub(super) fn site(&self) -> kanjo_format::Site {
         self.hot.store.dir.control().site
     }
 }

@@ -14,6 +14,7 @@ mod replies;
 mod session;
 mod shipping;
 mod standing;
+mod switching;
 #[cfg(test)]
 mod tests;
 
