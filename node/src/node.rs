@@ -94,7 +94,7 @@ impl Wake {
     const fn may_change_health(&self) -> bool {
         match self {
             Self::Shutdown | Self::Dial(..) | Self::Session(_) | Self::Admin(_) => true,
-            Self::Inbound(_) => true,
+            Self::Inbound(_) | Self::Group(_) => true,
             Self::Synced(_) | Self::Requests | Self::Job(_) | Self::Query(_) => false,
             Self::Tick | Self::Apply => false,
         }
