@@ -7,8 +7,8 @@
 use kanjo_group::register::{Authority, Command};
 
 use crate::kept::Kept;
-use crate::state::{Letter, Part, Servers, State};
-use crate::world::World;
+use crate::state::{Letter, Part, Servers, State, site_of};
+use crate::world::{Care, World};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -38,6 +38,20 @@ pub(crate) enum Action {
     PlanMove(usize),
     /// Somebody carries the certificate from this register to the other one.
     Carry { from: usize },
+    /// A server is chosen to process for its site.
+    Nominate(usize),
+    /// An opener makes sure that it is to process.
+    Confirm(usize),
+    /// An opener asks the third site's witness; the answer is heard or not.
+    AskThird { server: usize, heard: bool },
+    /// A writer takes the authority to its own site; the third witness' answer is heard or not.
+    Seize { writer: usize, heard: bool },
+    /// An operator has a site off.
+    SwitchOff(usize),
+    /// It comes back.
+    SwitchOn(usize),
+    /// A register hears that the other one has seized the authority.
+    Concede(usize),
     /// A command arrives at its register.
     Deliver(Letter),
     /// An answer arrives at the server that waits for it.
@@ -48,12 +62,18 @@ pub(crate) enum Action {
 
 impl World {
     pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
-        for server in self.scene.servers.iter() {
+        let servers = self.scene.servers.iter();
+        for server in servers.filter(|server| !state.off[site_of(*server)]) {
             self.possible_for(state, server, actions);
         }
         if state.moves > 0 {
             actions.extend([0, 1].map(|from| Action::Carry { from }));
         }
+        if state.left.offs > 0 {
+            actions.extend([0, 1].map(Action::SwitchOff));
+        }
+        actions.extend([0, 1].map(Action::SwitchOn));
+        actions.extend([0, 1].map(Action::Concede));
         let letters = state.letters.iter().cloned();
         actions.extend(letters.map(Action::Deliver));
     }
@@ -62,6 +82,9 @@ impl World {
         let own = &state.servers[server];
         if own.ask.as_ref().is_some_and(|ask| ask.answer.is_some()) {
             actions.push(Action::Hear(server));
+        }
+        if state.left.nominations > 0 {
+            actions.push(Action::Nominate(server));
         }
         match &own.part {
             Part::Follower => {
@@ -78,6 +101,13 @@ impl World {
                             heard,
                         }));
                     }
+                }
+                if self.scene.care != Care::Free {
+                    actions.push(Action::Confirm(server));
+                }
+                if self.scene.third {
+                    let heard = [true, false];
+                    actions.extend(heard.map(|heard| Action::AskThird { server, heard }));
                 }
                 actions.push(Action::GiveUp(server));
                 actions.push(Action::Open(server));
@@ -98,6 +128,11 @@ impl World {
         let free = state.servers[writer].ask.is_none();
         if free && state.left.moves > 0 {
             actions.push(Action::PlanMove(writer));
+        }
+        if self.scene.third || state.off != [false; 2] {
+            let heard = [true, false].into_iter();
+            let heard = heard.filter(|heard| *heard || self.scene.third);
+            actions.extend(heard.map(|heard| Action::Seize { writer, heard }));
         }
         for other in self.scene.servers.without(writer).iter() {
             let (follower, member) = (other, other);
@@ -127,6 +162,13 @@ impl World {
             Action::Drop { writer, member } => self.drop_member(state, *writer, *member),
             Action::PlanMove(writer) => self.plan_move(state, *writer),
             Action::Carry { from } => carry(state, *from),
+            Action::Nominate(server) => self.nominate(state, *server),
+            Action::Confirm(server) => self.confirm(state, *server),
+            Action::AskThird { server, heard } => self.ask_third(state, *server, *heard),
+            Action::Seize { writer, heard } => self.seize(state, *writer, *heard),
+            Action::SwitchOff(number) => self.switch_off(state, *number),
+            Action::SwitchOn(number) => self.switch_on(state, *number),
+            Action::Concede(at) => self.concede(state, *at),
             Action::Deliver(letter) => self.deliver(state, letter),
             Action::Hear(server) => self.hear(state, *server),
             Action::Crash { server, kept } => crash(state, *server, *kept),

@@ -9,13 +9,12 @@ use crate::world::World;
 impl World {
     /// The register carries the command out, for the first time or again.
     pub(crate) fn deliver(&self, state: &mut State, letter: &Letter) {
-        let mut register = Register::clone(&state.registers[letter.to]);
-        let outcome = register.apply(&letter.command);
-        // Counts changes, and no rule looks at it.
-        register.version = 0;
-        let answer = match outcome {
-            Outcome::Refused { .. } => Answer::Refused,
-            Outcome::Done(_) => Answer::Done {
+        if state.off[letter.to] {
+            return;
+        }
+        let answer = match self.change(state, letter.to, &letter.command) {
+            None => Answer::Refused,
+            Some(register) => Answer::Done {
                 set: InForce::in_register(&register),
                 certificate: match &register.authority {
                     Authority::HandedOver(certificate) => Some(Kept::new((**certificate).clone())),
@@ -23,11 +22,31 @@ impl World {
                 },
             },
         };
-        state.registers[letter.to] = Kept::new(register);
         if let Some(ask) = &mut state.servers[letter.from].ask
             && ask.letter == *letter
         {
             ask.answer = Some(answer);
+        }
+    }
+
+    /// Gives the register as it is after the command, if it is done.
+    pub(crate) fn change(
+        &self,
+        state: &mut State,
+        at: usize,
+        command: &Command,
+    ) -> Option<Register> {
+        if !self.may_seize(state, at, command) {
+            return None;
+        }
+        let mut register = Register::clone(&state.registers[at]);
+        let outcome = self.apply(&mut register, command);
+        // Counts everything that is done, and no rule looks at it.
+        register.version = 0;
+        state.registers[at] = Kept::new(register);
+        match outcome {
+            Outcome::Done(register) => Some(*register),
+            Outcome::Refused { .. } => None,
         }
     }
 
@@ -52,6 +71,8 @@ impl World {
                 writing.set = set;
                 writing.gate = set.members.without(server);
             }
+            // The next epoch is opened where the authority is now.
+            (Part::Writer(_), Command::Seize { .. }) => own.step_down(),
             (Part::Writer(_), _) => self.moved_on(state, server, ask.letter.to, answer),
             (Part::Follower, _) => {}
         }

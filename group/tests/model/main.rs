@@ -18,6 +18,7 @@ mod moving;
 mod opening;
 mod properties;
 mod scenes;
+mod seizing;
 mod state;
 mod world;
 mod writing;
@@ -48,6 +49,11 @@ fn the_rules_hold_in_every_order() {
     for scene in scenes::searched() {
         search(scene);
     }
+}
+
+#[test]
+fn nominee() {
+    search(scenes::nominee());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::mistakes::Mistake;
 use crate::state::{
     Entry, Grant, InForce, Opening, Part, SERVERS, Server, Servers, State, Writer, site, site_of,
 };
-use crate::world::World;
+use crate::world::{Care, World};
 
 impl World {
     /// A server of the active site opens by itself, one of the auxiliary site at its own
@@ -16,11 +16,12 @@ impl World {
         let register = &state.registers[at];
         let own = site_of(server);
         let may = register.active == site(own) || at == own;
-        may && register.holds_authority() && state.left.openings > 0
+        may && register.holds_authority() && !state.off[at] && state.left.openings > 0
     }
 
     pub(crate) fn begin(&self, state: &mut State, server: usize, at: usize) {
         let expected = state.registers[at].reign.epoch;
+        let takes_over = state.registers[at].active != site(site_of(server));
         let own = &mut state.servers[server];
         let epoch = expected
             .max(own.granted.epoch)
@@ -32,11 +33,26 @@ impl World {
         grant(self, own, Grant { epoch, opening });
         own.part = Part::Opening(Opening {
             at,
+            expected,
+            takes_over,
+            nomination: None,
+            third: 0,
             set: None,
             tails: [None; SERVERS],
         });
+        if self.scene.care == Care::Free {
+            self.claim(state, server);
+        }
+    }
+
+    pub(crate) fn claim(&self, state: &mut State, server: usize) {
+        let own = &state.servers[server];
+        let Part::Opening(opening) = &own.part else {
+            return;
+        };
+        let (at, expected) = (opening.at, opening.expected);
         let reign = Reign {
-            epoch,
+            epoch: own.granted.epoch,
             opening: state.opening_id(server),
             address: String::new(),
         };
@@ -44,6 +60,9 @@ impl World {
     }
 
     pub(crate) fn seal(&self, state: &mut State, opener: usize, member: usize, heard: bool) {
+        if state.off[site_of(member)] {
+            return;
+        }
         let asked = state.servers[opener].granted;
         let sealed = &mut state.servers[member];
         if !self.grants(sealed, asked) {
@@ -61,7 +80,7 @@ impl World {
             server.step_down();
             grant(self, server, asked);
         }
-        server.granted == asked
+        self.is_granted(server.granted, asked)
     }
 
     /// ORDER: an opener goes on without a member only when the register has left it out.
@@ -103,14 +122,14 @@ impl World {
         if set.members.and(heard(opening, opener)) != set.members {
             return;
         }
-        let at = opening.at;
         let tail = |member: usize| match member == opener {
             true => own.tail(),
             false => opening.tails[member].unwrap_or((Epoch::NONE, 0)),
         };
         if let Some(best) = set.members.iter().max_by_key(|member| tail(*member)) {
             // Nobody but this opener changes that log, as long as its grant stands.
-            if best != opener && state.servers[best].granted != own.granted {
+            let granted = state.servers[best].granted;
+            if best != opener && !self.is_granted(granted, own.granted) {
                 return;
             }
             let base = state.servers[best].log.clone();
@@ -119,7 +138,7 @@ impl World {
                 own.log = base;
             }
         }
-        begin_to_write(&mut state.servers[opener], opener, at, set);
+        begin_to_write(&mut state.servers[opener], opener, set);
     }
 }
 
@@ -140,7 +159,12 @@ fn heard(opening: &Opening, opener: usize) -> Servers {
         .fold(Servers::of(opener), |all, (member, _)| all.with(member))
 }
 
-fn begin_to_write(own: &mut Server, me: usize, at: usize, set: InForce) {
+fn begin_to_write(own: &mut Server, me: usize, set: InForce) {
+    let Part::Opening(opened) = &own.part else {
+        return;
+    };
+    let (at, third) = (opened.at, opened.third);
+    let nomination = opened.nomination.unwrap_or(0);
     own.synced = own.log.len();
     let Grant { epoch, opening } = own.granted;
     own.log.push(Entry {
@@ -155,6 +179,8 @@ fn begin_to_write(own: &mut Server, me: usize, at: usize, set: InForce) {
         acked: [0; SERVERS],
         committed: 0,
         floor: own.log.len(),
+        nomination,
+        third,
         plan: None,
         activating: false,
     });

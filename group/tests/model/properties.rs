@@ -17,12 +17,7 @@ const ALWAYS: [(&str, Condition); 5] = [
         one_writer_an_epoch(state)
     }),
     ("one register holds the authority", |_, state| {
-        state
-            .registers
-            .iter()
-            .filter(|r| r.holds_authority())
-            .count()
-            <= 1
+        one_register_holds(state)
     }),
     ("the authority is never nowhere", |_, state| {
         the_authority_is_somewhere(state)
@@ -40,7 +35,17 @@ pub(crate) const FAILOVER: &str = "an entry is answered after a site failover";
 pub(crate) const SWITCH: &str = "an entry is answered after a planned switch";
 pub(crate) const ATTACHED: &str = "an entry is answered after a site was attached again";
 
-const SOMETIMES: [(&str, Condition); 5] = [
+pub(crate) const SEIZED: &str = "a writer answers alone by an authority that it seized";
+
+const SOMETIMES: [(&str, Condition); 6] = [
+    (SEIZED, |_, state| {
+        state.servers.iter().any(|server| {
+            let Part::Writer(writing) = &server.part else {
+                return false;
+            };
+            writing.at == 0 && writing.gate.is_empty() && writing.committed >= writing.floor
+        })
+    }),
     (FIRST, |_, state| clients(state).any(|e| terms(e) == (1, 1))),
     (LOCAL, |_, state| clients(state).any(|e| terms(e) == (1, 2))),
     (SWITCH, |_, state| {
@@ -88,6 +93,19 @@ fn one_writer_an_epoch(state: &State) -> bool {
     })
 }
 
+/// A register whose authority was seized may not know yet.
+fn one_register_holds(state: &State) -> bool {
+    let [one, two] = &state.registers;
+    let [first, second] = [one, two].map(|register| match &register.authority {
+        Authority::Held { holding, seized } => Some((*holding, seized.is_some())),
+        _ => None,
+    });
+    match (first, second) {
+        (Some(first), Some(second)) => first.0 != second.0 && first.max(second).1,
+        _ => true,
+    }
+}
+
 /// A register holds it, or will take it by the certificate that the other one gave.
 fn the_authority_is_somewhere(state: &State) -> bool {
     let held = state.registers.iter().any(|r| r.holds_authority());
@@ -102,7 +120,8 @@ fn the_authority_is_somewhere(state: &State) -> bool {
 }
 
 fn the_set_tells_the_truth(state: &State) -> bool {
-    let holder = state.registers.iter().find(|r| r.holds_authority());
+    let holders = state.registers.iter().filter(|r| r.holds_authority());
+    let holder = holders.max_by_key(|register| register.holding());
     holder.is_none_or(|register| {
         let members = register.set.iter().map(|member| member.node.get() as usize);
         let disks = members.map(|member| {

@@ -4,9 +4,9 @@ use kanjo_group::register::Authority;
 
 use crate::actions::Action;
 use crate::mistakes::Mistake;
-use crate::properties::{ATTACHED, FAILOVER, FIRST, LOCAL, SWITCH};
+use crate::properties::{ATTACHED, FAILOVER, FIRST, LOCAL, SEIZED, SWITCH};
 use crate::state::{Servers, State};
-use crate::world::{Bounds, Scene, World};
+use crate::world::{Bounds, Care, Scene, World};
 
 const A1: usize = 0;
 const A2: usize = 1;
@@ -21,9 +21,11 @@ const TRIO: Scene = Scene {
         entries: 1,
         crashes: 1,
         changes: 1,
-        moves: 0,
+        ..Bounds::NOTHING
     },
     alone: true,
+    care: Care::Free,
+    third: false,
     start: |world, state| serving(world, state, &[B1, B2]),
     goals: &[FIRST, FAILOVER],
 };
@@ -43,9 +45,11 @@ const HOUSE: Scene = Scene {
         entries: 1,
         crashes: 1,
         changes: 1,
-        moves: 0,
+        ..Bounds::NOTHING
     },
     alone: true,
+    care: Care::Free,
+    third: false,
     start: |world, state| serving(world, state, &[B1]),
     goals: &[FIRST, LOCAL],
 };
@@ -57,17 +61,83 @@ const MOVES: Scene = Scene {
     bounds: Bounds {
         openings: 1,
         entries: 1,
-        crashes: 0,
-        changes: 0,
         moves: 2,
+        ..Bounds::NOTHING
     },
     alone: true,
+    care: Care::Free,
+    third: false,
     start: |world, state| serving(world, state, &[B1]),
     goals: &[FIRST, LOCAL, FAILOVER, SWITCH, ATTACHED],
 };
 
+const OPERATOR_IN_SHORT: Scene = Scene {
+    bounds: Bounds {
+        openings: 2,
+        offs: 1,
+        ..Bounds::NOTHING
+    },
+    ..OPERATOR
+};
+
+/// With a witness in a third site, which may be asked at any time.
+const THIRD: Scene = Scene {
+    name: "a third site's witness lets the authority be seized",
+    care: Care::Afresh,
+    third: true,
+    bounds: Bounds {
+        openings: 2,
+        entries: 1,
+        crashes: 1,
+        ..Bounds::NOTHING
+    },
+    goals: &[FIRST, LOCAL, FAILOVER, SEIZED],
+    ..HOUSE
+};
+
+/// The same, if a writer only looks whether its nomination still stands.
+const THIRD_BY_NOMINEE: Scene = Scene {
+    care: Care::Nominee,
+    bounds: Bounds {
+        openings: 3,
+        crashes: 1,
+        nominations: 2,
+        ..Bounds::NOTHING
+    },
+    ..THIRD
+};
+
+const MOVES_AND_MORE: Scene = Scene {
+    bounds: Bounds {
+        openings: 2,
+        changes: 1,
+        moves: 1,
+        ..Bounds::NOTHING
+    },
+    ..MOVES
+};
+
+/// An operator has site 2 off, and A1 or A2 goes on alone.
+const OPERATOR: Scene = Scene {
+    name: "an operator has the other site off",
+    bounds: Bounds {
+        openings: 2,
+        entries: 1,
+        crashes: 1,
+        nominations: 1,
+        offs: 1,
+        ..Bounds::NOTHING
+    },
+    goals: &[FIRST, SEIZED],
+    ..HOUSE
+};
+
 pub(crate) fn searched() -> Vec<Scene> {
-    vec![TRIO, with_changes(HALF, 2), HOUSE, MOVES]
+    vec![TRIO, with_changes(HALF, 2), HOUSE, MOVES, OPERATOR, THIRD]
+}
+
+pub(crate) fn nominee() -> Scene {
+    THIRD_BY_NOMINEE
 }
 
 pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
@@ -77,6 +147,11 @@ pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
         (Mistake::BaseOutsideSet, HOUSE),
         (Mistake::AnyOneMember, TRIO),
         (Mistake::EpochNotDurable, HOUSE),
+        (Mistake::OffIsEnough, OPERATOR_IN_SHORT),
+        (Mistake::BackTooEarly, OPERATOR_IN_SHORT),
+        (Mistake::TwoOpenings, with_openings(HOUSE, 2)),
+        (Mistake::NoPointOfNoReturn, MOVES_AND_MORE),
+        (Mistake::LateChange, with_changes(HALF, 2)),
         (Mistake::TakenInWithoutBase, with_openings(HALF, 2)),
     ]
 }
@@ -101,9 +176,21 @@ fn serving(world: &World, mut state: State, members: &[usize]) -> State {
         crashes: plenty,
         changes: plenty,
         moves: plenty,
+        nominations: plenty,
+        offs: plenty,
     };
     let (server, at) = (A1, 1);
+    for nominee in [A1, B1] {
+        take(world, &mut state, Action::Nominate(nominee));
+    }
     take(world, &mut state, Action::Begin { server, at });
+    if world.scene.care != Care::Free {
+        take(world, &mut state, Action::Confirm(server));
+    }
+    if world.scene.third {
+        let heard = true;
+        take(world, &mut state, Action::AskThird { server, heard });
+    }
     settle(world, &mut state, A1);
     take(world, &mut state, Action::Open(A1));
     for follower in members.iter().copied() {

@@ -6,6 +6,7 @@ use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, OpeningId, Site};
 use kanjo_group::register::{Command, HandOver, Move, Register, SetMember};
 
 use crate::kept::Kept;
+use crate::seizing::Third;
 use crate::world::Bounds;
 
 /// Servers that may take part: two of each site.
@@ -148,6 +149,14 @@ pub(crate) enum Part {
 pub(crate) struct Opening {
     /// The register that it claims at.
     pub(crate) at: usize,
+    /// The epoch that it was read at, which the claim expects.
+    pub(crate) expected: Epoch,
+    /// The epoch would be of a new site term.
+    pub(crate) takes_over: bool,
+    /// The nomination of its own site under which it opens, once it has looked.
+    pub(crate) nomination: Option<u64>,
+    /// The number of the third witness.
+    pub(crate) third: u8,
     /// The set, once the claim is known to be done.
     pub(crate) set: Option<InForce>,
     /// Tails of those whose grant was heard: epoch of the last entry, and length.
@@ -167,6 +176,9 @@ pub(crate) struct Writer {
     pub(crate) committed: usize,
     /// The end of the entry that began the epoch: nothing commits below it alone.
     pub(crate) floor: usize,
+    /// As in its opening.
+    pub(crate) nomination: u64,
+    pub(crate) third: u8,
     /// A move of the authority that it has planned.
     pub(crate) plan: Option<Kept<Move>>,
     /// The point of no return lies behind it.
@@ -219,6 +231,7 @@ impl fmt::Debug for Letter {
             Command::Prepare { plan } => write!(f, "prepare {plan}", plan = plan.number),
             Command::HandOver { plan } => write!(f, "hand over {plan}", plan = plan.number),
             Command::Activate(given) => write!(f, "activate {plan}", plan = given.plan.number),
+            Command::Seize { reign, .. } => write!(f, "seize for {}", reign.epoch),
             other => write!(f, "{other:?}"),
         }
     }
@@ -231,6 +244,9 @@ pub(crate) struct State {
     pub(crate) registers: [Kept<Register>; 2],
     /// Every command that was ever sent, in order of rank.
     pub(crate) letters: Vec<Letter>,
+    /// Sites of which an operator has made sure that they are off.
+    pub(crate) off: [bool; 2],
+    pub(crate) third: Third,
     /// The longest log of which all was answered.
     pub(crate) answered: Vec<Entry>,
     /// Somebody answered what does not go together with `answered`.
@@ -261,6 +277,12 @@ impl State {
             servers: std::array::from_fn(|_| server.clone()),
             registers: [0, 1].map(|number| Kept::new(Register::new(cluster, site(number)))),
             letters: Vec::new(),
+            off: [false; 2],
+            third: Third {
+                holder: 1,
+                number: 0,
+                by: 0,
+            },
             answered: Vec::new(),
             disagreed: false,
             openings: 0,

@@ -20,6 +20,35 @@ pub(crate) struct Bounds {
     pub(crate) changes: u8,
     /// Moves of the authority that writers plan.
     pub(crate) moves: u8,
+    /// Times that the leader of a site's register chooses who is to process.
+    pub(crate) nominations: u8,
+    /// Times that an operator has a whole site off.
+    pub(crate) offs: u8,
+}
+
+impl Bounds {
+    pub(crate) const NOTHING: Self = Self {
+        openings: 0,
+        entries: 0,
+        crashes: 0,
+        changes: 0,
+        moves: 0,
+        nominations: 0,
+        offs: 0,
+    };
+}
+
+/// How an opener and a seizing writer look at nominations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Not at all.
+    Free,
+    /// Only the nominee opens, and seizes while the nomination is the one that it opened under.
+    Nominee,
+    /// An opener reads the authority's register first, then nominates itself anew in its own
+    /// one, which must not hold the authority itself, and then claims; and a register carries out
+    /// only the seizure of who was nominated last.
+    Afresh,
 }
 
 /// One search.
@@ -30,6 +59,10 @@ pub(crate) struct Scene {
     pub(crate) bounds: Bounds,
     /// Whether a writer whose set is itself answers alone, as by an operator's word.
     pub(crate) alone: bool,
+    pub(crate) care: Care,
+    /// Whether a third site has a witness, which is asked before the authority is seized; else
+    /// an operator must have the other site off.
+    pub(crate) third: bool,
     /// Steps that lead from a fresh cluster to where the search begins; they count for nothing,
     /// and no command of theirs comes late.
     pub(crate) start: fn(&World, State) -> State,

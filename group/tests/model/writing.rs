@@ -3,7 +3,7 @@
 use kanjo_group::register::{Command, Protection};
 
 use crate::mistakes::Mistake;
-use crate::state::{Entry, Part, Servers, State, Writer};
+use crate::state::{Entry, Part, Servers, State, Writer, site_of};
 use crate::world::World;
 
 impl World {
@@ -25,8 +25,11 @@ impl World {
             state.servers[writer].granted,
             state.servers[writer].log.clone(),
         );
+        if state.off[site_of(follower)] {
+            return;
+        }
         let other = &mut state.servers[follower];
-        if !self.grants(other, asked) {
+        if !self.grants(other, asked) || other.part != Part::Follower {
             return;
         }
         other.log = log;
