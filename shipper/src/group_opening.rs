@@ -25,6 +25,8 @@ mod sealing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use events::Mistake;
 pub use events::{Action, Event, GroupOpeningStart, OpenedGroup, StopReason};
 use sealing::{Link, Sealing};
 
@@ -85,6 +87,8 @@ pub struct GroupOpening {
     fetched_at_ns: u64,
     /// How many bases were given up because nothing came.
     bases_lost: u32,
+    #[cfg(test)]
+    mistake: Option<Mistake>,
 }
 
 impl GroupOpening {
@@ -121,7 +125,15 @@ impl GroupOpening {
             unsynced: false,
             fetched_at_ns: start.now_ns,
             bases_lost: 0,
+            #[cfg(test)]
+            mistake: None,
         }
+    }
+
+    /// Makes a mistake on purpose.
+    #[cfg(test)]
+    pub(crate) const fn plant(&mut self, mistake: Mistake) {
+        self.mistake = Some(mistake);
     }
 
     /// Begins.

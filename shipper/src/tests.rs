@@ -6,6 +6,7 @@
 //! only what its disk has, nobody applies what was not committed, and commits never go back to
 //! a lower epoch. In the end, with faults healed, commits go on.
 
+mod group;
 mod log;
 mod node;
 mod sim;

@@ -53,6 +53,10 @@ impl GroupOpening {
     /// The base, and who has it or may get it. Looks before anything is changed, so that an
     /// opening that stops leaves the register as it was.
     fn judge(&self) -> Result<Verdict, StopReason> {
+        #[cfg(test)]
+        if let Some(set) = self.misjudged() {
+            return Ok(Verdict { base_of: None, set });
+        }
         let told = self.sealed().map(|(_, sealed)| sealed.confirmed);
         let confirmed = told.fold(self.log.confirmed, Lsn::max);
         let base_of = self.best_tail(confirmed)?;
@@ -64,7 +68,7 @@ impl GroupOpening {
         let stays = self.sealed().filter(|(_, sealed)| {
             // What is uncertain stays so until it was brought up to the new writer's log. What
             // lacks an answer without knowing it must not be taken for whole by the next one.
-            match sealed.uncertain {
+            match self.counts_uncertain(sealed.uncertain) {
                 true => self.contains(base_of, sealed),
                 false => sealed.tail.lsn >= confirmed,
             }
@@ -80,11 +84,15 @@ impl GroupOpening {
         let own = (self.me(), self.log.tail, None);
         let own = (self.in_set && !self.control.uncertain).then_some(own);
         let sealed = self.sealed();
-        let certain = sealed.filter(|(_, sealed)| !sealed.uncertain);
+        let certain = sealed.filter(|(_, sealed)| !self.counts_uncertain(sealed.uncertain));
         let others = certain.map(|(member, sealed)| (member, sealed.tail, Some(member.node)));
         let certain: Vec<_> = others.chain(own).collect();
         let rank = |tail: Tail, of: Option<NodeId>| {
             let at_hand = of.is_none_or(|node| self.is_at_hand(node));
+            #[cfg(test)]
+            if self.mistake == Some(Mistake::LongestWins) {
+                return (Epoch::NONE, tail.lsn, at_hand);
+            }
             (tail.epoch, tail.lsn, at_hand)
         };
         let best = certain.into_iter().max_by_key(|(_, tail, of)| {
@@ -99,6 +107,31 @@ impl GroupOpening {
                 has: tail.lsn,
                 confirmed,
             }),
+        }
+    }
+
+    #[cfg(not(test))]
+    const fn counts_uncertain(&self, uncertain: bool) -> bool {
+        uncertain
+    }
+
+    #[cfg(test)]
+    fn counts_uncertain(&self, uncertain: bool) -> bool {
+        uncertain && self.mistake != Some(Mistake::TrustsUncertain)
+    }
+
+    /// The set to go on with by a planted mistake, on the own log.
+    #[cfg(test)]
+    fn misjudged(&self) -> Option<Vec<Member>> {
+        let sealed = self.sealed().map(|(member, _)| member);
+        let own = self.in_set.then_some(self.me());
+        let sealed: Vec<Member> = sealed.chain(own).collect();
+        match self.mistake {
+            Some(Mistake::BaseFromOutside) if !sealed.is_empty() => Some(sealed),
+            Some(Mistake::OpensUnsealed) if sealed.is_empty() => {
+                Some(self.members.iter().map(|m| m.member).collect())
+            }
+            _ => None,
         }
     }
 
@@ -140,6 +173,11 @@ impl GroupOpening {
         let whole = self.members.len() + usize::from(self.in_set);
         if self.asked_set.len() == whole {
             return self.take_base(actions);
+        }
+        #[cfg(test)]
+        if self.mistake == Some(Mistake::ShrinksLocally) {
+            self.ask_shrink(actions);
+            return self.was_shrunk(actions);
         }
         self.stage = Stage::Shrinking;
         self.ask_shrink(actions);

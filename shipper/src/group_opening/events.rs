@@ -263,3 +263,19 @@ impl From<ForkError> for StopReason {
         Self::Logs(error.to_string())
     }
 }
+
+/// What a test lets an opening do wrong, to show that the simulation notices it.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// The own log is the base although this node is not in the set.
+    BaseFromOutside,
+    /// Opens although no member of the set was sealed.
+    OpensUnsealed,
+    /// Goes on without a member before the register has left it out.
+    ShrinksLocally,
+    /// The longest tail is the base, whatever its epoch.
+    LongestWins,
+    /// A log that was cut after a crash is taken for whole.
+    TrustsUncertain,
+}

@@ -6,7 +6,7 @@ use super::*;
 
 /// The time without a batch after which a base is given up doubles at most so often: however
 /// slow the way to the only member is, it gets there in the end.
-const BASES_LOST_COUNTED: u32 = 6;
+const BASES_LOST_COUNTED: u32 = 3;
 
 impl GroupOpening {
     pub(super) fn fetch(&mut self, actions: &mut Vec<Action>) {

@@ -159,8 +159,10 @@ impl GroupOpening {
             member.link = Link::Away;
             return;
         }
-        if welcome.granted_epoch > epoch {
-            return self.fenced(welcome.granted_epoch, actions);
+        // The same epoch of another opening is as high: that one is granted it for ever.
+        let granted = (welcome.granted_epoch, welcome.granted_opening);
+        if granted.0 > epoch || (granted.0 == epoch && granted.1 != opening) {
+            return self.fenced(granted.0, actions);
         }
         member.link = Link::Sealing;
         member.asked_at_ns = now_ns;

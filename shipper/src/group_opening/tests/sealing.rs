@@ -109,6 +109,14 @@ fn a_member_that_granted_a_higher_epoch_fences_this_opening() {
     assert_eq!(run.actions, fenced);
     // Of the same epoch, but another opening was granted it.
     let mut run = Run::claimed(&own, &[FIRST, SECOND]);
+    run.step(Event::Connected { node: FIRST.node });
+    let greeting = Welcome {
+        granted_epoch: OPENED,
+        ..welcome(FIRST, &own)
+    };
+    run.body(FIRST.node, Body::Welcome(Box::new(greeting)));
+    assert_eq!(run.actions, [Action::Fenced { epoch: OPENED }]);
+    let mut run = Run::claimed(&own, &[FIRST, SECOND]);
     run.greet(FIRST, &own);
     run.refuse(FIRST.node, RefusalCode::OtherOpening, OPENED);
     assert_eq!(run.actions, [Action::Fenced { epoch: OPENED }]);
