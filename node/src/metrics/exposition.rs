@@ -172,7 +172,7 @@ impl Source {
             verdicts,
         )?;
         page.gauge(
-            "kanjo_hot_thread_idle_seconds",
+            "kanjo_hot_thread_turn_age_seconds",
             "Since the hot thread last turned",
             now.turn.as_secs_f64(),
         )
