@@ -22,10 +22,10 @@ use crate::hot::{AdminRequest, Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
 use crate::peers::{PeerIndex, Peers};
-use crate::published::Health;
 use crate::query::Answered;
 use crate::reign::Reign;
 use crate::server::Inbound;
+use crate::telling::Told;
 use crate::threads::{JobDone, Synced};
 
 /// How long a node that stops waits for the answers that are under way.
@@ -70,7 +70,7 @@ pub(crate) struct Node {
     /// Set once the node was told to stop: until when it waits for what can still be answered.
     draining: Option<Instant>,
     /// What the other threads were told last.
-    pub(crate) told: Health,
+    pub(crate) told: Told,
 }
 
 enum Wake {
@@ -86,6 +86,19 @@ enum Wake {
     Group(GroupEvent),
     Tick,
     Apply,
+}
+
+impl Wake {
+    /// Whether the node may stand otherwise after it, so that others have to be told at once.
+    /// What only makes it better may wait for a tick.
+    const fn may_change_health(&self) -> bool {
+        match self {
+            Self::Shutdown | Self::Dial(..) | Self::Session(_) | Self::Admin(_) => true,
+            Self::Inbound(_) | Self::Group(_) => true,
+            Self::Synced(_) | Self::Requests | Self::Job(_) | Self::Query(_) => false,
+            Self::Tick | Self::Apply => false,
+        }
+    }
 }
 
 /// Plays the node's parts until it is told to stop or cannot go on.
@@ -151,7 +164,7 @@ impl Node {
             next_session: 1,
             last_tick: Instant::now(),
             draining: None,
-            told: Health::default(),
+            told: Told::default(),
         };
         match control.role {
             Role::Primary => {
@@ -167,7 +180,9 @@ impl Node {
 
     async fn run(&mut self) -> Result<(), NodeError> {
         loop {
-            match self.wait().await {
+            let wake = self.wait().await;
+            let may_change_health = wake.may_change_health();
+            match wake {
                 Wake::Shutdown => self.begin_to_stop(),
                 Wake::Synced(synced) => self.on_synced(synced)?,
                 Wake::Dial(peer, event) => self.on_dial(peer, event)?,
@@ -189,9 +204,9 @@ impl Node {
                 self.last_tick = Instant::now();
                 self.on_tick()?;
                 self.settle()?;
-                self.tell(true);
-            } else {
-                self.tell(false);
+                self.tell_at_tick();
+            } else if may_change_health {
+                self.tell_changes();
             }
             if self
                 .draining

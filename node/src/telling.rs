@@ -1,53 +1,75 @@
 //! Tells the other threads how this node stands: what changes its health at once, the figures at
-//! each tick.
+//! some of the ticks.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::following::why_not_serving;
 use crate::node::{Node, Part};
 use crate::published::{Health, Role};
 use crate::reign::Primary;
 
+/// Figures are told this often.
+const FIGURES_EVERY: Duration = Duration::from_millis(100);
+
+/// What was told last, and when.
+#[derive(Default)]
+pub(crate) struct Told {
+    health: Health,
+    at: Option<Instant>,
+}
+
 impl Node {
-    /// Tells what changed; everything if a tick came. Whoever reads just now makes it come with
-    /// the next turn.
-    pub(crate) fn tell(&mut self, ticked: bool) {
-        let stopping = self.is_stopping();
-        let health = self.health(stopping);
-        if !ticked && health == self.told {
-            return;
+    /// Tells that this thread turns, and from time to time everything.
+    pub(crate) fn tell_at_tick(&mut self) {
+        self.hot.shared.published.turn();
+        let is_old = |at: Instant| at.elapsed() >= FIGURES_EVERY;
+        let health = self.health();
+        if health != self.told.health || self.told.at.is_none_or(is_old) {
+            self.tell(health);
         }
-        if ticked {
-            self.hot.shared.published.turn();
+    }
+
+    /// Tells everything if the node stands otherwise than it told.
+    pub(crate) fn tell_changes(&mut self) {
+        let health = self.health();
+        if health != self.told.health {
+            self.tell(health);
         }
+    }
+
+    /// Whoever reads just now makes it come with the next turn.
+    fn tell(&mut self, health: Health) {
         let figures = self.hot.figures();
-        let shared = std::sync::Arc::clone(&self.hot.shared);
+        let shared = Arc::clone(&self.hot.shared);
         let told = shared.published.update(|told| {
             told.health = health;
             told.figures = figures;
             told.why.clear();
+            self.say_why(&mut told.why);
             told.peers.clear();
             told.member_heard_ns = None;
-            self.say_why(stopping, &mut told.why);
             if let Some(primary) = self.primary() {
                 told.member_heard_ns = primary.member_heard_ns();
                 told.peers.extend(primary.peer_figures());
             }
             let unprotected = &self.hot.store.ledger.reign().unprotected;
+            let sums = unprotected.amounts.iter();
             told.unprotected.clear();
-            told.unprotected.extend(
-                unprotected
-                    .amounts
-                    .iter()
-                    .map(|(ledger, sum)| (*ledger, *sum)),
-            );
+            told.unprotected
+                .extend(sums.map(|(ledger, sum)| (*ledger, *sum)));
         });
         if told {
-            self.told = health;
+            self.told = Told {
+                health,
+                at: Some(Instant::now()),
+            };
         }
     }
 
-    fn health(&mut self, stopping: bool) -> Health {
+    fn health(&mut self) -> Health {
+        let stopping = self.is_stopping();
         let role = match &self.part {
             Part::Replica => Role::Replica,
             Part::Primary(_) => Role::Primary,
@@ -60,14 +82,17 @@ impl Node {
         let epoch = self.hot.shared.granted();
         let said = self.hot.store.ledger.reign().protection;
         match self.primary() {
-            Some(primary) => Health {
-                role,
-                epoch,
-                serving: !stopping && !primary.hot.disk_low && primary.can_serve(),
-                protection: Some(primary.protection()),
-                protected: primary.is_protected(),
-                ..Health::default()
-            },
+            Some(primary) => {
+                let can_serve = primary.can_serve();
+                Health {
+                    role,
+                    epoch,
+                    serving: can_serve && !stopping && !primary.hot.disk_low,
+                    protection: Some(primary.protection()),
+                    protected: can_serve && primary.waits_for_another_site(),
+                    ..Health::default()
+                }
+            }
             None => Health {
                 role,
                 epoch,
@@ -80,8 +105,8 @@ impl Node {
         }
     }
 
-    fn say_why(&mut self, stopping: bool, why: &mut String) {
-        if stopping {
+    fn say_why(&mut self, why: &mut String) {
+        if self.is_stopping() {
             return why.push_str("this node is stopping");
         }
         match &self.part {

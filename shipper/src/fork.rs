@@ -13,6 +13,8 @@
 use kanjo_format::replication::EpochEntry;
 use kanjo_format::{ClusterId, Epoch, Lsn, Tail};
 
+use crate::LocalLog;
+
 /// The end of what two logs have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fork {
@@ -58,6 +60,35 @@ pub enum ForkError {
     /// No common epoch, and not all epochs were sent.
     #[error("no common epoch among those that were sent; a comparison needs older ones")]
     Unknown,
+}
+
+/// How a log comes to hold the whole of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It does already, if it has the same chain where the other one ends.
+    Holds,
+    /// It ends within the other one: the rest is fetched.
+    Behind,
+    /// They part here: what lies above is cut first.
+    Parts(Tail),
+}
+
+impl LocalLog {
+    /// How this log comes to hold all of that other one.
+    pub(crate) fn way_to(
+        &self,
+        cluster: ClusterId,
+        theirs: (&[EpochEntry], Tail),
+    ) -> Result<Way, ForkError> {
+        let fork = find_fork(cluster, (&self.history, self.tail), theirs)?.end;
+        Ok(if fork.lsn == theirs.1.lsn {
+            Way::Holds
+        } else if fork.lsn == self.tail.lsn {
+            Way::Behind
+        } else {
+            Way::Parts(fork)
+        })
+    }
 }
 
 /// Finds the common end of two logs from their epoch histories, oldest first.

@@ -2,7 +2,8 @@
 //!
 //! The order is fixed: promise the epoch here, claim it in the register, which gives the set; seal
 //! every member; leave out who does not answer, in the register first; take the best tail of the
-//! sealed as base; fetch what is lacking; open.
+//! sealed as base; fetch what is lacking; open. Nothing is opened on a base that no sealed member
+//! of that set has.
 //!
 //! ```text
 //! Promise -> Claim -> { Hello -> Welcome -> Seal -> Granted }* -> [ChangeSet]
@@ -11,20 +12,21 @@
 
 use kanjo_format::control::Control;
 use kanjo_format::record::Protection;
-use kanjo_format::replication::{Body, Frame, Granted, WireBatch};
-use kanjo_format::{BatchPlace, Epoch, NodeId, OpeningId, Tail};
+use kanjo_format::replication::{Body, Frame};
+use kanjo_format::{Epoch, Lsn, NodeId, OpeningId, Tail};
 
 use crate::opening::OpenEpoch;
-use crate::{Identity, LocalLog, Member, Unpacker, find_fork};
+use crate::{Identity, LocalLog, Member, Unpacker};
 
 mod deciding;
 mod events;
+mod fetching;
 mod sealing;
 #[cfg(test)]
 mod tests;
 
 pub use events::{Action, Event, GroupOpeningStart, OpenedGroup, StopReason};
-use sealing::Sealing;
+use sealing::{Link, Sealing};
 
 /// So often a higher epoch than the register's is promised before this node gives up.
 const CLAIMS_MAX: u32 = 8;
@@ -34,12 +36,14 @@ enum Stage {
     Promising,
     Claiming,
     Sealing,
-    /// The register is asked to leave out who did not answer.
+    /// The register is asked to leave out who does not answer.
     Shrinking,
     /// The own log must hold the base.
     Checking,
     Cutting,
     Fetching,
+    /// What was fetched so far goes to the disk, and another base is looked for.
+    Pausing,
     /// What was fetched goes to the disk before it is a base.
     Syncing,
     Ended,
@@ -54,10 +58,12 @@ pub struct GroupOpening {
     takes_over: bool,
     patience_ns: u64,
     now_ns: u64,
-    sealed_since_ns: u64,
     stage: Stage,
+    /// The highest epoch that is known or was promised.
     highest: Epoch,
     promised: Option<(Epoch, OpeningId)>,
+    /// Where the own log ended when the epoch was promised.
+    promised_tail: Tail,
     claims: u32,
     claimed: bool,
     former: Epoch,
@@ -65,41 +71,39 @@ pub struct GroupOpening {
     members: Vec<Sealing>,
     /// Whether this node is in the set.
     in_set: bool,
-    nothing_answered: bool,
-    told_missing: bool,
-    /// Whose tail is the base, if it is not the own one.
+    sealing_since_ns: u64,
+    told_missing: Vec<Member>,
+    /// The set that the register is asked for.
+    asked_set: Vec<Member>,
+    /// Whose tail is the base; nobody's if it is the own one.
     base_of: Option<NodeId>,
     unpacker: Unpacker,
+    /// An `Append` is not answered yet.
+    appending: bool,
     unsynced: bool,
+    /// When the log last grew, or was about to.
+    fetched_at_ns: u64,
+    /// How many bases were given up because nothing came.
+    bases_lost: u32,
 }
 
 impl GroupOpening {
     /// An opening by the node of this control file and log.
     pub fn new(start: GroupOpeningStart) -> Self {
         let control = start.control;
-        let identity = Identity {
-            cluster: control.cluster,
-            node: control.node,
-            incarnation: control.incarnation,
-            site: control.site,
-            segment_bytes: control.segment_bytes,
-            start_count: control.start_count,
-            client_address: start.client_address,
-        };
-        let highest = control
-            .granted_epoch
-            .max(control.peer_granted_epoch)
-            .max(start.log.tail.epoch)
-            .max(start.register_epoch);
+        let known = [control.peer_granted_epoch, start.register_epoch];
+        let highest = known
+            .into_iter()
+            .fold(control.granted_epoch.max(start.log.tail.epoch), Epoch::max);
         Self {
+            identity: Identity::new(&control, start.client_address),
             control,
-            identity,
+            promised_tail: start.log.tail,
             log: start.log,
             random: start.random,
             takes_over: start.takes_over,
             patience_ns: start.seal_patience_ns,
             now_ns: start.now_ns,
-            sealed_since_ns: start.now_ns,
             stage: Stage::Promising,
             highest,
             promised: None,
@@ -108,11 +112,15 @@ impl GroupOpening {
             former: Epoch::NONE,
             members: Vec::new(),
             in_set: false,
-            nothing_answered: false,
-            told_missing: false,
+            sealing_since_ns: start.now_ns,
+            told_missing: Vec::new(),
+            asked_set: Vec::new(),
             base_of: None,
             unpacker: Unpacker::new(),
+            appending: false,
             unsynced: false,
+            fetched_at_ns: start.now_ns,
+            bases_lost: 0,
         }
     }
 
@@ -126,19 +134,23 @@ impl GroupOpening {
         self.claimed
     }
 
+    /// Whether it opened, was fenced or stopped.
+    pub fn is_ended(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+
     /// Takes an event, gives what is to be done. Events that do not belong to the present stage
     /// are late answers to an earlier one, and ignored.
     pub fn step(&mut self, event: Event<'_>, actions: &mut Vec<Action>) {
-        if self.stage == Stage::Ended {
-            return;
-        }
         match (self.stage, event) {
+            (Stage::Ended, _) => {}
             (_, Event::Tick { now_ns }) => self.tick(now_ns, actions),
             (_, Event::Connected { node }) => self.connected(node, actions),
             (_, Event::Frame { node, frame }) => self.frame(node, frame, actions),
             (_, Event::Unreachable { node }) => self.unreachable(node, actions),
             (Stage::Promising, Event::Promised { tail }) => {
                 self.log.tail = tail;
+                self.promised_tail = tail;
                 self.claim(actions);
             }
             (Stage::Claiming, Event::Claimed { set, former }) => {
@@ -157,11 +169,12 @@ impl GroupOpening {
             (Stage::Shrinking, Event::SetRefused { highest }) => self.fenced(highest, actions),
             (Stage::Checking, Event::ChainAt { chain }) => self.chain_at(chain, actions),
             (Stage::Cutting, Event::Cut { log }) => self.was_cut(log, actions),
-            (Stage::Fetching, Event::Appended { tail }) => {
-                crate::note_epoch(&mut self.log, tail);
-                self.unsynced = true;
+            (_, Event::Appended { tail }) if self.appending => self.appended(tail),
+            (Stage::Pausing, Event::Synced) => {
+                self.unsynced = false;
+                self.seal_on(actions);
             }
-            (Stage::Syncing, Event::Synced) => self.open_now(actions),
+            (Stage::Syncing, Event::Synced) => self.open(actions),
             _ => {}
         }
     }
@@ -185,7 +198,7 @@ impl GroupOpening {
             incarnation: self.identity.incarnation,
             random: self.random,
         };
-        // A higher one than this is of the next attempt; what was promised is never promised again.
+        // What was promised once is never promised again, whatever the register says to it.
         self.highest = epoch;
         self.promised = Some((epoch, opening));
         self.stage = Stage::Promising;
@@ -201,23 +214,29 @@ impl GroupOpening {
     fn was_claimed(&mut self, set: &[Member], former: Epoch, actions: &mut Vec<Action>) {
         self.claimed = true;
         self.former = former;
-        self.nothing_answered = set.is_empty();
+        if set.is_empty() && self.log.confirmed > Lsn::ZERO {
+            let confirmed = self.log.confirmed;
+            return self.stop(StopReason::RegisterForgot { confirmed }, actions);
+        }
+        if set.is_empty() {
+            // Nothing was ever answered, so any log will do.
+            return self.sync_and_open(actions);
+        }
         let me = self.me();
         self.in_set = set.contains(&me);
         let others = set.iter().filter(|member| **member != me);
-        self.members = others.map(|member| Sealing::new(*member)).collect();
-        self.sealed_since_ns = self.now_ns;
-        self.stage = Stage::Sealing;
-        if self.members.is_empty() {
-            return self.decide(actions);
-        }
+        self.members = others
+            .map(|member| Sealing::new(*member, self.now_ns))
+            .collect();
+        self.sealing_since_ns = self.now_ns;
         for member in &self.members {
-            actions.push(Action::Dial {
-                node: member.member.node,
-            });
+            let node = member.member.node;
+            actions.push(Action::Dial { node });
         }
+        self.seal_on(actions);
     }
 
+    /// The claimed epoch and its opening.
     fn promised(&self) -> (Epoch, OpeningId) {
         self.promised
             .expect("an epoch is promised before it is claimed")
@@ -231,13 +250,18 @@ impl GroupOpening {
     }
 
     fn tick(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
-        self.now_ns = now_ns;
-        if self.stage == Stage::Sealing {
-            self.look_for_enough(actions);
+        self.now_ns = self.now_ns.max(now_ns);
+        match self.stage {
+            Stage::Sealing => {
+                self.redial_silent(actions);
+                self.look_for_enough(actions);
+            }
+            Stage::Fetching => self.look_for_progress(actions),
+            _ => {}
         }
     }
 
-    fn open_now(&mut self, actions: &mut Vec<Action>) {
+    fn open(&mut self, actions: &mut Vec<Action>) {
         let (epoch, opening) = self.promised();
         let base = self.log.tail;
         assert!(
@@ -245,19 +269,15 @@ impl GroupOpening {
             "an epoch is above all that is in its base"
         );
         let members: Vec<Member> = self.members.iter().map(|m| m.member).collect();
-        let mut grants: Vec<(Member, Tail)> = self
-            .members
-            .iter()
-            .filter_map(|m| m.granted.map(|granted| (m.member, granted.tail)))
-            .collect();
-        if self.in_set {
-            grants.push((self.me(), base));
-        }
-        self.stage = Stage::Ended;
+        let sealed = self.members.iter();
+        let sealed = sealed.filter_map(|m| m.sealed.as_ref().map(|sealed| (m.member, sealed.tail)));
+        let own = self.in_set.then_some((self.me(), self.promised_tail));
+        let grants = sealed.chain(own).collect();
         let protection = match members.is_empty() {
             true => Protection::Waiting,
             false => Protection::Protected,
         };
+        self.stage = Stage::Ended;
         actions.push(Action::Open(OpenedGroup {
             open: OpenEpoch {
                 epoch,

@@ -17,6 +17,7 @@
 
 pub mod fork;
 pub mod gate;
+mod greeting;
 pub mod group_opening;
 pub mod opening;
 pub mod packing;
@@ -34,7 +35,7 @@ pub use receiver::Receiver;
 pub use sender::Sender;
 
 use kanjo_format::replication::EpochEntry;
-use kanjo_format::{ClusterId, Incarnation, Lsn, NodeId, Site, Tail};
+use kanjo_format::{BatchPlace, ClusterId, Incarnation, Lsn, NodeId, Site, Tail};
 
 /// One replica of an in-sync set: a node and its data directory. A wiped disk is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +84,16 @@ impl LocalLog {
     /// that a log ending there lacks. Such a tail is never cut without an operator.
     pub fn may_have_answered_above(&self, lsn: Lsn) -> bool {
         self.confirmed > lsn || self.alone_to > lsn
+    }
+
+    /// Where the next batch stands.
+    const fn next_place(&self, cluster: ClusterId) -> BatchPlace {
+        BatchPlace {
+            cluster,
+            lsn: self.tail.lsn,
+            epoch: self.tail.epoch,
+            chain: self.tail.chain,
+        }
     }
 }
 

@@ -13,10 +13,9 @@ use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::record::Protection;
 use kanjo_format::replication::{
-    Body, EpochEntry, Frame, Granted, Hello, Mark, Purpose, REPLICATION_VERSION,
-    REPLICATION_VERSION_MIN, RefusalCode, Refused, Welcome, WireBatch,
+    Body, EpochEntry, Frame, Granted, Mark, RefusalCode, Refused, Welcome, WireBatch,
 };
-use kanjo_format::{BatchPlace, Epoch, Lsn, OpeningId, Tail};
+use kanjo_format::{Epoch, Lsn, OpeningId, Tail};
 
 use crate::{Identity, LocalLog, Member, Unpacker, find_fork};
 
@@ -69,15 +68,7 @@ impl Opening {
         client_address: String,
         random: u128,
     ) -> Self {
-        let identity = Identity {
-            cluster: control.cluster,
-            node: control.node,
-            incarnation: control.incarnation,
-            site: control.site,
-            segment_bytes: control.segment_bytes,
-            start_count: control.start_count,
-            client_address,
-        };
+        let identity = Identity::new(&control, client_address);
         Self {
             want,
             control,
@@ -172,24 +163,12 @@ impl Opening {
         self.stage = Stage::Greeting;
         self.welcome = None;
         self.granted = None;
-        let hello = Hello {
-            version_min: REPLICATION_VERSION_MIN,
-            version_max: REPLICATION_VERSION,
-            purpose: Purpose::Replicate,
-            cluster: self.identity.cluster,
-            node: self.identity.node,
-            incarnation: self.identity.incarnation,
-            site: self.identity.site,
-            role: self.control.role,
-            segment_bytes: self.identity.segment_bytes,
-            start_count: self.identity.start_count,
-            highest_epoch: self.highest_here(),
-            opening: self.promised.map(|(_, opening)| opening),
-            tail: self.log.tail,
-            history: self.log.history.clone(),
-            client_address: self.identity.client_address.clone(),
-        };
-        self.send(Body::Hello(Box::new(hello)), actions);
+        let opening = self.promised.map(|(_, opening)| opening);
+        let highest = self.highest_here();
+        let hello = self
+            .identity
+            .hello(self.control.role, highest, opening, &self.log);
+        self.send(hello, actions);
     }
 
     fn unreachable(&mut self, actions: &mut Vec<Action>) {
@@ -237,7 +216,7 @@ impl Opening {
     }
 
     fn welcomed(&mut self, welcome: &Welcome, actions: &mut Vec<Action>) {
-        if let Err(text) = self.check_peer(welcome) {
+        if let Err(text) = self.identity.check_peer(welcome) {
             return self.stop(StopReason::Peer(text), actions);
         }
         let (here, there) = (self.known_here(), welcome.granted_epoch);
@@ -386,22 +365,5 @@ impl Opening {
             (Want::Alone { .. }, _) | (_, Protection::Alone) => Protection::Alone,
             _ => Protection::Waiting,
         }
-    }
-
-    fn check_peer(&self, welcome: &Welcome) -> Result<(), String> {
-        let own = &self.identity;
-        if welcome.cluster != own.cluster {
-            return Err(format!("it is of cluster {}", welcome.cluster));
-        }
-        if welcome.incarnation == own.incarnation || welcome.node == own.node {
-            return Err("it is this node itself".to_owned());
-        }
-        if welcome.segment_bytes != own.segment_bytes {
-            return Err(format!(
-                "its segments have {} bytes, these {}",
-                welcome.segment_bytes, own.segment_bytes
-            ));
-        }
-        Ok(())
     }
 }

@@ -114,7 +114,7 @@ fn a_primary_refuses_a_drill_and_says_where_to_run_it() {
 fn a_second_drill_is_refused_while_one_is_under_way_and_the_last_one_is_kept() {
     let test = "drill::a_second_drill_is_refused_while_one_is_under_way_and_the_last_one_is_kept";
     let mut scene = Scene::open(test);
-    scene.grow_log(3);
+    scene.grow_log(2);
     let (_, said, _) = drill_of(scene.pair.replica(), &["--last"]);
     assert!(said.contains("\"last\": null"), "{said}");
     // Both wait at the node before it looks at one of them.
@@ -148,7 +148,7 @@ fn a_second_drill_is_refused_while_one_is_under_way_and_the_last_one_is_kept() {
 #[test]
 fn a_promotion_ends_a_drill_and_does_not_wait_for_it() {
     let mut scene = Scene::open("drill::a_promotion_ends_a_drill_and_does_not_wait_for_it");
-    scene.grow_log(4);
+    scene.grow_log(2);
     scene.pair.primary().kill();
     let asked = begin(scene.pair.replica());
     wait_until_begun(scene.pair.replica());
@@ -167,7 +167,7 @@ fn a_promotion_ends_a_drill_and_does_not_wait_for_it() {
 #[test]
 fn a_node_that_is_stopped_during_a_drill_stops_cleanly() {
     let mut scene = Scene::open("drill::a_node_that_is_stopped_during_a_drill_stops_cleanly");
-    scene.grow_log(4);
+    scene.grow_log(2);
     let address = scene.pair.replica().config.admin_listen.clone();
     let asked = std::thread::spawn(move || {
         // The node may go away before it answers.

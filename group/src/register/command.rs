@@ -33,6 +33,9 @@ pub enum Command {
         epoch: Epoch,
         /// Its opening.
         opening: OpeningId,
+        /// So many changes of the set came before, as the register said last: an earlier copy of
+        /// this question that arrives late is not carried out again.
+        follows: u64,
         /// The set that it knows to be in force.
         expected: Vec<SetMember>,
         /// The set from here on; never empty.

@@ -203,8 +203,13 @@ pub struct Register {
     pub active: Site,
     /// The in-sync set; current only while the authority is here.
     pub set: Vec<SetMember>,
+    /// Counts the sets that were in force here, for ever.
+    pub changes: u64,
     /// How commits are protected; current only while the authority is here.
     pub protection: Protection,
+    /// Epoch and number of the newest plan by which the authority came or went. It never goes by
+    /// the same or an older one again.
+    pub moved: Option<(Epoch, u64)>,
     /// Who processes for this site.
     pub nominee: Option<Nominee>,
     /// The newest fence certificates, oldest first.
@@ -234,7 +239,9 @@ impl Register {
             },
             active: Site::One,
             set: Vec::new(),
+            changes: 0,
             protection: Protection::Waiting,
+            moved: None,
             nominee: None,
             fences: Vec::new(),
         }
@@ -289,7 +296,12 @@ impl Protection {
 impl Move {
     /// Whether it was planned before that one.
     pub fn is_before(&self, other: &Self) -> bool {
-        (self.epoch, self.number) < (other.epoch, other.number)
+        self.place() < other.place()
+    }
+
+    /// Its place among all moves.
+    pub const fn place(&self) -> (Epoch, u64) {
+        (self.epoch, self.number)
     }
 }
 

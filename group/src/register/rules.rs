@@ -18,10 +18,11 @@ impl Register {
             Command::ChangeSet {
                 epoch,
                 opening,
+                follows,
                 expected,
                 set,
                 protection,
-            } => self.change_set((*epoch, *opening), expected, set, protection),
+            } => self.change_set((*epoch, *opening), (*follows, expected), set, protection),
             Command::NoteFence(certificate) => self.note_fence(certificate),
             Command::Prepare { plan } => self.prepare(plan),
             Command::HandOver { plan } => self.hand_over(plan),
@@ -98,7 +99,7 @@ impl Register {
     fn change_set(
         &mut self,
         writer: (Epoch, OpeningId),
-        expected: &[SetMember],
+        (follows, expected): (u64, &[SetMember]),
         set: &[SetMember],
         protection: &Protection,
     ) -> Result<bool, Refusal> {
@@ -109,12 +110,17 @@ impl Register {
             check_text(&degraded.reason)?;
             check_text(&degraded.operator)?;
         }
-        if self.set == set && self.protection == *protection {
+        if self.changes.checked_sub(1) == Some(follows)
+            && self.set == set
+            && self.protection == *protection
+        {
             return Ok(false);
         }
-        if self.set != expected {
+        // The set alone does not tell: later changes may have led back to the one expected.
+        if self.changes != follows || self.set != expected {
             return Err(Refusal::Set);
         }
+        self.changes += 1;
         self.set = set.to_vec();
         self.protection = protection.clone();
         Ok(true)
@@ -177,6 +183,11 @@ impl Register {
             return Err(self.not_held());
         };
         self.check_writer((plan.epoch, plan.opening))?;
+        // The authority went by this plan before, and came back by a newer one.
+        if self.moved >= Some(plan.place()) {
+            return Err(Refusal::Move);
+        }
+        self.moved = Some(plan.place());
         self.authority = Authority::HandedOver(Box::new(HandOver {
             cluster: self.cluster,
             from: self.site,
@@ -208,6 +219,8 @@ impl Register {
         }
         self.reign = certificate.reign.clone();
         self.active = certificate.plan.active;
+        self.moved = Some(certificate.plan.place());
+        self.changes += 1;
         self.set = certificate.plan.set.clone();
         self.protection = Protection::Waiting;
         self.authority = Authority::Held {
@@ -248,6 +261,7 @@ impl Register {
         self.authority = seized;
         self.reign = reign.clone();
         self.active = self.site;
+        self.changes += 1;
         self.set = set.to_vec();
         self.protection = Protection::Waiting;
         Ok(true)

@@ -32,10 +32,11 @@ fn claim(expected: Epoch, reign: &Reign) -> Command {
     Command::Claim { expected, reign }
 }
 
-fn change(reign: &Reign, expected: &[SetMember], set: &[SetMember]) -> Command {
+fn change(reign: &Reign, (follows, expected): (u64, &[SetMember]), set: &[SetMember]) -> Command {
     Command::ChangeSet {
         epoch: reign.epoch,
         opening: reign.opening,
+        follows,
         expected: expected.to_vec(),
         set: set.to_vec(),
         protection: Protection::Protected,
@@ -85,7 +86,7 @@ fn a_lower_epoch_changes_no_set() {
     let (_, mut two) = both();
     let (old, new) = (reign(1, 1, 1), reign(1, 2, 2));
     done(&mut two, &claim(Epoch::NONE, &old));
-    done(&mut two, &change(&old, &[], &[member(3), member(4)]));
+    done(&mut two, &change(&old, (0, &[]), &[member(3), member(4)]));
     done(&mut two, &claim(old.epoch, &new));
     assert_eq!(
         two.set,
@@ -94,11 +95,11 @@ fn a_lower_epoch_changes_no_set() {
     );
     refused(
         &mut two,
-        &change(&old, &[member(3), member(4)], &[member(3)]),
+        &change(&old, (1, &[member(3), member(4)]), &[member(3)]),
     );
     done(
         &mut two,
-        &change(&new, &[member(3), member(4)], &[member(4)]),
+        &change(&new, (1, &[member(3), member(4)]), &[member(4)]),
     );
 }
 
@@ -107,25 +108,41 @@ fn a_set_is_changed_from_the_one_that_was_expected_and_is_never_empty() {
     let (_, mut two) = both();
     let writer = reign(1, 1, 1);
     done(&mut two, &claim(Epoch::NONE, &writer));
-    done(&mut two, &change(&writer, &[], &[member(3)]));
+    done(&mut two, &change(&writer, (0, &[]), &[member(3)]));
     assert_eq!(
         refused(
             &mut two,
-            &change(&writer, &[member(4)], &[member(3), member(4)])
+            &change(&writer, (1, &[member(4)]), &[member(3), member(4)])
         ),
         Refusal::Set
     );
     assert_eq!(
-        refused(&mut two, &change(&writer, &[member(3)], &[])),
+        refused(&mut two, &change(&writer, (1, &[member(3)]), &[])),
         Refusal::SetSize
     );
     assert_eq!(
         refused(
             &mut two,
-            &change(&writer, &[member(3)], &[member(3), member(3)])
+            &change(&writer, (1, &[member(3)]), &[member(3), member(3)])
         ),
         Refusal::SetSize
     );
+}
+
+/// The writer asked to take 4 in, heard nothing, asked again and was answered; it dropped 4
+/// later, answered without it, and then the first copy of its question arrives.
+#[test]
+fn a_late_copy_of_a_change_is_not_carried_out_after_a_later_one() {
+    let (_, mut two) = both();
+    let writer = reign(1, 1, 1);
+    let (small, large) = ([member(3)], [member(3), member(4)]);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    done(&mut two, &change(&writer, (0, &[]), &small));
+    let grow = change(&writer, (1, &small), &large);
+    done(&mut two, &grow);
+    done(&mut two, &change(&writer, (2, &large), &small));
+    assert_eq!(refused(&mut two, &grow), Refusal::Set);
+    assert_eq!(two.set, small);
 }
 
 fn plan(writer: &Reign, number: u64, set: &[SetMember]) -> Move {
@@ -143,7 +160,10 @@ fn authority_moves_once_and_only_with_the_certificate() {
     let (mut one, mut two) = both();
     let writer = reign(1, 1, 1);
     done(&mut two, &claim(Epoch::NONE, &writer));
-    done(&mut two, &change(&writer, &[], &[member(3), member(4)]));
+    done(
+        &mut two,
+        &change(&writer, (0, &[]), &[member(3), member(4)]),
+    );
     let plan = plan(&writer, 1, &[member(1), member(2)]);
     done(&mut one, &Command::Prepare { plan: plan.clone() });
     assert!(!one.holds_authority());
@@ -154,7 +174,7 @@ fn authority_moves_once_and_only_with_the_certificate() {
     };
     refused(&mut two, &claim(writer.epoch, &reign(2, 1, 3)));
     let set = two.set.clone();
-    refused(&mut two, &change(&writer, &set, &[member(3)]));
+    refused(&mut two, &change(&writer, (1, &set), &[member(3)]));
     refused(&mut two, &Command::Activate(certificate.clone()));
     done(&mut one, &Command::Activate(certificate.clone()));
     assert!(one.holds_authority());
@@ -170,6 +190,32 @@ fn authority_moves_once_and_only_with_the_certificate() {
     done(&mut two, &Command::Prepare { plan: back.clone() });
     done(&mut one, &Command::HandOver { plan: back });
     refused(&mut one, &Command::Activate(certificate));
+}
+
+/// One writer has its authority moved to a site that came back, and away again in a planned switch.
+#[test]
+fn a_late_copy_of_a_hand_over_does_not_take_the_authority_away_again() {
+    let (mut one, mut two) = both();
+    let writer = reign(2, 1, 3);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    let there = plan(&writer, 1, &[member(1)]);
+    let back = plan(&writer, 2, &[member(3)]);
+    let first = Command::HandOver {
+        plan: there.clone(),
+    };
+    carry(&there, &mut two, &mut one);
+    carry(&back, &mut one, &mut two);
+    assert_eq!(refused(&mut two, &first), Refusal::Move);
+    assert!(two.holds_authority());
+}
+
+fn carry(plan: &Move, from: &mut Register, to: &mut Register) {
+    done(to, &Command::Prepare { plan: plan.clone() });
+    done(from, &Command::HandOver { plan: plan.clone() });
+    let Authority::HandedOver(certificate) = from.authority.clone() else {
+        panic!("handed over");
+    };
+    done(to, &Command::Activate(certificate));
 }
 
 #[test]
@@ -233,7 +279,7 @@ fn a_record_stands_in_json_and_comes_back_the_same() {
     let (_, mut two) = both();
     let writer = reign(1, 1, 1);
     done(&mut two, &claim(Epoch::NONE, &writer));
-    done(&mut two, &change(&writer, &[], &[member(3)]));
+    done(&mut two, &change(&writer, (0, &[]), &[member(3)]));
     let text = serde_json::to_string(&two).unwrap();
     assert_eq!(serde_json::from_str::<Register>(&text).unwrap(), two);
 }

@@ -81,6 +81,8 @@ pub(crate) struct Membership {
     authority: Site,
     /// What that register is known to say.
     set: Vec<SetMember>,
+    /// So many sets came before it.
+    changes: u64,
     protection: Protection,
     /// A question that is not answered yet.
     asked: Option<(Site, Command)>,
@@ -104,7 +106,7 @@ impl Membership {
     pub(crate) fn new(
         (epoch, opening): (Epoch, OpeningId),
         (me, site): (SetMember, Site),
-        (authority, set): (Site, Vec<SetMember>),
+        (authority, set, changes): (Site, Vec<SetMember>, u64),
         set_size_min: usize,
     ) -> Self {
         Self {
@@ -115,6 +117,7 @@ impl Membership {
             set_size_min,
             authority,
             set,
+            changes,
             protection: Protection::Waiting,
             asked: None,
             moving: None,
@@ -144,6 +147,7 @@ impl Membership {
         let command = Command::ChangeSet {
             epoch: self.epoch,
             opening: self.opening,
+            follows: self.changes,
             expected: self.set.clone(),
             set: vec![self.me],
             protection: Protection::Degraded(degraded.clone()),
@@ -213,6 +217,7 @@ impl Membership {
             let command = Command::ChangeSet {
                 epoch: self.epoch,
                 opening: self.opening,
+                follows: self.changes,
                 expected: self.set.clone(),
                 set: target,
                 protection,
@@ -339,6 +344,7 @@ impl Membership {
 
     fn set_changed(&mut self, register: &Register) -> Vec<Act> {
         let before = std::mem::replace(&mut self.set, register.set.clone());
+        self.changes = register.changes;
         self.protection = register.protection.clone();
         let joined = self
             .others()
@@ -361,6 +367,7 @@ impl Membership {
             self.superseded = true;
         } else if site == self.authority && register.holds_authority() {
             self.set = register.set.clone();
+            self.changes = register.changes;
             self.protection = register.protection.clone();
         }
     }

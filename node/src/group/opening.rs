@@ -33,6 +33,8 @@ pub(crate) struct GroupOpeningRun {
     read: Epoch,
     /// The set as the register last said.
     set: Vec<SetMember>,
+    /// So many sets came before it.
+    changes: u64,
     /// Which site was active when the register was read.
     active: Site,
     /// The question that was asked last.
@@ -99,6 +101,7 @@ impl Node {
             authority,
             read,
             set: Vec::new(),
+            changes: 0,
             active,
             asked: None,
             why: "resolving: claims the next epoch in the register".to_owned(),
@@ -172,7 +175,7 @@ impl Node {
             Reply::Outcome { outcome } => match outcome {
                 Outcome::Done(register) if claims => claimed(run, &register),
                 Outcome::Done(register) => {
-                    run.set.clone_from(&register.set);
+                    run.keep_set(&register);
                     Event::SetChanged
                 }
                 Outcome::Refused { why, register } if claims => claim_refused(run, &why, &register),
@@ -247,6 +250,7 @@ impl Node {
                 let command = Command::ChangeSet {
                     epoch,
                     opening,
+                    follows: run.changes,
                     expected: run.set.clone(),
                     set: set.into_iter().map(set_member).collect(),
                     protection: Protection::Waiting,
@@ -354,6 +358,7 @@ impl Node {
         };
         let (me, site) = (group.me, group.site);
         let (authority, set) = (run.authority, std::mem::take(&mut run.set));
+        let changes = run.changes;
         let mut open = opened.open;
         let protecting = group.protecting.as_ref().map(|word| word.degraded.clone());
         let alone = protecting.filter(|_| set == [me]);
@@ -383,7 +388,8 @@ impl Node {
         };
         let set_size_min = self.hot.config.set_size_min;
         let writer = (open.epoch, open.opening);
-        let mut membership = Membership::new(writer, (me, site), (authority, set), set_size_min);
+        let mut membership =
+            Membership::new(writer, (me, site), (authority, set, changes), set_size_min);
         membership.set_degraded(alone);
         self.begin_reign(open, Some(membership))?;
         self.keep_certificate(authority, certificate)
@@ -420,6 +426,11 @@ impl Node {
 }
 
 impl GroupOpeningRun {
+    fn keep_set(&mut self, register: &Register) {
+        self.set.clone_from(&register.set);
+        self.changes = register.changes;
+    }
+
     /// Asks the register; the very same question again only after a moment.
     fn ask(&mut self, group: &super::Group, command: Command) {
         let asker = Asker::Opening(self.number);
@@ -442,7 +453,7 @@ fn grant((member, tail): (Member, kanjo_format::Tail)) -> Grant {
 
 /// The claim was written: the set comes from that same write.
 fn claimed(run: &mut GroupOpeningRun, register: &Register) -> Event<'static> {
-    run.set.clone_from(&register.set);
+    run.keep_set(register);
     Event::Claimed {
         set: register.set.iter().copied().map(member).collect(),
         former: run.read,

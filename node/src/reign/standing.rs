@@ -55,17 +55,15 @@ impl Primary<'_> {
         self.reign.gate.protection()
     }
 
-    /// Whether every commit waits for a server of another site, which takes batches.
-    pub(crate) fn is_protected(&self) -> bool {
+    /// Whether commits wait for a server of another site.
+    pub(crate) fn waits_for_another_site(&self) -> bool {
         let own = self.hot.site;
         let elsewhere = |peer: PeerIndex| {
             let session = &self.reign.sessions[peer.get()];
             let known = session.sender.peer();
             known.is_some_and(|(member, site)| site != own && session.live == Some(member))
         };
-        self.reign.gate.protection() == Protection::Protected
-            && self.can_serve()
-            && self.peers.indices().any(elsewhere)
+        self.reign.gate.protection() == Protection::Protected && self.peers.indices().any(elsewhere)
     }
 
     /// When the member that was silent for longest was last heard; `None` if there is none.

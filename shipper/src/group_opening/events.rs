@@ -28,7 +28,8 @@ pub struct GroupOpeningStart {
     pub now_ns: u64,
 }
 
-/// What an opening in a group is told.
+/// What an opening in a group is told. A question to the register is answered once; the next one
+/// is asked after that.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// [`Action::Promise`] is durable in both slots; the log ends at `tail`, all of it synced.
@@ -132,7 +133,8 @@ pub enum Action {
         /// Who remains.
         set: Vec<Member>,
     },
-    /// Connect to that node (again); say `Connected` or `Unreachable`.
+    /// Connect to that node, anew if there is a connection, after a pause if the last one led
+    /// nowhere; say `Connected` or `Unreachable`.
     Dial {
         /// Which.
         node: NodeId,
@@ -163,14 +165,16 @@ pub enum Action {
     },
     /// Sync everything that was appended; say `Synced`.
     Sync,
-    /// Nobody of the set has answered so far: nothing is opened without one of them.
+    /// Nobody of the set whose log can be relied on has answered so far: nothing is opened without
+    /// one of them. Said again when others are missing.
     Wait {
         /// Who does not answer.
         missing: Vec<Member>,
     },
     /// The end: open this epoch.
     Open(OpenedGroup),
-    /// The end: a higher epoch exists. Be a replica.
+    /// The end: a higher epoch exists. Be a replica, and keep the epoch as the highest that a peer
+    /// granted: the next opening here goes above it.
     Fenced {
         /// That epoch.
         epoch: Epoch,
@@ -210,14 +214,14 @@ pub enum StopReason {
         /// What is known to be committed.
         confirmed: Lsn,
     },
-    /// The logs of all members that answered were cut after a crash.
+    /// The logs of all members were cut after a crash.
     #[error(
-        "the logs of all members that answer were cut after a crash, and nobody vouches for their ends: transfers that were answered may be missing; bring another member of the set back"
+        "the logs of all members of the in-sync set were cut after a crash, and nobody vouches for their ends: transfers that were answered may be missing; keep their directories and their quarantine folders, and bring back the directory of a member whose log is whole"
     )]
     Uncertain,
-    /// Every member that answered lacks what is known to be committed.
+    /// Every member lacks what is known to be committed.
     #[error(
-        "the log of node {} ends at lsn {has}, but lsn {confirmed} was committed with its ack: its directory is older than it was; keep it aside and bring another member of the set back",
+        "the best log of the in-sync set, of node {}, ends at lsn {has}, but lsn {confirmed} is known to be committed: its directory is older than it was; keep it aside and bring another member of the set back",
         member.node
     )]
     MemberOlder {
@@ -227,6 +231,19 @@ pub enum StopReason {
         has: Lsn,
         /// What is known to be committed.
         confirmed: Lsn,
+    },
+    /// A member's log changed although it had granted.
+    #[error(
+        "node {} granted with a log up to lsn {had} and came back with another one, up to lsn {has}: its disk lost what it had synced, or its directory was replaced; keep it aside and bring another member of the set back",
+        member.node
+    )]
+    TailGone {
+        /// Who.
+        member: Member,
+        /// Where its log ended.
+        had: Lsn,
+        /// Where it ends.
+        has: Lsn,
     },
     /// The own tail has to be cut, but may have been answered.
     #[error(

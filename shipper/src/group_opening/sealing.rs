@@ -1,98 +1,141 @@
 //! The dialogues with the members: who they are, and their grants.
 
-use kanjo_format::replication::{
-    Hello, Purpose, REPLICATION_VERSION, REPLICATION_VERSION_MIN, RefusalCode, Refused, Welcome,
-};
+use kanjo_format::Lsn;
+use kanjo_format::replication::{EpochEntry, Granted, RefusalCode, Refused, Welcome};
 
 use super::*;
+
+/// A member that is asked something and silent for so many patiences is dialled anew.
+const SILENT_PATIENCES: u64 = 4;
+/// But not within a second: a grant may take a slow disk that long.
+const SILENT_NS_MIN: u64 = 1_000_000_000;
+
+/// How far the dialogue on the present connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// There is none, or nothing that comes from it counts.
+    Away,
+    Greeting,
+    Sealing,
+    /// It granted on this connection: its log can be fetched.
+    Sealed,
+}
+
+/// What a member had when it granted. Nothing of a lower epoch can change it any more.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) tail: Tail,
+    pub(super) history: Vec<EpochEntry>,
+    pub(super) confirmed: Lsn,
+    pub(super) uncertain: bool,
+}
 
 /// One member of the set, as far as it was heard.
 pub(super) struct Sealing {
     pub(super) member: Member,
-    pub(super) welcome: Option<Welcome>,
-    /// Its grant of the claimed epoch; it refuses everything lower from then on.
-    pub(super) granted: Option<Granted>,
+    pub(super) link: Link,
+    welcome: Option<Box<Welcome>>,
+    /// Its grant of the claimed epoch, while it is counted on.
+    pub(super) sealed: Option<Sealed>,
+    /// The tail of its first grant of that epoch.
+    had: Option<Tail>,
+    /// When something was last asked of it.
+    asked_at_ns: u64,
 }
 
 impl Sealing {
-    pub(super) const fn new(member: Member) -> Self {
+    pub(super) const fn new(member: Member, now_ns: u64) -> Self {
         Self {
             member,
+            link: Link::Away,
             welcome: None,
-            granted: None,
+            sealed: None,
+            had: None,
+            asked_at_ns: now_ns,
         }
     }
 }
 
 impl GroupOpening {
-    fn member(&mut self, node: NodeId) -> Option<&mut Sealing> {
+    pub(super) fn member(&self, node: NodeId) -> Option<&Sealing> {
+        self.members.iter().find(|m| m.member.node == node)
+    }
+
+    pub(super) fn member_mut(&mut self, node: NodeId) -> Option<&mut Sealing> {
         self.members.iter_mut().find(|m| m.member.node == node)
     }
 
-    /// Whether that node is spoken to now: all members while they are sealed, then only the one
-    /// that the base comes from.
-    fn speaks_to(&self, node: NodeId) -> bool {
-        match self.stage {
-            Stage::Sealing => true,
-            Stage::Fetching => self.base_of == Some(node),
-            _ => false,
-        }
-    }
-
+    /// Every connection is greeted, whatever the stage: a member that granted may be fetched from
+    /// later, and one that grants late refuses the former writer all the same.
     pub(super) fn connected(&mut self, node: NodeId, actions: &mut Vec<Action>) {
-        if !self.speaks_to(node) {
-            return;
-        }
-        let Some(member) = self.member(node) else {
+        let now_ns = self.now_ns;
+        let Some(member) = self.member_mut(node) else {
             return;
         };
-        member.welcome = None;
-        let hello = Hello {
-            version_min: REPLICATION_VERSION_MIN,
-            version_max: REPLICATION_VERSION,
-            purpose: Purpose::Replicate,
-            cluster: self.identity.cluster,
-            node: self.identity.node,
-            incarnation: self.identity.incarnation,
-            site: self.identity.site,
-            role: self.control.role,
-            segment_bytes: self.identity.segment_bytes,
-            start_count: self.identity.start_count,
-            highest_epoch: self.promised().0,
-            opening: Some(self.promised().1),
-            tail: self.log.tail,
-            history: self.log.history.clone(),
-            client_address: self.identity.client_address.clone(),
-        };
-        self.send(node, Body::Hello(Box::new(hello)), actions);
+        member.link = Link::Greeting;
+        member.asked_at_ns = now_ns;
+        let (epoch, opening) = self.promised();
+        let role = self.control.role;
+        let hello = self.identity.hello(role, epoch, Some(opening), &self.log);
+        self.send(node, hello, actions);
     }
 
     pub(super) fn unreachable(&mut self, node: NodeId, actions: &mut Vec<Action>) {
-        if !self.speaks_to(node) || self.member(node).is_none() {
+        let Some(member) = self.member_mut(node) else {
             return;
+        };
+        member.link = Link::Away;
+        if member.sealed.is_none() || self.base_of == Some(node) {
+            self.redial(node, actions);
         }
-        // The node paces this.
-        actions.push(Action::Dial { node });
-        if self.stage == Stage::Sealing {
-            self.look_for_enough(actions);
+    }
+
+    /// Nothing that comes from the present connection counts. The node paces its dialling.
+    pub(super) fn redial(&mut self, node: NodeId, actions: &mut Vec<Action>) {
+        let now_ns = self.now_ns;
+        if let Some(member) = self.member_mut(node) {
+            member.link = Link::Away;
+            member.asked_at_ns = now_ns;
+            actions.push(Action::Dial { node });
+        }
+    }
+
+    /// How long nothing may come from a connection before it is taken for dead.
+    pub(super) fn silence_ns(&self) -> u64 {
+        let patience_ns = self.patience_ns.saturating_mul(SILENT_PATIENCES);
+        patience_ns.max(SILENT_NS_MIN)
+    }
+
+    /// A connection over which nothing comes may be dead without saying so.
+    pub(super) fn redial_silent(&mut self, actions: &mut Vec<Action>) {
+        let silence_ns = self.silence_ns();
+        let now_ns = self.now_ns;
+        let silent = self
+            .members
+            .iter()
+            .filter(|m| m.sealed.is_none() && now_ns.saturating_sub(m.asked_at_ns) >= silence_ns);
+        let silent: Vec<NodeId> = silent.map(|m| m.member.node).collect();
+        for node in silent {
+            self.redial(node, actions);
         }
     }
 
     pub(super) fn frame(&mut self, node: NodeId, frame: &Frame<'_>, actions: &mut Vec<Action>) {
-        if !self.speaks_to(node) {
+        let Some(member) = self.member(node) else {
             return;
-        }
-        let (epoch, opening) = self.promised();
-        match &frame.body {
-            Body::Welcome(welcome) => self.welcomed(node, welcome, actions),
-            Body::Refused(refused) => self.refused(node, refused, actions),
-            Body::Granted(granted) if frame.epoch == epoch && granted.opening == opening => {
+        };
+        let (link, (epoch, opening)) = (member.link, self.promised());
+        let ours = frame.epoch == epoch;
+        let feeds = ours && self.stage == Stage::Fetching && self.base_of == Some(node);
+        match (link, &frame.body) {
+            (Link::Away, _) => {}
+            (_, Body::Refused(refused)) => self.refused(node, refused, actions),
+            (Link::Greeting, Body::Welcome(welcome)) => self.welcomed(node, welcome, actions),
+            (Link::Sealing, Body::Granted(granted)) if ours && granted.opening == opening => {
                 self.granted(node, *granted, actions);
             }
-            Body::Batch(batch) if frame.epoch == epoch && self.stage == Stage::Fetching => {
-                self.fetched(node, batch, actions);
-            }
-            Body::FetchEnd { tail } if frame.epoch == epoch && self.stage == Stage::Fetching => {
+            (Link::Sealed, Body::Batch(batch)) if feeds => self.fetched(node, batch, actions),
+            (Link::Sealed, Body::FetchEnd { tail }) if feeds => {
                 self.fetch_ended(node, *tail, actions);
             }
             _ => {}
@@ -101,19 +144,27 @@ impl GroupOpening {
 
     fn welcomed(&mut self, node: NodeId, welcome: &Welcome, actions: &mut Vec<Action>) {
         let (epoch, opening) = self.promised();
-        let (cluster, segment_bytes) = (self.identity.cluster, self.identity.segment_bytes);
-        let Some(member) = self.member(node) else {
+        let fits = self.identity.check_peer(welcome).is_ok();
+        let now_ns = self.now_ns;
+        let Some(member) = self.member_mut(node) else {
             return;
         };
-        let is_it = welcome.node == node && welcome.incarnation == member.member.incarnation;
-        if !is_it || welcome.cluster != cluster || welcome.segment_bytes != segment_bytes {
-            // A wiped directory, or a stranger, never answers for the former one.
+        let who = Member {
+            node: welcome.node,
+            incarnation: welcome.incarnation,
+        };
+        if !fits || who != member.member {
+            // A stranger, or a wiped directory, never answers for the member. It is asked again
+            // after a while: the right one may have taken its place.
+            member.link = Link::Away;
             return;
         }
         if welcome.granted_epoch > epoch {
             return self.fenced(welcome.granted_epoch, actions);
         }
-        member.welcome = Some(welcome.clone());
+        member.link = Link::Sealing;
+        member.asked_at_ns = now_ns;
+        member.welcome = Some(Box::new(welcome.clone()));
         self.send(node, Body::Seal { opening }, actions);
     }
 
@@ -126,72 +177,40 @@ impl GroupOpening {
             // One epoch, two openings: the other one was granted it.
             return self.fenced(epoch, actions);
         }
-        if self.member(node).is_some() {
-            actions.push(Action::Dial { node });
-        }
+        self.redial(node, actions);
     }
 
     fn granted(&mut self, node: NodeId, granted: Granted, actions: &mut Vec<Action>) {
-        let fetching = self.stage == Stage::Fetching;
-        let from = self.log.tail.lsn;
-        let Some(member) = self.member(node) else {
+        // Not while the register is asked to leave it out.
+        let takes_it = matches!(self.stage, Stage::Sealing | Stage::Pausing);
+        let Some(member) = self.member_mut(node) else {
             return;
         };
-        let Some(welcome) = &member.welcome else {
-            return;
-        };
-        let seen = welcome.history.last().map_or(Epoch::NONE, |e| e.epoch);
+        let history = member.welcome.take().map_or_else(Vec::new, |w| w.history);
+        let seen = history.last().map_or(Epoch::NONE, |entry| entry.epoch);
         if granted.tail.epoch != seen {
             // The log moved on between Welcome and the grant; nothing moves it now.
-            actions.push(Action::Dial { node });
-            return;
+            return self.redial(node, actions);
         }
-        if fetching {
-            // The connection broke meanwhile: what it granted is what it had.
-            return self.send(node, Body::Fetch { from }, actions);
+        let had = *member.had.get_or_insert(granted.tail);
+        if had != granted.tail {
+            let member = member.member;
+            let (had, has) = (had.lsn, granted.tail.lsn);
+            return self.stop(StopReason::TailGone { member, had, has }, actions);
         }
-        member.granted = Some(granted);
-        self.look_for_enough(actions);
-    }
-
-    /// Goes on when all members have granted, or some have and the others had their time.
-    pub(super) fn look_for_enough(&mut self, actions: &mut Vec<Action>) {
-        let granted = self.members.iter().filter(|m| m.granted.is_some()).count();
-        if granted == self.members.len() {
-            return self.decide(actions);
+        member.link = Link::Sealed;
+        if takes_it || member.sealed.is_some() {
+            member.sealed = Some(Sealed {
+                tail: granted.tail,
+                history,
+                confirmed: granted.confirmed,
+                uncertain: granted.uncertain,
+            });
         }
-        let waited_ns = self.now_ns.saturating_sub(self.sealed_since_ns);
-        if waited_ns < self.patience_ns {
-            return;
+        match self.stage {
+            Stage::Sealing => self.look_for_enough(actions),
+            Stage::Fetching if self.base_of == Some(node) => self.ask_fetch(node, actions),
+            _ => {}
         }
-        if granted > 0 || self.in_set {
-            self.stage = Stage::Shrinking;
-            return self.ask_shrink(actions);
-        }
-        if !self.told_missing {
-            self.told_missing = true;
-            let missing = self.members.iter().map(|m| m.member).collect();
-            actions.push(Action::Wait { missing });
-        }
-    }
-
-    /// ORDER: the register leaves them out before an epoch begins that they do not know of.
-    pub(super) fn ask_shrink(&mut self, actions: &mut Vec<Action>) {
-        let (epoch, opening) = self.promised();
-        let granted = self.members.iter().filter(|m| m.granted.is_some());
-        let mut set: Vec<Member> = granted.map(|m| m.member).collect();
-        if self.in_set {
-            set.push(self.me());
-        }
-        actions.push(Action::ChangeSet {
-            epoch,
-            opening,
-            set,
-        });
-    }
-
-    pub(super) fn was_shrunk(&mut self, actions: &mut Vec<Action>) {
-        self.members.retain(|m| m.granted.is_some());
-        self.decide(actions);
     }
 }

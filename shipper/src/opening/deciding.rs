@@ -1,6 +1,7 @@
 //! What a grant means: base, set and protection of the epoch to open.
 
 use super::*;
+use crate::fork::Way;
 
 impl Opening {
     pub(super) fn granted_there(&mut self, granted: Granted, actions: &mut Vec<Action>) {
@@ -77,25 +78,23 @@ impl Opening {
             let (has, confirmed) = (theirs.lsn, self.log.confirmed);
             return self.stop(StopReason::MemberOlder { has, confirmed }, actions);
         }
-        let mine = (&self.log.history[..], self.log.tail);
-        let fork = match find_fork(self.identity.cluster, mine, (history, theirs)) {
-            Ok(fork) => fork,
-            Err(error) => return self.stop(error.into(), actions),
-        };
-        if fork.end.lsn == theirs.lsn {
-            self.stage = Stage::Checking;
-            let lsn = theirs.lsn;
-            return actions.push(Action::CheckChain { lsn });
+        let way = self.log.way_to(self.identity.cluster, (history, theirs));
+        match way {
+            Err(error) => self.stop(error.into(), actions),
+            Ok(Way::Holds) => {
+                self.stage = Stage::Checking;
+                let lsn = theirs.lsn;
+                actions.push(Action::CheckChain { lsn });
+            }
+            Ok(Way::Behind) => self.fetch(actions),
+            Ok(Way::Parts(fork)) if self.log.may_have_answered_above(fork.lsn) => {
+                self.stop(StopReason::DivergentAnswered { fork }, actions);
+            }
+            Ok(Way::Parts(to)) => {
+                self.stage = Stage::Cutting;
+                actions.push(Action::Cut { to });
+            }
         }
-        if fork.end.lsn == self.log.tail.lsn {
-            return self.fetch(actions);
-        }
-        if self.log.may_have_answered_above(fork.end.lsn) {
-            let fork = fork.end;
-            return self.stop(StopReason::DivergentAnswered { fork }, actions);
-        }
-        self.stage = Stage::Cutting;
-        actions.push(Action::Cut { to: fork.end });
     }
 
     /// Nobody is in the set: everything that was answered is in the own log.
@@ -150,12 +149,7 @@ impl Opening {
             // Nobody can have written under an epoch that was not open yet.
             return self.redial(actions);
         }
-        let place = BatchPlace {
-            cluster: self.identity.cluster,
-            lsn: self.log.tail.lsn,
-            epoch: self.log.tail.epoch,
-            chain: self.log.tail.chain,
-        };
+        let place = self.log.next_place(self.identity.cluster);
         let mut payload = Vec::new();
         match self.unpacker.unpack(batch, &place, &mut payload) {
             Ok(header) => {

@@ -151,11 +151,10 @@ impl Load {
         Self { shared, workers }
     }
 
-    /// Waits until many requests are without an answer, so that what comes now meets them; gives
-    /// how many.
-    pub(super) async fn amid_requests(&self) -> Result<usize> {
+    /// Waits until many requests are without an answer.
+    pub(super) async fn amid_requests(&self) -> Result<()> {
         let many = self.workers.len() / 2;
-        let met = |_: &Answers| Some(self.in_flight()).filter(|&count| count >= many);
+        let met = |_: &Answers| (self.in_flight() >= many).then_some(());
         self.wait("requests", met).await
     }
 

@@ -31,6 +31,8 @@ const CALM: usize = 1_000;
 const CUT: Duration = Duration::from_millis(2_500);
 /// What was on both sites' disks before the cut may be answered for so long after it.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// What can be cut.
+const LINK: &str = "site 1 - site 2";
 
 /// Everything that the steps share.
 pub(super) struct Scene<'a> {
@@ -117,19 +119,16 @@ impl<'a> Scene<'a> {
     async fn lose_primary(&mut self, load: &Load) -> Result<()> {
         self.step("killing the primary");
         let killed = self.clouds.primary().await?;
-        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
+        let moment = Moment::amid_requests(load).await?;
         self.clouds.shoot(killed)?;
-        let after = |one: &Heard| one.at > begun && one.by.is_some_and(|server| server != killed);
-        let first = load.first("an answer of another server", after).await?;
+        let by_another = |one: &Heard| one.by.is_some_and(|server| server != killed);
+        let first = load.first("an answer of another server", |one| {
+            moment.is_before(one) && by_another(one)
+        });
+        let first = first.await?;
         self.clouds.bury(killed)?;
-        let took = first.at - begun;
-        let detail = format!("until {} answered", by(&first));
-        self.note(
-            Kind::PrimaryKilled,
-            killed,
-            (begun, took),
-            (in_flight, &detail),
-        );
+        let took = (first.at - moment.begun, until_answered(&first));
+        self.note(Kind::PrimaryKilled, killed, moment, took);
         load.more(CALM).await?;
         self.bring_back(load, &[killed], Kind::PrimaryBack).await
     }
@@ -139,20 +138,15 @@ impl<'a> Scene<'a> {
         self.step("killing a witness");
         let site = self.clouds.primary().await?.site();
         let witness = witness_of(site);
-        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
+        let moment = Moment::amid_requests(load).await?;
         self.clouds.shoot(witness)?;
         self.clouds.bury(witness)?;
         let what = format!("site {site} misses its witness and has a majority");
         let missed = |picture: &Picture| picture.votes_without(witness);
         self.clouds.until(&what, missed).await?;
         let detail = format!("until the other two of site {site} missed it");
-        let took = begun.elapsed();
-        self.note(
-            Kind::WitnessKilled,
-            witness,
-            (begun, took),
-            (in_flight, &detail),
-        );
+        let took = (moment.begun.elapsed(), detail);
+        self.note(Kind::WitnessKilled, witness, moment, took);
         load.more(CALM).await?;
         self.bring_back(load, &[witness], Kind::WitnessBack).await
     }
@@ -160,43 +154,24 @@ impl<'a> Scene<'a> {
     /// The sites do not hear each other: nothing is answered by one alone.
     async fn lose_link(&mut self, load: &Load) -> Result<()> {
         self.step("cutting the link between the sites");
-        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
+        let moment = Moment::amid_requests(load).await?;
         for site in [Site::One, Site::Two] {
             self.clouds.cut(site)?;
         }
         tokio::time::sleep(CUT).await;
         let picture = self.clouds.look().await?;
-        let serving = picture.statuses().filter(|status| status.serving);
-        let serving = serving.map(|status| status.node.to_string());
-        let serving = serving.collect::<Vec<_>>();
-        let healed = Instant::now();
+        let healed = Moment::now(load);
         self.clouds.heal()?;
-        let detail = match serving.is_empty() {
-            true => "while it was cut; every server said that it does not serve".to_owned(),
-            false => format!(
-                "while it was cut; node {} did not say so",
-                serving.join(", ")
-            ),
+        let detail = match picture.statuses().find(|status| status.serving) {
+            None => "while it was cut; every server said that it does not serve".to_owned(),
+            Some(one) => format!("while it was cut; node {} did not say so", one.node),
         };
-        self.answered_alone = load.count(begun + ON_ITS_WAY, healed);
-        let took = healed - begun;
-        self.note(
-            Kind::LinkCut,
-            "site 1 - site 2",
-            (begun, took),
-            (in_flight, &detail),
-        );
-        let in_flight = load.in_flight();
-        let first = load.first("an answer after the healing", |one| one.at > healed);
-        let first = first.await?;
-        let detail = format!("until {} answered", by(&first));
-        let took = first.at - healed;
-        self.note(
-            Kind::LinkHealed,
-            "site 1 - site 2",
-            (healed, took),
-            (in_flight, &detail),
-        );
+        self.answered_alone = load.count(moment.begun + ON_ITS_WAY, healed.begun);
+        let took = (healed.begun - moment.begun, detail);
+        self.note(Kind::LinkCut, LINK, moment, took);
+        let first = load.first("an answer", |one| healed.is_before(one)).await?;
+        let took = (first.at - healed.begun, until_answered(&first));
+        self.note(Kind::LinkHealed, LINK, healed, took);
         self.whole_again(load).await
     }
 
@@ -205,15 +180,17 @@ impl<'a> Scene<'a> {
         self.step("switching to the other site");
         let from = self.clouds.primary().await?;
         let to = other(from.site());
-        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
+        let moment = Moment::amid_requests(load).await?;
         let said = self.clouds.switch_over(from, "demo: a planned switch");
         said.await.context("the planned switch")?;
-        let took = begun.elapsed();
-        let there = |one: &Heard| one.at > begun && is_in(one, to);
+        let took = (
+            moment.begun.elapsed(),
+            "until the command was done".to_owned(),
+        );
+        let there = |one: &Heard| moment.is_before(one) && is_in(one, to);
         load.first("an answer of the other site", there).await?;
         let what = format!("site {} to site {to}", from.site());
-        let detail = "until the command was done";
-        self.note(Kind::Switched, what, (begun, took), (in_flight, detail));
+        self.note(Kind::Switched, what, moment, took);
         self.whole_again(load).await
     }
 
@@ -222,23 +199,21 @@ impl<'a> Scene<'a> {
         self.step("losing a whole site");
         let lost = self.clouds.primary().await?.site();
         let nominee = self.clouds.nominee(other(lost)).await?;
-        let in_flight = load.amid_requests().await?;
-        let begun = Instant::now();
+        let moment = Moment::amid_requests(load).await?;
         for part in parts_of(lost) {
             self.clouds.shoot(part)?;
         }
         let told = Instant::now();
         let said = self.clouds.fail_over(nominee, "demo: the site is lost");
         said.await.context("the failover")?;
-        let there = |one: &Heard| one.at > begun && is_in(one, other(lost));
+        let there = |one: &Heard| moment.is_before(one) && is_in(one, other(lost));
         let first = load.first("an answer of the other site", there).await?;
         for part in parts_of(lost) {
             self.clouds.bury(part)?;
         }
-        let took = first.at - told;
-        let detail = format!("from the command until {} answered", by(&first));
-        let what = format!("site {lost}");
-        self.note(Kind::SiteLost, what, (begun, took), (in_flight, &detail));
+        let detail = format!("from the command {}", until_answered(&first));
+        let took = (first.at - told, detail);
+        self.note(Kind::SiteLost, format!("site {lost}"), moment, took);
         load.more(CALM).await?;
         self.bring_back(load, &parts_of(lost), Kind::SiteBack).await
     }
@@ -246,18 +221,18 @@ impl<'a> Scene<'a> {
     /// Starts parts again; they find their place by themselves.
     async fn bring_back(&mut self, load: &Load, parts: &[Part], kind: Kind) -> Result<()> {
         self.step("bringing back what was killed");
-        let (in_flight, begun) = (load.amid_requests().await?, Instant::now());
+        let moment = Moment::amid_requests(load).await?;
         for &part in parts {
             self.clouds.start(part)?;
         }
         self.clouds.whole().await?;
         let detail = "until everything did its share again".to_owned();
+        let took = (moment.begun.elapsed(), detail);
         let what = match parts {
             [one] => one.to_string(),
             all => format!("site {}", all[0].site()),
         };
-        let took = begun.elapsed();
-        self.note(kind, what, (begun, took), (in_flight, &detail));
+        self.note(kind, what, moment, took);
         load.more(CALM).await
     }
 
@@ -271,23 +246,49 @@ impl<'a> Scene<'a> {
         self.telling.bar.set_message(message);
     }
 
+    /// Keeps and tells what happened in a moment, and how long it took until what.
     fn note(
         &mut self,
         kind: Kind,
         what: impl ToString,
-        (begun, took): (Instant, Duration),
-        (in_flight, detail): (usize, &str),
+        moment: Moment,
+        (took, detail): (Duration, String),
     ) {
         let event = Event {
             kind,
             what: what.to_string(),
-            begun,
+            begun: moment.begun,
             took,
-            detail: detail.to_owned(),
-            in_flight,
+            detail,
+            in_flight: moment.in_flight,
         };
         self.telling.say(event.to_string());
         self.events.push(event);
+    }
+}
+
+/// When something happens.
+#[derive(Clone, Copy)]
+struct Moment {
+    begun: Instant,
+    /// Requests without an answer then.
+    in_flight: usize,
+}
+
+impl Moment {
+    fn now(load: &Load) -> Self {
+        let (begun, in_flight) = (Instant::now(), load.in_flight());
+        Self { begun, in_flight }
+    }
+
+    /// Once many requests are without an answer, so that what comes now meets them.
+    async fn amid_requests(load: &Load) -> Result<Self> {
+        load.amid_requests().await?;
+        Ok(Self::now(load))
+    }
+
+    fn is_before(&self, answer: &Heard) -> bool {
+        answer.at > self.begun
     }
 }
 
@@ -295,11 +296,11 @@ fn is_in(answer: &Heard, site: Site) -> bool {
     answer.by.is_some_and(|server| server.site() == site)
 }
 
-/// Who gave that answer.
-fn by(answer: &Heard) -> String {
-    answer
-        .by
-        .map_or_else(|| "a server".to_owned(), |server| server.to_string())
+fn until_answered(answer: &Heard) -> String {
+    match answer.by {
+        Some(server) => format!("until {server} answered"),
+        None => "until somebody answered".to_owned(),
+    }
 }
 
 fn patient_client(config: &mut ClientConfig) {

@@ -48,7 +48,7 @@ fn membership(authority: Site, set: &[SetMember]) -> Membership {
     Membership::new(
         (epoch(), opening()),
         (ME, Site::One),
-        (authority, set.to_vec()),
+        (authority, set.to_vec(), 0),
         1,
     )
 }

@@ -1,0 +1,81 @@
+//! The rules of register and epochs, exhaustively: every order of steps within a bound.
+//!
+//! Real is [`kanjo_group::Register::apply`], of both sites. Modelled are up to four servers with a log of
+//! which a crash keeps what was synced, their durable grants, openings, the writer's gate and set.
+//! A command to a register may arrive late, again and again, or never, and so may its answer.
+//! Anything that takes two parts may fail to happen, which covers every cut, of one way or both.
+//!
+//! Not modelled: how a register's voters agree (it is one atomic record here), time, the content
+//! of entries, a log that arrives in pieces, wiped and restored disks, who of a site is nominated.
+//!
+//! `KANJO_MODEL=wide cargo test -p kanjo-group --test model` searches further.
+
+mod actions;
+mod asking;
+mod kept;
+mod mistakes;
+mod moving;
+mod opening;
+mod properties;
+mod scenes;
+mod seizing;
+mod state;
+mod world;
+mod writing;
+
+use std::io::Write;
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use properties::KEPT;
+use world::{Scene, World};
+
+fn search(scene: Scene) {
+    let mistake = None;
+    let world = World { scene, mistake };
+    let checker = world.checker().finish_when(HasDiscoveries::AnyFailures);
+    let checker = checker.spawn_bfs().join();
+    say(&format!(
+        "{} states, {} steps deep: {}",
+        checker.unique_state_count(),
+        checker.max_depth(),
+        scene.name
+    ));
+    checker.assert_properties();
+}
+
+#[test]
+fn the_rules_hold_in_every_order() {
+    for scene in scenes::searched() {
+        search(scene);
+    }
+}
+
+#[test]
+fn nominee() {
+    search(scenes::nominee());
+}
+
+#[test]
+fn a_broken_rule_loses_what_was_answered() {
+    for (mistake, scene) in scenes::mistaken() {
+        let world = World {
+            scene,
+            mistake: Some(mistake),
+        };
+        let found = HasDiscoveries::AnyOf([KEPT].into());
+        let checker = world.checker().finish_when(found).spawn_bfs().join();
+        let path = checker.assert_any_discovery(KEPT).into_actions();
+        say(&format!(
+            "{mistake:?} loses an answer in {} steps ({} states seen)",
+            path.len(),
+            checker.unique_state_count()
+        ));
+    }
+}
+
+/// Past the capture of a test's output: it is short, and belongs to what the gate shows.
+fn say(what: &str) {
+    let shown = writeln!(std::io::stdout().lock(), "note: model: {what}");
+    shown.expect("standard output is there");
+}
