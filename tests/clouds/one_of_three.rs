@@ -41,6 +41,13 @@ fn any_one_part_of_the_auxiliary_site_fails_and_processing_goes_on() {
     in_turn(name, auxiliary, &[Fault::Kill, Fault::Stop, Fault::Cut]);
 }
 
+#[test]
+fn any_one_part_of_the_auxiliary_site_is_cut_one_way_and_processing_goes_on() {
+    let name =
+        "one_of_three::any_one_part_of_the_auxiliary_site_is_cut_one_way_and_processing_goes_on";
+    in_turn(name, auxiliary, &[Fault::Mute, Fault::Deaf]);
+}
+
 /// Primary, standby, witness.
 fn active(primary: Part) -> [Part; 3] {
     [

@@ -81,9 +81,14 @@ fn without_both_servers_processing_stops_and_nobody_else_takes_over() {
     for fault in FAULTS {
         scene.cloud.expect_protected();
         let gone = Part::servers_of(Site::One);
+        let witness = Part::witness_of(Site::One);
+        let logged = scene.cloud.process(witness).log().len();
         load.wait_requests(50);
         hit_both(&mut scene, gone, fault);
         expect_stop(&load, fault);
+        // The witness has no port where it could be asked: it says so in its log.
+        let words = scene.cloud.process(witness).log().split_off(logged);
+        assert!(words.contains("majority"), "the survivor says why: {words}");
         // The other site is whole, but nobody told it that this one is lost.
         for server in Part::servers_of(Site::Two) {
             scene
