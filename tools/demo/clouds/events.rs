@@ -56,7 +56,7 @@ pub(super) struct Row {
     pub(super) part: String,
     pub(super) took_ms: f64,
     pub(super) detail: String,
-    /// The longest time between two answers.
+    /// The longest time without an answer.
     pub(super) without_service_ms: f64,
     pub(super) in_flight: usize,
     pub(super) unknown: Unknown,

@@ -60,11 +60,12 @@ pub(super) struct Heard {
 pub(super) struct Answers(pub(super) Vec<Heard>);
 
 impl Answers {
-    /// The longest time without an answer that touches this stretch.
+    /// The longest time without an answer within this stretch: what lies before or behind it
+    /// belongs to another event.
     pub(super) fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
-        let pairs = self.0.windows(2);
-        let touching = pairs.filter(|pair| pair[1].at > from && pair[0].at < to);
-        let gaps = touching.map(|pair| pair[1].at - pair[0].at);
+        let within = self.within(from, to).map(|one| one.at).chain([to]);
+        let mut last = from;
+        let gaps = within.map(|at| at - std::mem::replace(&mut last, at));
         gaps.max().unwrap_or_default()
     }
 
@@ -289,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_counts_for_every_stretch_that_it_touches_and_for_no_other() {
+    fn a_gap_counts_for_the_stretch_that_it_lies_in() {
         let (begun, answers) = answers(&[(0, None), (10, None), (90, None), (95, None)]);
         let at = |ms| begun + Duration::from_millis(ms);
         let gap = |from, to| answers.longest_gap(at(from), at(to)).as_millis();
         assert_eq!(gap(0, 100), 80);
-        assert_eq!(gap(50, 60), 80, "it is under way all the time");
-        assert_eq!(gap(0, 9), 10);
-        assert_eq!(gap(91, 100), 5);
+        assert_eq!(gap(0, 15), 10, "the next one has hardly begun");
+        assert_eq!(gap(50, 60), 10, "nothing comes all the time");
+        assert_eq!(gap(60, 100), 30);
         assert_eq!(answers.count(at(10), at(90)), 1);
     }
 
