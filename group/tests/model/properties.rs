@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// The promise to clients.
 pub(crate) const KEPT: &str = "an answered entry is never missing and never another";
+/// What a set in a register says.
+pub(crate) const TRUTH: &str = "every member of the set has all that was answered";
 
 type Condition = fn(&World, &State) -> bool;
 
@@ -22,10 +24,7 @@ const ALWAYS: [(&str, Condition); 5] = [
     ("the authority is never nowhere", |_, state| {
         the_authority_is_somewhere(state)
     }),
-    (
-        "every member of the set has all that was answered",
-        |_, state| the_set_tells_the_truth(state),
-    ),
+    (TRUTH, |_, state| the_set_tells_the_truth(state)),
 ];
 
 pub(crate) const FIRST: &str = "an entry is answered in the first epoch";

@@ -99,9 +99,8 @@ const THIRD: Scene = Scene {
 const THIRD_BY_NOMINEE: Scene = Scene {
     care: Care::Nominee,
     bounds: Bounds {
-        openings: 3,
-        crashes: 1,
-        nominations: 2,
+        openings: 1,
+        nominations: 1,
         ..Bounds::NOTHING
     },
     ..THIRD
