@@ -182,6 +182,17 @@ impl Membership {
         self.others().count() >= self.set_size_min
     }
 
+    /// Whether a higher epoch was claimed in the register, so that this writer cannot change the
+    /// set any more.
+    pub(crate) const fn is_passed(&self) -> bool {
+        self.superseded
+    }
+
+    /// Whether the register names this directory.
+    pub(crate) fn names(&self, member: SetMember) -> bool {
+        self.set.contains(&member)
+    }
+
     /// Whether a move is under way, or a higher epoch is.
     pub(crate) const fn is_settled(&self) -> bool {
         self.moving.is_none() && self.asked.is_none() && !self.superseded

@@ -304,6 +304,10 @@ impl Node {
             }
             Action::Open(opened) => return self.opened_in_group(opened),
             Action::Fenced { epoch } => {
+                // The next opening here goes above it, whoever holds it.
+                store.dir.update(|control: &mut Control| {
+                    control.peer_granted_epoch = control.peer_granted_epoch.max(epoch);
+                })?;
                 return self
                     .give_up_opening(&format!("epoch {epoch} was opened by another server"));
             }

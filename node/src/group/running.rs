@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kanjo_format::Epoch;
+use kanjo_format::client::Outcome;
 use kanjo_group::Command;
 use tokio::sync::oneshot;
 
@@ -58,7 +59,13 @@ impl Node {
 
     /// A server that writes nothing looks whether it should.
     fn look_at_registers(&mut self) -> Result<(), NodeError> {
-        let follows = matches!(self.part, Part::Replica);
+        // A writer that another claim has passed, whose claimer never sealed anybody, goes on like
+        // everybody who is to process.
+        let passed = match self.primary() {
+            Some(primary) => primary.reign.is_passed(),
+            None => false,
+        };
+        let follows = passed || matches!(self.part, Part::Replica);
         let Some(group) = &mut self.group else {
             return Ok(());
         };
@@ -71,7 +78,12 @@ impl Node {
                 authority,
                 read,
                 active,
-            } => self.open_in_group(authority, (read, active)),
+            } => {
+                if let Some(mut primary) = self.primary() {
+                    primary.give_up(Outcome::Indeterminate);
+                }
+                self.open_in_group(authority, (read, active))
+            }
             Decision::Carry { to, certificate } => {
                 group.carry(to, Command::Activate(certificate));
                 Ok(())

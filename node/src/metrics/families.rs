@@ -48,7 +48,7 @@ pub(super) fn health(page: &mut Page<'_>, health: &Health) -> fmt::Result {
         ),
         (
             "kanjo_in_set",
-            "As replica: the durable mark that every commit waits for this node",
+            "As replica: every commit waits for this node, by its mark or by the register",
             health.in_set,
         ),
     ] {

@@ -63,6 +63,12 @@ impl Reign {
         (self.gate.epoch(), self.opening)
     }
 
+    /// Whether a higher epoch was claimed, so that this reign cannot change its set any more.
+    pub(crate) fn is_passed(&self) -> bool {
+        let grouped = self.grouped.as_ref();
+        grouped.is_some_and(|grouped| grouped.membership.is_passed())
+    }
+
     /// Whether the set stands in the other site's register.
     pub(crate) fn is_attached(&self) -> bool {
         let grouped = self.grouped.as_ref();
@@ -87,6 +93,9 @@ impl Primary<'_> {
         self.tell_doubt();
         self.end_degraded_in_time();
         let peers = self.peers_now();
+        if let Some(replaced) = self.replaced_in_gate(&peers) {
+            return self.drop_member(replaced);
+        }
         let other_can_hold = self.group.as_ref().is_some_and(|g| g.other_has_majority());
         let Some(grouped) = &mut self.reign.grouped else {
             return Ok(());
@@ -217,6 +226,18 @@ impl Primary<'_> {
             .indices()
             .filter_map(|peer| self.peer_now(peer))
             .collect()
+    }
+
+    /// A directory that commits wait for, that no register names, and in whose place another one
+    /// answers: it was wiped before it counted.
+    fn replaced_in_gate(&self, peers: &[PeerNow]) -> Option<Member> {
+        let membership = &self.reign.grouped.as_ref()?.membership;
+        let mut waited_for = self.reign.gate.members();
+        waited_for.find(|member| {
+            let known = set_member(*member);
+            let another = |p: &PeerNow| p.member.node == known.node && p.member != known;
+            membership.is_settled() && !membership.names(known) && peers.iter().any(another)
+        })
     }
 
     fn peer_now(&self, peer: PeerIndex) -> Option<PeerNow> {

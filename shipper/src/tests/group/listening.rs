@@ -84,7 +84,7 @@ impl Sim {
                 let digest = Digest::new(u128::from(lsn.get()));
                 self.receiver(i, Event::Applied { lsn, digest });
             }
-            Action::AwaitOperator { fork } => panic!("an answered tail has to be cut at {fork}"),
+            Action::AwaitOperator { fork } => self.await_operator(i, fork),
             Action::Close { session, .. } => self.close(session.0),
             Action::Vouched => {
                 node.control.uncertain = false;
@@ -116,5 +116,19 @@ impl Sim {
         let log = node.log.local(node.control.confirmed);
         let log = done.then_some(&log);
         self.receiver(i, Event::Cut { log });
+    }
+
+    /// A follower of a reign that answered alone may have more of it than its writer kept through
+    /// a crash: it cannot know that nothing of that was answered, and an operator decides.
+    fn await_operator(&mut self, i: usize, fork: Tail) {
+        self.check_cut(i, fork);
+        let node = &mut self.nodes[i];
+        let log = node.log.local(node.control.confirmed);
+        assert!(
+            log.confirmed <= fork.lsn && log.alone_to > fork.lsn,
+            "an answered tail has to be cut at {fork}"
+        );
+        node.control.awaiting_operator = true;
+        self.older.push(node.member());
     }
 }

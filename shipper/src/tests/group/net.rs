@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use kanjo_format::replication::{Frame, REPLICATION_LENGTH_BYTES};
+use kanjo_format::replication::{Body, Frame, REPLICATION_LENGTH_BYTES};
 
 use super::node::{Mode, NODES};
 use super::sim::Sim;
@@ -63,14 +63,23 @@ impl Sim {
         match fault {
             1 => return,
             2 => queue.push_front(bytes.clone()),
-            3 => self.old_frames.push_back((from, to, way, bytes.clone())),
+            3 => self.keep_old((from, to, way, bytes.clone())),
             4 => self.repeat_old(id, from, to, way),
             _ => {}
+        }
+        self.take(id, way, dialer, listener, &bytes);
+    }
+
+    /// Keeps a frame that may come again. Not a Follow: it tells where the writer's log ends in its
+    /// own connection, and one of an earlier connection would have the log cut there.
+    fn keep_old(&mut self, old: (usize, usize, usize, Vec<u8>)) {
+        let frame = Frame::decode(&old.3[REPLICATION_LENGTH_BYTES..]).expect("frames stay whole");
+        if !matches!(frame.body, Body::Follow(_)) {
+            self.old_frames.push_back(old);
         }
         if self.old_frames.len() > OLD_FRAMES {
             self.old_frames.pop_front();
         }
-        self.take(id, way, dialer, listener, &bytes);
     }
 
     /// A frame of an earlier connection of the same two comes once more.

@@ -53,7 +53,8 @@ pub(super) struct Sim {
     pub(super) tally: Tally,
     pub(super) faults: bool,
     pub(super) planted: Option<Fault>,
-    /// Members that a writer found to be older than they were.
+    /// Members that a writer found to be older than they were, or whose end nobody vouches for:
+    /// they are formatted anew.
     pub(super) older: Vec<Member>,
     /// A refusal that no retry mends.
     pub(super) refused: Option<String>,
