@@ -34,13 +34,13 @@ impl Grouped {
     /// Whether new requests are executed: not during a planned switch, nor with a set that is too
     /// small.
     pub(super) fn may_serve(&self) -> bool {
-        self.switching.is_none()
+        self.switching.as_ref().is_none_or(|s| !s.draining)
             && (self.membership.is_large_enough() || self.membership.degraded().is_some())
     }
 
     /// Why nothing is answered although every member is there.
     pub(super) fn why_not(&self) -> Option<&'static str> {
-        if self.switching.is_some() {
+        if self.switching.as_ref().is_some_and(|s| s.draining) {
             return Some("a planned switch to the other site is under way");
         }
         match self.may_serve() {
@@ -100,7 +100,8 @@ impl Primary<'_> {
         let Some(grouped) = &mut self.reign.grouped else {
             return Ok(());
         };
-        let waits_for_drain = grouped.switching.as_ref().is_some_and(|s| !s.moving);
+        let switching = grouped.switching.as_ref();
+        let waits_for_drain = switching.is_some_and(|s| s.draining && !s.moving);
         if waits_for_drain {
             return Ok(());
         }

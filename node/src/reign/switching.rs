@@ -19,6 +19,8 @@ const IN_DOUBT: Duration = Duration::from_secs(8);
 pub(super) struct Switching {
     pub(super) answer: Option<oneshot::Sender<Answer>>,
     pub(super) began: Instant,
+    /// Nothing new is executed; before that a change of the set is brought to its end.
+    pub(super) draining: bool,
     /// Everything that was executed is committed, and the authority is on its way.
     pub(super) moving: bool,
 }
@@ -47,6 +49,7 @@ impl Primary<'_> {
                     grouped.switching = Some(Switching {
                         answer: Some(answer),
                         began: Instant::now(),
+                        draining: false,
                         moving: false,
                     });
                 }
@@ -61,9 +64,6 @@ impl Primary<'_> {
         };
         if grouped.switching.is_some() {
             return Err("a switch is under way already".to_owned());
-        }
-        if !grouped.membership.is_settled() {
-            return Err("the in-sync set is being changed: try again in a moment".to_owned());
         }
         if !grouped.membership.is_attached() {
             return Err("no auxiliary site is attached: there is nobody to switch to".to_owned());
@@ -97,18 +97,25 @@ impl Primary<'_> {
 
     /// Moves the authority once everything that was executed is committed.
     pub(super) fn drain_on(&mut self) -> Result<(), NodeError> {
-        let Some(switching) = self
-            .reign
-            .grouped
-            .as_ref()
-            .and_then(|g| g.switching.as_ref())
-        else {
+        let tail = self.hot.store.log.tail().lsn;
+        let Some(grouped) = &mut self.reign.grouped else {
+            return Ok(());
+        };
+        let settled = grouped.membership.is_settled();
+        let Some(switching) = &mut grouped.switching else {
             return Ok(());
         };
         if switching.moving {
             return Ok(());
         }
-        let (began, tail) = (switching.began, self.hot.store.log.tail().lsn);
+        switching.draining |= settled;
+        let began = switching.began;
+        if !switching.draining {
+            if began.elapsed() >= DRAIN_MAX {
+                self.switch_failed("a change of the in-sync set does not come to its end");
+            }
+            return Ok(());
+        }
         if self.reign.gate.committed() < tail || self.hot.store.syncer.synced() < tail {
             if began.elapsed() >= DRAIN_MAX {
                 self.switch_failed("what was under way did not commit in time");
