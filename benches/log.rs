@@ -14,10 +14,9 @@ use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::columns::push_group;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::BATCH_HEADER_BYTES;
-use kanjo_format::record::{Protection, RecordKind};
+use kanjo_format::record::RecordKind;
 use kanjo_format::{
-    BatchHeader, BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail,
-    Timestamp,
+    BatchHeader, BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, Site, Tail, Timestamp,
 };
 use kanjo_wal::{DataDir, DeviceKind, Log};
 use rows::{TRANSFERS, transfers};
@@ -39,28 +38,13 @@ const SIZES: [(&str, usize); 3] = [
 ];
 
 fn control() -> Control {
-    Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(1),
-        node: NodeId::new(1),
-        site: Site::One,
-        role: Role::Primary,
-        segment_bytes: SEGMENT_BYTES,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::default(),
-    }
+    Control::fresh(
+        CLUSTER,
+        (NodeId::new(1), Incarnation::new(1)),
+        Site::One,
+        Role::Primary,
+        SEGMENT_BYTES,
+    )
 }
 
 /// A log that goes away with its folder.

@@ -167,6 +167,38 @@ pub enum ControlError {
 }
 
 impl Control {
+    /// What a directory says that was just formatted, and in which nothing has happened.
+    pub fn fresh(
+        cluster: ClusterId,
+        (node, incarnation): (NodeId, Incarnation),
+        site: Site,
+        role: Role,
+        segment_bytes: u64,
+    ) -> Self {
+        Self {
+            sequence: 1,
+            cluster,
+            incarnation,
+            node,
+            site,
+            role,
+            segment_bytes,
+            start_count: 0,
+            granted_epoch: Epoch::NONE,
+            granted_opening: OpeningId::default(),
+            protection: Protection::Waiting,
+            member: None,
+            in_sync: false,
+            in_sync_lsn: Lsn::ZERO,
+            uncertain: false,
+            awaiting_operator: false,
+            durable: Tail::empty(cluster),
+            confirmed: Lsn::ZERO,
+            peer_granted_epoch: Epoch::NONE,
+            log_time: Timestamp::default(),
+        }
+    }
+
     /// The content of one slot.
     pub fn encode(&self) -> Vec<u8> {
         let (member_node, member_incarnation) = self.member.unwrap_or_default();

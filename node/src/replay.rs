@@ -138,10 +138,8 @@ mod tests {
     use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
     use kanjo_format::control::{Control, Role};
     use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES, SEGMENT_BYTES_MIN};
-    use kanjo_format::record::Protection;
-    use kanjo_format::{
-        BatchHeader, ClusterId, Epoch, Incarnation, NodeId, OpeningId, Site, Tail, Timestamp,
-    };
+
+    use kanjo_format::{BatchHeader, ClusterId, Epoch, Incarnation, NodeId, Site, Timestamp};
     use kanjo_wal::{DataDir, DeviceKind, Log};
     use tempfile::TempDir;
 
@@ -157,28 +155,13 @@ mod tests {
     );
 
     fn control() -> Control {
-        Control {
-            sequence: 1,
-            cluster: CLUSTER,
-            incarnation: Incarnation::new(1),
-            node: NodeId::new(1),
-            site: Site::One,
-            role: Role::Primary,
-            segment_bytes: SEGMENT_BYTES_MIN,
-            start_count: 0,
-            granted_epoch: Epoch::NONE,
-            granted_opening: OpeningId::default(),
-            protection: Protection::Waiting,
-            member: None,
-            in_sync: false,
-            in_sync_lsn: Lsn::ZERO,
-            uncertain: false,
-            awaiting_operator: false,
-            durable: Tail::empty(CLUSTER),
-            confirmed: Lsn::ZERO,
-            peer_granted_epoch: Epoch::NONE,
-            log_time: Timestamp::default(),
-        }
+        Control::fresh(
+            CLUSTER,
+            (NodeId::new(1), Incarnation::new(1)),
+            Site::One,
+            Role::Primary,
+            SEGMENT_BYTES_MIN,
+        )
     }
 
     fn put(log: &mut Log, flags: u16, payload: &[u8]) {

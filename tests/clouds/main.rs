@@ -7,6 +7,7 @@
 mod harness;
 
 mod after;
+mod alone;
 mod cut_off;
 mod endpoints;
 mod flapping;

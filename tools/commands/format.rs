@@ -7,8 +7,7 @@ use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::{
     PAGE_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-use kanjo_format::record::Protection;
-use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp};
+use kanjo_format::{ClusterId, Incarnation, NodeId, Site};
 use kanjo_wal::DataDir;
 use serde_json::json;
 
@@ -127,28 +126,13 @@ fn fresh(
     role: Role,
     segment_bytes: u64,
 ) -> Result<Control, Failure> {
-    Ok(Control {
-        sequence: 1,
+    Ok(Control::fresh(
         cluster,
-        incarnation: Incarnation::new(draw()?),
-        node,
+        (node, Incarnation::new(draw()?)),
         site,
         role,
         segment_bytes,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(cluster),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::default(),
-    })
+    ))
 }
 
 const fn begins_as(role: Role) -> &'static str {

@@ -4,10 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use kanjo_format::control::{Control, Role};
-use kanjo_format::record::Protection;
-use kanjo_format::{
-    BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp,
-};
+use kanjo_format::{BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, Site, Tail};
 use kanjo_wal::{DataDir, DeviceKind, Log};
 
 /// The whole of segment 0: a reign, accounts with transfers, the segment's end.
@@ -18,28 +15,13 @@ const SEGMENT_BYTES: u64 = 2 << 20;
 const END_CHAIN: &str = "64ca18f40df8491ff5031496ceacc72a1779bfd17bbbc2b6604cc059abe8878a";
 
 fn control() -> Control {
-    Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(9),
-        node: NodeId::new(2),
-        site: Site::Two,
-        role: Role::Replica,
-        segment_bytes: SEGMENT_BYTES,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::new(0),
-    }
+    Control::fresh(
+        CLUSTER,
+        (NodeId::new(2), Incarnation::new(9)),
+        Site::Two,
+        Role::Replica,
+        SEGMENT_BYTES,
+    )
 }
 
 #[test]

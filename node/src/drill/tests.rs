@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES, SEGMENT_BYTES_MIN};
-use kanjo_format::record::Protection;
-use kanjo_format::{
-    ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp,
-};
+use kanjo_format::{ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, Site};
 use kanjo_wal::DataDir;
 use tempfile::TempDir;
 
@@ -26,26 +23,14 @@ const CLUSTER: ClusterId = ClusterId::new(7);
 
 fn control() -> Control {
     Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(1),
-        node: NodeId::new(2),
-        site: Site::Two,
-        role: Role::Replica,
-        segment_bytes: SEGMENT_BYTES_MIN,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
         in_sync: true,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::default(),
+        ..Control::fresh(
+            CLUSTER,
+            (NodeId::new(2), Incarnation::new(1)),
+            Site::Two,
+            Role::Replica,
+            SEGMENT_BYTES_MIN,
+        )
     }
 }
 

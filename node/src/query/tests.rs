@@ -15,10 +15,8 @@ use kanjo_format::client::{
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;
 use kanjo_format::movement::{self, Transfer};
-use kanjo_format::record::Protection;
 use kanjo_format::{
-    BatchHeader, ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp,
-    TransferId,
+    BatchHeader, ClusterId, Epoch, Incarnation, Lsn, NodeId, Site, Timestamp, TransferId,
 };
 use kanjo_index::{RunBuilder, RunSet, SetParams};
 use kanjo_wal::{DataDir, DeviceKind, Log};
@@ -34,28 +32,13 @@ const SEALED: u64 = 2;
 const SEGMENTS: u64 = 4;
 
 fn control() -> Control {
-    Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(1),
-        node: NodeId::new(1),
-        site: Site::One,
-        role: Role::Primary,
-        segment_bytes: SEGMENT_BYTES_MIN,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::default(),
-    }
+    Control::fresh(
+        CLUSTER,
+        (NodeId::new(1), Incarnation::new(1)),
+        Site::One,
+        Role::Primary,
+        SEGMENT_BYTES_MIN,
+    )
 }
 
 /// Numbers that look random, the same in each run.

@@ -11,7 +11,7 @@ use kanjo_format::client::{
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;
 use kanjo_format::record::Protection;
-use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp};
+use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, Site};
 use kanjo_shipper::Member;
 use kanjo_wal::DataDir;
 use tempfile::TempDir;
@@ -61,28 +61,13 @@ impl Desk {
     fn new(number: u32, peers: Vec<String>) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("data");
-        let control = Control {
-            sequence: 1,
-            cluster: CLUSTER,
-            incarnation: Incarnation::new(number.into()),
-            node: NodeId::new(number),
-            site: if number == 1 { Site::One } else { Site::Two },
-            role: Role::Replica,
-            segment_bytes: SEGMENT_BYTES_MIN,
-            start_count: 0,
-            granted_epoch: Epoch::NONE,
-            granted_opening: OpeningId::default(),
-            protection: Protection::Waiting,
-            member: None,
-            in_sync: false,
-            in_sync_lsn: Lsn::ZERO,
-            uncertain: false,
-            awaiting_operator: false,
-            durable: Tail::empty(CLUSTER),
-            confirmed: Lsn::ZERO,
-            peer_granted_epoch: Epoch::NONE,
-            log_time: Timestamp::default(),
-        };
+        let control = Control::fresh(
+            CLUSTER,
+            (NodeId::new(number), Incarnation::new(number.into())),
+            if number == 1 { Site::One } else { Site::Two },
+            Role::Replica,
+            SEGMENT_BYTES_MIN,
+        );
         DataDir::format(&path, &control).unwrap();
         let config = Config::new(path, "", "", "", "");
         let shared = Arc::new(Shared::default());

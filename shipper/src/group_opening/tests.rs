@@ -99,26 +99,15 @@ fn log(batches: u32) -> Log {
 
 fn control() -> Control {
     Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: ME.incarnation,
-        node: ME.node,
-        site: Site::One,
-        role: Role::Replica,
-        segment_bytes: SEGMENT_BYTES,
         start_count: 2,
         granted_epoch: epoch(3),
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::new(0),
+        ..Control::fresh(
+            CLUSTER,
+            (ME.node, ME.incarnation),
+            Site::One,
+            Role::Replica,
+            SEGMENT_BYTES,
+        )
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use kanjo_format::{Chain, ClusterId, Incarnation, NodeId, Site, Timestamp};
+use kanjo_format::{Chain, ClusterId, Incarnation, NodeId, Site};
 
 const CLUSTER: ClusterId = ClusterId::new(7);
 const OWN: Incarnation = Incarnation::new(0x11);
@@ -36,26 +36,13 @@ fn own_opening() -> OpeningId {
 
 fn control(role: Role, protection: Protection) -> Control {
     Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: OWN,
-        node: NodeId::new(1),
-        site: Site::One,
-        role,
-        segment_bytes: 1 << 21,
         start_count: 2,
         granted_epoch: ONE_THREE,
         granted_opening: own_opening(),
         protection,
         member: (protection == Protection::Protected).then_some((NodeId::new(2), PEER)),
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
         durable: tail(5, 1),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::new(0),
+        ..Control::fresh(CLUSTER, (NodeId::new(1), OWN), Site::One, role, 1 << 21)
     }
 }
 

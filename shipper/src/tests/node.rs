@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use kanjo_format::control::{Control, Role};
-use kanjo_format::record::Protection;
-use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp};
+use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, Site};
 
 use super::log::{CLUSTER, MemoryLog, SEGMENT_BYTES};
 use crate::gate::ReadToken;
@@ -43,29 +42,20 @@ impl Node {
         let site = if number == 1 { Site::One } else { Site::Two };
         let control = Control {
             sequence: 0,
-            cluster: CLUSTER,
-            incarnation: Incarnation::new(u128::from(number) * 0x1111),
-            node: NodeId::new(number),
-            site,
-            role: if number == 1 {
-                Role::Primary
-            } else {
-                Role::Replica
-            },
-            segment_bytes: SEGMENT_BYTES,
-            start_count: 0,
-            granted_epoch: Epoch::NONE,
-            granted_opening: OpeningId::default(),
-            protection: Protection::Waiting,
-            member: None,
-            in_sync: false,
-            in_sync_lsn: Lsn::ZERO,
-            uncertain: false,
-            awaiting_operator: false,
-            durable: Tail::empty(CLUSTER),
-            confirmed: Lsn::ZERO,
-            peer_granted_epoch: Epoch::NONE,
-            log_time: Timestamp::new(0),
+            ..Control::fresh(
+                CLUSTER,
+                (
+                    NodeId::new(number),
+                    Incarnation::new(u128::from(number) * 0x1111),
+                ),
+                site,
+                if number == 1 {
+                    Role::Primary
+                } else {
+                    Role::Replica
+                },
+                SEGMENT_BYTES,
+            )
         };
         let log = MemoryLog::default();
         Self {

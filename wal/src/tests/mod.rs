@@ -18,10 +18,9 @@ use bytes::Bytes;
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;
-use kanjo_format::record::Protection;
 use kanjo_format::{
-    Batch, BatchHeader, BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site,
-    Tail, Timestamp,
+    Batch, BatchHeader, BatchPlace, ClusterId, Epoch, Incarnation, Lsn, NodeId, Site, Tail,
+    Timestamp,
 };
 use tempfile::TempDir;
 
@@ -31,28 +30,13 @@ const SEGMENT: u64 = SEGMENT_BYTES_MIN;
 const CLUSTER: ClusterId = ClusterId::new(0xc1);
 
 fn control() -> Control {
-    Control {
-        sequence: 1,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(0x1c),
-        node: NodeId::new(1),
-        site: Site::One,
-        role: Role::Primary,
-        segment_bytes: SEGMENT,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::default(),
-    }
+    Control::fresh(
+        CLUSTER,
+        (NodeId::new(1), Incarnation::new(0x1c)),
+        Site::One,
+        Role::Primary,
+        SEGMENT,
+    )
 }
 
 /// A formatted directory that goes away with the test.

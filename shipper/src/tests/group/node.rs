@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use kanjo_format::control::{Control, Role};
-use kanjo_format::record::Protection;
-use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail, Timestamp};
+use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, OpeningId, Site};
 
 use super::super::log::{CLUSTER, MemoryLog, SEGMENT_BYTES};
 use crate::gate::ReadToken;
@@ -156,25 +155,13 @@ impl Node {
 fn fresh_control(number: u32, incarnation: u128) -> Control {
     Control {
         sequence: 0,
-        cluster: CLUSTER,
-        incarnation: Incarnation::new(incarnation),
-        node: NodeId::new(number),
-        site: site_of(number as usize - 1),
-        role: Role::Replica,
-        segment_bytes: SEGMENT_BYTES,
-        start_count: 0,
-        granted_epoch: Epoch::NONE,
-        granted_opening: OpeningId::default(),
-        protection: Protection::Waiting,
-        member: None,
-        in_sync: false,
-        in_sync_lsn: Lsn::ZERO,
-        uncertain: false,
-        awaiting_operator: false,
-        durable: Tail::empty(CLUSTER),
-        confirmed: Lsn::ZERO,
-        peer_granted_epoch: Epoch::NONE,
-        log_time: Timestamp::new(0),
+        ..Control::fresh(
+            CLUSTER,
+            (NodeId::new(number), Incarnation::new(incarnation)),
+            site_of(number as usize - 1),
+            Role::Replica,
+            SEGMENT_BYTES,
+        )
     }
 }
 
