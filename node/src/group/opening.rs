@@ -341,7 +341,8 @@ impl Node {
         self.leave_opening()
     }
 
-    /// Back to a replica that may be granted away; nothing was executed meanwhile.
+    /// Back to a replica that may be granted away. A writer that opened anew has executed what may
+    /// never commit: its memory is dropped.
     fn leave_opening(&mut self) -> Result<(), NodeError> {
         self.part = Part::Replica;
         self.peers.stop();
@@ -350,6 +351,10 @@ impl Node {
         let follow = |control: &mut Control| control.role = Role::Replica;
         self.hot.store.dir.promise(follow)?;
         let confirmed = self.hot.committed();
+        if self.hot.store.applied().lsn > confirmed {
+            self.hot.store.rebuild(confirmed)?;
+            self.hot.forget_derived();
+        }
         self.following.restart(confirmed);
         let log = self.hot.store.local_log(confirmed)?;
         self.receive(kanjo_shipper::receiver::Event::LogMoved { log: &log })?;
