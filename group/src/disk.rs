@@ -5,10 +5,11 @@
 //! one JSON document
 //! ```
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use rustix::fs::FlockOperation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,7 @@ use crate::GroupError;
 
 /// The first line is shorter than this.
 const HEADER_BYTES_MAX: usize = 80;
+const LOCK: &str = "LOCK";
 
 /// One kind of file.
 #[derive(Clone, Copy, Debug)]
@@ -109,4 +111,45 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), GroupError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(GroupError::io(path, "sync the directory"))
+}
+
+/// Replaces a file by one of another content, through a temporary name in the same folder. When
+/// this returns it is on the disk.
+pub(crate) fn replace(temporary: &Path, file: &Path, bytes: &[u8]) -> Result<(), GroupError> {
+    // ORDER: content before name, name before the folder; only then anything is answered.
+    write_synced(temporary, bytes)?;
+    fs::rename(temporary, file).map_err(GroupError::io(file, "rename the file"))?;
+    sync_dir(file.parent().unwrap_or(Path::new(".")))
+}
+
+/// Locks a folder for this process alone, as long as the file is held.
+pub(crate) fn lock(dir: &Path) -> Result<File, GroupError> {
+    let file = dir.join(LOCK);
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&file)
+        .map_err(GroupError::io(&file, "open the lock file"))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let _ = (&mut lock).take(64).read_to_string(&mut text);
+            let holder = match text.trim().parse::<u32>() {
+                Ok(pid) => format!("process {pid}"),
+                Err(_) => "another process".to_owned(),
+            };
+            let path = dir.to_owned();
+            return Err(GroupError::InUse { path, holder });
+        }
+        Err(errno) => return Err(GroupError::io(&file, "lock the file")(errno.into())),
+    }
+    // The process id only helps a person; the lock itself is the kernel's.
+    lock.set_len(0)
+        .and_then(|()| lock.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(lock, "{}", std::process::id()))
+        .map_err(GroupError::io(&file, "write the lock file"))?;
+    Ok(lock)
 }

@@ -26,7 +26,8 @@ const NAME: &str = "identity";
 #[serde(deny_unknown_fields)]
 struct Identity {
     cluster: ClusterId,
-    site: Site,
+    /// None of a third site's witness.
+    site: Option<Site>,
     node: NodeId,
     incarnation: Incarnation,
 }
@@ -36,7 +37,7 @@ struct Identity {
 pub fn witness_incarnation(
     dir: &Path,
     cluster: ClusterId,
-    site: Site,
+    site: Option<Site>,
     node: NodeId,
 ) -> Result<Incarnation, GroupError> {
     let file = dir.join(NAME);
@@ -57,7 +58,7 @@ pub fn witness_incarnation(
     let found: Identity = FORM.decode(&file, &bytes)?;
     let pairs = [
         ("cluster", found.cluster.to_string(), cluster.to_string()),
-        ("site", found.site.to_string(), site.to_string()),
+        ("site", shown(found.site), shown(site)),
         ("node", found.node.to_string(), node.to_string()),
     ];
     for (field, found, expected) in pairs {
@@ -71,6 +72,10 @@ pub fn witness_incarnation(
         }
     }
     Ok(found.incarnation)
+}
+
+fn shown(site: Option<Site>) -> String {
+    site.map_or_else(|| "a third one".to_owned(), |site| site.to_string())
 }
 
 fn make(dir: &Path, identity: &Identity) -> Result<(), GroupError> {
@@ -125,13 +130,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w");
         let (cluster, node) = (ClusterId::new(5), NodeId::new(9));
-        let first = witness_incarnation(&path, cluster, Site::One, node).unwrap();
-        let again = witness_incarnation(&path, cluster, Site::One, node).unwrap();
+        let site = Some(Site::One);
+        let first = witness_incarnation(&path, cluster, site, node).unwrap();
+        let again = witness_incarnation(&path, cluster, site, node).unwrap();
         assert_eq!(first, again);
         for (cluster, site, node) in [
-            (ClusterId::new(6), Site::One, node),
-            (cluster, Site::Two, node),
-            (cluster, Site::One, NodeId::new(8)),
+            (ClusterId::new(6), site, node),
+            (cluster, Some(Site::Two), node),
+            (cluster, None, node),
+            (cluster, site, NodeId::new(8)),
         ] {
             let refused = witness_incarnation(&path, cluster, site, node);
             assert!(matches!(refused, Err(GroupError::Foreign { .. })));
@@ -139,7 +146,7 @@ mod tests {
         let mut bytes = fs::read(path.join(NAME)).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(path.join(NAME), bytes).unwrap();
-        let damaged = witness_incarnation(&path, cluster, Site::One, node);
+        let damaged = witness_incarnation(&path, cluster, site, node);
         assert!(matches!(damaged, Err(GroupError::Damaged { .. })));
     }
 
@@ -148,7 +155,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("ledger"), "1").unwrap();
         let node = NodeId::new(9);
-        let refused = witness_incarnation(dir.path(), ClusterId::new(5), Site::One, node);
+        let refused = witness_incarnation(dir.path(), ClusterId::new(5), Some(Site::One), node);
         assert!(matches!(refused, Err(GroupError::Setup { .. })));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -5,6 +5,7 @@
 //! topology          the cluster file
 //! explain    PURE   who may process in which case, for people
 //! port              the register as a server sees it: a view, questions, beats
+//! third             the witness of a third site: its file, and its questions
 //! voter             one of those who keep the record: Raft, sockets, its file
 //! ```
 #![forbid(unsafe_code)]
@@ -15,12 +16,17 @@ pub mod explain;
 mod identity;
 pub mod port;
 pub mod register;
+mod third;
 pub mod topology;
 pub mod voter;
 
 pub use error::GroupError;
 pub use identity::witness_incarnation;
-pub use port::{Beat, Question, RegisterPort, Reply, Seen, SiteReport, View, VoterSeen};
+pub use port::{
+    Beat, Question, RegisterPort, Reply, Seen, SiteReport, ThirdQuestion, ThirdReply, View,
+    VoterSeen,
+};
 pub use register::{Command, Outcome, Refusal, Register, SetMember};
+pub use third::{ThirdSetup, ThirdWitness};
 pub use topology::Topology;
 pub use voter::{Setup, Voter};

@@ -7,7 +7,7 @@ use kanjo_format::{Epoch, Incarnation, Lsn, NodeId, Site, Tail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::register::{Command, Outcome, Register, SetMember};
+use crate::register::{Command, Outcome, Refusal, Register, SetMember, Third, ThirdMark};
 
 /// What a server tells the voters of its site, again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub struct View {
     pub own: Option<SiteReport>,
     /// The other site as it last answered, and when.
     pub other: Option<(SiteReport, Instant)>,
+    /// The third site's witness as it last answered, and when.
+    pub third: Option<(Third, Instant)>,
 }
 
 /// What may be asked of a register.
@@ -87,7 +89,7 @@ pub enum Question {
     /// Change it.
     Apply {
         /// The change.
-        command: Command,
+        command: Box<Command>,
     },
     /// Read it behind everything that was applied before the question.
     Read,
@@ -119,12 +121,54 @@ pub enum Reply {
     },
 }
 
+/// What may be asked of the third site's witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "question", rename_all = "kebab-case")]
+pub enum ThirdQuestion {
+    /// How it stands.
+    Read,
+    /// The word that follows this mark, for the asker's site.
+    Decide {
+        /// What the reign before noted.
+        follows: ThirdMark,
+        /// The asker's site.
+        site: Site,
+    },
+}
+
+/// What came back from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum ThirdReply {
+    /// So it stands; the word that was asked for was given, now or before.
+    Stands {
+        /// The record.
+        third: Third,
+    },
+    /// The word that was asked for is not to be had.
+    Refused {
+        /// Why.
+        why: Refusal,
+    },
+    /// There is no answer. A word may have been given: the same question is answered the same.
+    Silent {
+        /// Why.
+        why: String,
+    },
+}
+
 /// A question on its way, with the way back.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) site: Site,
-    pub(crate) question: Question,
-    pub(crate) answer: oneshot::Sender<Reply>,
+pub(crate) enum Asked {
+    Register {
+        site: Site,
+        question: Question,
+        answer: oneshot::Sender<Reply>,
+    },
+    Third {
+        question: ThirdQuestion,
+        answer: oneshot::Sender<ThirdReply>,
+    },
 }
 
 /// What a server told of itself, and until when that counts.
@@ -152,13 +196,21 @@ impl RegisterPort {
     /// if the voter of this process has ended, as an error of the channel.
     pub fn ask(&self, site: Site, question: Question) -> oneshot::Receiver<Reply> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked {
+        let asked = Asked::Register {
             site,
             question,
             answer,
         };
         // An ended voter drops the question, which the asker hears.
         let _ = self.asked.send(asked);
+        answered
+    }
+
+    /// Asks the third site's witness. The answer comes within a second.
+    pub fn ask_third(&self, question: ThirdQuestion) -> oneshot::Receiver<ThirdReply> {
+        let (answer, answered) = oneshot::channel();
+        // As above.
+        let _ = self.asked.send(Asked::Third { question, answer });
         answered
     }
 

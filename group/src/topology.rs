@@ -18,6 +18,10 @@ pub struct Topology {
     /// One quorum device a site.
     #[serde(rename = "witness", default)]
     pub witnesses: Vec<Witness>,
+    /// The witness of a third site, if there is one: every site that goes on without the other one
+    /// needs its word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub third_witness: Option<ThirdWitness>,
     /// Times, where they shall differ from the defaults.
     #[serde(default)]
     pub timing: Timing,
@@ -53,6 +57,16 @@ pub struct Witness {
     /// Its cloud.
     pub site: Site,
     /// Where voters and servers connect for the register.
+    pub register: String,
+}
+
+/// The third site's witness and its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThirdWitness {
+    /// Its number, different from every other node's.
+    pub node: NodeId,
+    /// Where servers of both sites connect.
     pub register: String,
 }
 
@@ -141,7 +155,8 @@ impl Topology {
     pub fn check(&self) -> Result<(), String> {
         let servers = self.servers.iter().map(|server| server.node);
         let witnesses = self.witnesses.iter().map(|witness| witness.node);
-        let mut nodes: Vec<NodeId> = servers.chain(witnesses).collect();
+        let third = self.third_witness.iter().map(|third| third.node);
+        let mut nodes: Vec<NodeId> = servers.chain(witnesses).chain(third).collect();
         nodes.sort_unstable();
         if let Some(twice) = nodes.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("node {} stands there twice", twice[0]));
@@ -239,6 +254,19 @@ mod tests {
             toml::from_str::<Topology>(&topology.to_toml()).unwrap(),
             topology
         );
+    }
+
+    #[test]
+    fn a_third_witness_is_a_node_of_neither_site() {
+        let third = "[third_witness]\nnode = 21\nregister = \"d:4\"\n";
+        let mut topology: Topology = toml::from_str(&format!("{FILE}{third}")).unwrap();
+        topology.check().unwrap();
+        assert_eq!(
+            toml::from_str::<Topology>(&topology.to_toml()).unwrap(),
+            topology
+        );
+        topology.third_witness.as_mut().unwrap().node = NodeId::new(2);
+        assert!(topology.check().unwrap_err().contains("twice"));
     }
 
     #[test]

@@ -23,6 +23,52 @@ pub enum Device {
     Pwrite,
 }
 
+/// What a group does without an operator when a site is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "AutoFailoverText", into = "AutoFailoverText")]
+pub enum AutoFailover {
+    /// `false`: nothing.
+    #[default]
+    Never,
+    /// `true`: the auxiliary site takes over when the active one is lost.
+    TakeOver,
+    /// `"both"`: also the active site goes on without the auxiliary one. Which of the two may, a
+    /// third site's witness decides.
+    Both,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AutoFailoverText {
+    Flag(bool),
+    Word(String),
+}
+
+impl From<AutoFailover> for AutoFailoverText {
+    fn from(auto: AutoFailover) -> Self {
+        match auto {
+            AutoFailover::Never => Self::Flag(false),
+            AutoFailover::TakeOver => Self::Flag(true),
+            AutoFailover::Both => Self::Word("both".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<AutoFailoverText> for AutoFailover {
+    type Error = String;
+
+    fn try_from(text: AutoFailoverText) -> Result<Self, String> {
+        match text {
+            AutoFailoverText::Flag(false) => Ok(Self::Never),
+            AutoFailoverText::Flag(true) => Ok(Self::TakeOver),
+            AutoFailoverText::Word(word) if word == "both" => Ok(Self::Both),
+            AutoFailoverText::Word(word) => Err(format!(
+                "auto_failover is false, true or \"both\", not {word:?}"
+            )),
+        }
+    }
+}
+
 /// A node's configuration. Every key is documented in `docs/operating.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,9 +99,9 @@ pub struct Config {
     /// In a group of servers: which one of the cluster file this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// In a group of servers: take over without an operator when the active site is lost.
+    /// In a group of servers: what happens without an operator when a site is lost.
     #[serde(default)]
-    pub auto_failover: bool,
+    pub auto_failover: AutoFailover,
     /// In a group of servers: nothing is answered while fewer replicas than this have everything.
     #[serde(default = "default_set_size_min")]
     pub set_size_min: usize,
@@ -141,7 +187,7 @@ impl Config {
             peer_client: None,
             cluster_file: None,
             node: None,
-            auto_failover: false,
+            auto_failover: AutoFailover::Never,
             set_size_min: default_set_size_min(),
             topology: None,
             insecure_listen: false,
@@ -224,8 +270,17 @@ impl Config {
                 );
             }
         }
-        if self.cluster_file.is_none() && (self.node.is_some() || self.auto_failover) {
+        if self.cluster_file.is_none()
+            && (self.node.is_some() || self.auto_failover != AutoFailover::Never)
+        {
             return refuse("cluster_file", "node and auto_failover need one".to_owned());
+        }
+        let third = self.topology.as_ref().map(|t| t.third_witness.is_some());
+        if self.auto_failover == AutoFailover::Both && third != Some(true) {
+            return refuse(
+                "auto_failover",
+                "\"both\" needs a witness in a third site ([third_witness] in the cluster file). Two sites alone cannot tell a lost site from a cut link: each would go on without the other one, both would answer, and one of two answers would be lost. With true only the auxiliary site takes over by itself, which is safe: the active one commits nothing without it".to_owned(),
+            );
         }
         if self.cluster_file.is_none() && self.peer_replication.is_empty() {
             return refuse("peer_replication", "it is missing".to_owned());
@@ -384,6 +439,27 @@ mod tests {
         config.http_listen = Some("0.0.0.0:7004".into());
         let refused = config.check().unwrap_err().to_string();
         assert!(refused.contains("http_listen"), "{refused}");
+    }
+
+    #[test]
+    fn both_sites_go_on_by_themselves_only_with_a_third_witness() {
+        let text = sample().to_toml();
+        let with = |word: &str| {
+            let text = text.replace("auto_failover = false", &format!("auto_failover = {word}"));
+            toml::from_str::<Config>(&text)
+        };
+        assert_eq!(with("true").unwrap().auto_failover, AutoFailover::TakeOver);
+        let wrong = with("\"sometimes\"").unwrap_err().to_string();
+        assert!(wrong.contains("sometimes"), "{wrong}");
+        let mut both = with("\"both\"").unwrap();
+        assert_eq!(
+            toml::from_str::<Config>(&both.to_toml()).unwrap(),
+            both,
+            "read as it was written"
+        );
+        both.cluster_file = Some("cluster.toml".into());
+        let refused = both.check().unwrap_err().to_string();
+        assert!(refused.contains("third site"), "{refused}");
     }
 
     #[test]

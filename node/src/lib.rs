@@ -44,7 +44,7 @@ mod store;
 mod telling;
 mod threads;
 
-pub use config::{Config, Device};
+pub use config::{AutoFailover, Config, Device};
 pub use error::NodeError;
 pub use group::FenceFile;
 pub use peers::PeerAddress;

@@ -468,7 +468,8 @@ impl Node {
             control.peer_granted_epoch = control.peer_granted_epoch.max(epoch);
         })?;
         if !is_clean {
-            self.hot.store.rebuild(confirmed)?;
+            let rebuilt = self.hot.store.rebuild(confirmed)?;
+            tracing::info!(%tail, %confirmed, records = rebuilt.records, ms = rebuilt.time.as_millis(), "memory rebuilt: what it held may never commit");
         }
         if let Some((answer, took)) = switched {
             let message = format!(

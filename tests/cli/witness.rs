@@ -40,6 +40,7 @@ fn topology() -> Topology {
             site: Site::One,
             register: free(),
         }],
+        third_witness: None,
         timing: Timing::default(),
     };
     topology.check().expect("a sound topology");

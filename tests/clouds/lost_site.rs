@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kanjo_format::Site;
+use kanjo_node::AutoFailover;
 
 use crate::Scene;
 use crate::harness::clouds::CloudOptions;
@@ -44,7 +45,8 @@ fn a_lost_site_is_replaced_only_when_an_operator_says_so() {
 fn a_lost_site_is_replaced_at_once_where_the_configuration_says_so() {
     let name = "lost_site::a_lost_site_is_replaced_at_once_where_the_configuration_says_so";
     let options = CloudOptions {
-        auto_failover: true,
+        auto_failover: AutoFailover::TakeOver,
+        ..CloudOptions::default()
     };
     let Some(mut scene) = Scene::open_with(name, options) else {
         return;

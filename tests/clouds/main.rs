@@ -19,6 +19,7 @@ mod planned;
 mod same;
 mod scene;
 mod stopped;
+mod third;
 mod two_of_three;
 
 use scene::{Scene, Turn};

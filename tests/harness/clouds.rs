@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::{NodeId, Site};
 use kanjo_group::Topology;
-use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_group::topology::{Server, ThirdWitness, Timing, Witness};
+use kanjo_node::AutoFailover;
 use kanjo_node::admin::{self, Answer, Command, Condition, OperatorWord};
 use kanjo_node::status::Status;
 use tempfile::TempDir;
 
 use super::brief::brief;
 use super::netns::{Inside, Net};
-use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, SERVERS, WITNESSES};
+use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, SERVERS, T21, WITNESSES};
 use super::process::Process;
 use super::program::{kanjo, said};
 use super::sockets::connections;
@@ -34,8 +35,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// What a scene wants other than usual.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CloudOptions {
-    /// The auxiliary site takes over without an operator.
-    pub(crate) auto_failover: bool,
+    /// What happens without an operator when a site is lost.
+    pub(crate) auto_failover: AutoFailover,
+    /// A third site has a witness.
+    pub(crate) third_witness: bool,
 }
 
 /// Both sites.
@@ -55,7 +58,7 @@ impl Cloud {
     /// thread is the client's from now on.
     pub(crate) fn start(name: &str, options: CloudOptions) -> Self {
         let mut cloud = Self::format(name, options);
-        for part in PARTS {
+        for part in cloud.parts() {
             cloud.spawn(part);
         }
         let primary = cloud.expect_protected();
@@ -74,24 +77,59 @@ impl Cloud {
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory can be made under target/tmp");
         let mut net = Net::new();
-        for part in PARTS.into_iter().chain([CLIENT]) {
+        let parts = parts(&options);
+        for part in parts.iter().copied().chain([CLIENT]) {
             net.add(&part.name(), part.address());
         }
-        let processes = PARTS.map(|part| (part, Process::new(&part.name(), folder.path())));
+        let process = |part: Part| (part, Process::new(&part.name(), folder.path()));
+        let processes = parts.iter().copied().map(process);
         let cloud = Self {
-            processes: processes.into_iter().collect(),
+            processes: processes.collect(),
             _inside: net.enter(&CLIENT.name()),
             net,
             options,
             cluster: u128::from(getrandom::u64().expect("random bytes")) << 64 | 0xc10d,
             folder: Some(folder),
         };
-        let file = topology().to_toml();
+        let file = cloud.topology().to_toml();
         std::fs::write(cloud.cluster_file(), file).expect("a cluster file is written");
         for server in SERVERS {
             cloud.format_server(server);
         }
         cloud
+    }
+
+    /// Every process, in the order in which they are started.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        parts(&self.options)
+    }
+
+    /// The cluster file; default times.
+    fn topology(&self) -> Topology {
+        let server = |part: Part| Server {
+            node: NodeId::new(part.node()),
+            site: part.site(),
+            client: part.client(),
+            replication: part.replication(),
+            admin: part.admin(),
+            register: part.register(),
+            http: None,
+        };
+        let witness = |part: Part| Witness {
+            node: NodeId::new(part.node()),
+            site: part.site(),
+            register: part.register(),
+        };
+        let third = ThirdWitness {
+            node: NodeId::new(T21.node()),
+            register: T21.register(),
+        };
+        Topology {
+            servers: SERVERS.map(server).to_vec(),
+            witnesses: WITNESSES.map(witness).to_vec(),
+            third_witness: self.options.third_witness.then_some(third),
+            timing: Timing::default(),
+        }
     }
 
     /// Where files of the test's own go.
@@ -135,7 +173,11 @@ impl Cloud {
                 "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nauto_failover = {}\n",
                 1 << 20,
                 4 << 20,
-                self.options.auto_failover
+                match self.options.auto_failover {
+                    AutoFailover::Never => "false",
+                    AutoFailover::TakeOver => "true",
+                    AutoFailover::Both => "\"both\"",
+                }
             ),
         }
     }
@@ -168,7 +210,7 @@ impl Cloud {
 
     /// The one list with which a client finds the writer wherever it is.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
-        topology().client_addresses()
+        self.topology().client_addresses()
     }
 
     /// Asks a server's admin port from inside its namespace.
@@ -302,7 +344,7 @@ impl Cloud {
     /// logs follow when the processes are dropped.
     pub(crate) fn describe(&mut self) -> String {
         let mut text = format!("files of all parts: {}\n", self.folder().display());
-        for part in PARTS {
+        for part in self.parts() {
             let process = self.process(part);
             let life = match process.is_running() {
                 false => "does not run",
@@ -336,7 +378,8 @@ impl Cloud {
 
     /// Stops everything that runs, cleanly.
     pub(crate) fn shut_down(&mut self) {
-        for part in SERVERS.into_iter().chain(WITNESSES) {
+        let witnesses = self.parts().into_iter().filter(|part| part.is_witness());
+        for part in SERVERS.into_iter().chain(witnesses) {
             if self.process(part).is_running() {
                 self.process(part).shut_down_or_kill();
             }
@@ -361,25 +404,8 @@ fn word(reason: &str) -> OperatorWord {
     }
 }
 
-/// The cluster file of every scene; default times.
-fn topology() -> Topology {
-    let server = |part: Part| Server {
-        node: NodeId::new(part.node()),
-        site: part.site(),
-        client: part.client(),
-        replication: part.replication(),
-        admin: part.admin(),
-        register: part.register(),
-        http: None,
-    };
-    let witness = |part: Part| Witness {
-        node: NodeId::new(part.node()),
-        site: part.site(),
-        register: part.register(),
-    };
-    Topology {
-        servers: SERVERS.map(server).to_vec(),
-        witnesses: WITNESSES.map(witness).to_vec(),
-        timing: Timing::default(),
-    }
+/// Every process of a scene, in the order in which they are started.
+fn parts(options: &CloudOptions) -> Vec<Part> {
+    let third = options.third_witness.then_some(T21);
+    third.into_iter().chain(PARTS).collect()
 }

@@ -3,7 +3,7 @@
 use kanjo_format::Site;
 
 use super::clouds::Cloud;
-use super::part::{CLIENT, PARTS, Part, other};
+use super::part::{CLIENT, Part, other};
 
 /// A part fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub(crate) const FAULTS: [Fault; 3] = [Fault::Kill, Fault::Stop, Fault::Cut];
 
 impl Cloud {
     pub(crate) fn hit(&mut self, part: Part, fault: Fault) {
-        let everybody = everybody_but(part);
+        let mut everybody = self.parts();
+        everybody.push(CLIENT);
+        everybody.retain(|other| *other != part);
         match fault {
             Fault::Kill => self.process(part).kill(),
             Fault::Stop => self.process(part).stop(),
@@ -77,11 +79,6 @@ impl Cloud {
     pub(crate) fn heal(&self) {
         self.net().drop_nothing();
     }
-}
-
-fn everybody_but(part: Part) -> Vec<Part> {
-    let all = PARTS.into_iter().chain([CLIENT]);
-    all.filter(|&other| other != part).collect()
 }
 
 fn pairs<'a>(from: &'a [Part], to: &'a [Part]) -> impl Iterator<Item = (Part, Part)> + 'a {

@@ -15,6 +15,8 @@ pub(crate) const S3: Part = Part(3);
 pub(crate) const S4: Part = Part(4);
 pub(crate) const W11: Part = Part(11);
 pub(crate) const W12: Part = Part(12);
+/// In a third site; runs in the scenes that ask for it.
+pub(crate) const T21: Part = Part(21);
 /// The test's own thread and its load: no process, but a place on the network.
 pub(crate) const CLIENT: Part = Part(99);
 
@@ -33,7 +35,7 @@ impl Part {
     }
 
     pub(crate) const fn is_witness(self) -> bool {
-        self.0 == W11.0 || self.0 == W12.0
+        self.0 == W11.0 || self.0 == W12.0 || self.0 == T21.0
     }
 
     pub(crate) const fn site(self) -> Site {
@@ -78,6 +80,7 @@ impl Part {
     pub(crate) const fn address(self) -> Ipv4Addr {
         let site = match self {
             CLIENT => 9,
+            T21 => 3,
             _ => self.site().number(),
         };
         Ipv4Addr::new(10, 77, site, self.0 as u8)
@@ -111,6 +114,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             &CLIENT => write!(f, "the client"),
+            &T21 => write!(f, "the third witness"),
             part if part.is_witness() => write!(f, "witness {}", self.0),
             _ => write!(f, "server {}", self.0),
         }

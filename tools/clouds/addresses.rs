@@ -40,6 +40,7 @@ pub(super) fn draw() -> Result<Topology> {
     Ok(Topology {
         servers,
         witnesses,
+        third_witness: None,
         timing,
     })
 }

@@ -1,9 +1,11 @@
-//! `kanjo witness`: runs a site's quorum device until it is told to stop.
+//! `kanjo witness`: runs a site's quorum device, or the third site's, until it is told to stop.
 
 use std::path::{Path, PathBuf};
 
 use kanjo_format::NodeId;
-use kanjo_group::{GroupError, Setup, Topology, Voter, witness_incarnation};
+use kanjo_group::{
+    GroupError, Setup, ThirdSetup, ThirdWitness, Topology, Voter, witness_incarnation,
+};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -21,6 +23,11 @@ A configuration; paths are relative to it:
   node = 9                         its number in the cluster file
   cluster_file = \"cluster.toml\"    the same file as on the servers; its address stands there
   insecure_listen = true           only if that address is not a loopback one
+
+The witness of a third site, [third_witness] in the cluster file, is started the same way. It
+gives one of two sites that cannot hear each other the word to go on; see docs/two-clouds.md.
+If its disk is lost, start it with an empty directory: it gives no word on what it does not know,
+until each site's writer has opened its next epoch.
 
 At its first start the directory gets an identity of its own, which it never changes. A witness
 whose disk is lost starts with an empty directory and joins by itself while the site's servers
@@ -69,11 +76,28 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
 fn serve(args: &Args) -> Result<(), Failure> {
     let setup = load(&args.config)?;
     let shutdown = listen_to_signals()?;
-    let voter = Voter::start(setup)?;
-    wait(shutdown, voter.ended())?;
-    voter.stop()?;
+    match setup {
+        Role::Voter(setup) => {
+            let voter = Voter::start(setup)?;
+            wait(shutdown, voter.ended())?;
+            voter.stop()?;
+        }
+        Role::Third(setup) => {
+            let third = ThirdWitness::start(setup)?;
+            wait(shutdown, third.ended())?;
+            third.stop()?;
+        }
+    }
     tracing::info!("stopped cleanly");
     Ok(())
+}
+
+/// What the cluster file has this node for.
+enum Role {
+    /// A site's witness.
+    Voter(Setup),
+    /// The third site's.
+    Third(ThirdSetup),
 }
 
 /// Waits until a signal says stop, or the voter has ended by itself.
@@ -94,7 +118,7 @@ fn wait(
     Ok(())
 }
 
-fn load(path: &Path) -> Result<Setup, Failure> {
+fn load(path: &Path) -> Result<Role, Failure> {
     let wrong = |what: String| Failure::failed(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path)
         .map_err(|error| wrong(format!("cannot read the configuration: {error}")))?;
@@ -103,30 +127,46 @@ fn load(path: &Path) -> Result<Setup, Failure> {
     let cluster = parse_cluster(&config.cluster).map_err(|why| wrong(format!("cluster: {why}")))?;
     let topology = Topology::load(&base.join(&config.cluster_file)).map_err(Failure::failed)?;
     let node = NodeId::new(config.node);
-    let Some(listed) = topology.witnesses.iter().find(|w| w.node == node) else {
-        let why = match topology.server(node) {
-            Some(_) => "is a server in the cluster file: start it with `kanjo start`",
-            None => "is not in the cluster file: add it there as a [[witness]], on every machine",
-        };
-        return Err(wrong(format!("node {node} {why}")));
+    let listed = topology.witnesses.iter().find(|w| w.node == node);
+    let third = topology.third_witness.as_ref();
+    let third = third.filter(|third| third.node == node);
+    let (site, address) = match (listed, third) {
+        (Some(listed), _) => (Some(listed.site), &listed.register),
+        (None, Some(third)) => (None, &third.register),
+        (None, None) => {
+            let why = match topology.server(node) {
+                Some(_) => "is a server in the cluster file: start it with `kanjo start`",
+                None => {
+                    "is not in the cluster file: add it there as a [[witness]], or as [third_witness], on every machine"
+                }
+            };
+            return Err(wrong(format!("node {node} {why}")));
+        }
     };
-    if !config.insecure_listen && !is_loopback(&listed.register) {
+    if !config.insecure_listen && !is_loopback(address) {
         return Err(wrong(format!(
-            "{} is not a loopback address and nothing is encrypted yet; set insecure_listen = true to accept that",
-            listed.register
+            "{address} is not a loopback address and nothing is encrypted yet; set insecure_listen = true to accept that"
         )));
     }
-    let site = listed.site;
     let data_dir = base.join(&config.data_dir);
     let incarnation = witness_incarnation(&data_dir, cluster, site, node)?;
-    Ok(Setup {
-        cluster,
-        site,
-        node,
-        incarnation,
-        witness: true,
-        dir: data_dir.join("register"),
-        topology,
+    Ok(match site {
+        Some(site) => Role::Voter(Setup {
+            cluster,
+            site,
+            node,
+            incarnation,
+            witness: true,
+            dir: data_dir.join("register"),
+            topology,
+        }),
+        None => Role::Third(ThirdSetup {
+            cluster,
+            node,
+            incarnation,
+            dir: data_dir,
+            topology,
+        }),
     })
 }
 

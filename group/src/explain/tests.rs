@@ -8,6 +8,7 @@ fn topology(first: u32, second: u32) -> Topology {
     let mut topology = Topology {
         servers: Vec::new(),
         witnesses: Vec::new(),
+        third_witness: None,
         timing: Timing::default(),
     };
     for (site, count) in [(Site::One, first), (Site::Two, second)] {

@@ -2,8 +2,9 @@
 
 use super::{
     Authority, Evidence, FenceCertificate, HandOver, Move, Protection, Register, Reign, SetMember,
+    ThirdMark,
 };
-use kanjo_format::{Epoch, Incarnation, NodeId, OpeningId};
+use kanjo_format::{Epoch, Incarnation, NodeId, OpeningId, Site};
 use serde::{Deserialize, Serialize};
 
 /// A compare-and-set. Each names what it expects to find; the same one twice changes nothing
@@ -61,6 +62,11 @@ pub enum Command {
     Seize {
         /// Number of the holding that this one follows.
         follows: u64,
+        /// The nomination under which the writer opened, which must be the last one: whoever is
+        /// nominated after it may open an epoch where the authority was. Not looked at where an
+        /// operator has the other site off.
+        #[serde(default)]
+        nomination: Option<u64>,
         /// The writer that goes on.
         reign: Reign,
         /// Who has everything that was answered: the writer itself.
@@ -144,7 +150,24 @@ pub enum Refusal {
         /// The command's.
         named: u64,
     },
+    /// The third site's witness gave the word to somebody else, or does not know of the mark.
+    #[error("the third witness stands at {}{}, {} was to be followed", mark.number, decided(decides), named.number)]
+    Decided {
+        /// The witness's.
+        mark: ThirdMark,
+        /// The question's.
+        named: ThirdMark,
+        /// Who got its last word.
+        decides: Option<Site>,
+    },
     /// Of another cluster, of this same site, or a text that is too long.
     #[error("the command does not belong here: {0}")]
     NotForHere(String),
+}
+
+fn decided(site: &Option<Site>) -> String {
+    match site {
+        Some(site) => format!(" (its last word went to site {site})"),
+        None => String::new(),
+    }
 }

@@ -12,6 +12,7 @@ mod command;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod third;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, OpeningId, Site, Tail}
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, Outcome, Refusal};
+pub use third::{Third, ThirdMark};
 
 /// Fence certificates that a register keeps; older ones are on the disks of those who opened.
 pub const FENCES_MAX: usize = 16;
@@ -43,6 +45,10 @@ pub struct Reign {
     pub opening: OpeningId,
     /// Where clients reach the writer.
     pub address: String,
+    /// What the third site's witness said when this was opened; without it the writer cannot take
+    /// the authority by that witness's word.
+    #[serde(default)]
+    pub third: Option<ThirdMark>,
 }
 
 /// How commits are protected, and since when and why where they are not.
@@ -113,10 +119,10 @@ pub enum Evidence {
         /// Why.
         reason: String,
     },
-    /// The witness of the third site recorded the move, and refuses the other site from then on.
+    /// The witness of the third site gave this site the word, and refuses the other one.
     ThirdWitness {
-        /// Its record's number.
-        record: u64,
+        /// As it stood then.
+        mark: ThirdMark,
     },
 }
 
@@ -236,6 +242,7 @@ impl Register {
                 epoch: Epoch::NONE,
                 opening: OpeningId::default(),
                 address: String::new(),
+                third: None,
             },
             active: Site::One,
             set: Vec::new(),

@@ -29,10 +29,11 @@ impl Register {
             Command::Activate(certificate) => self.activate(certificate),
             Command::Seize {
                 follows,
+                nomination,
                 reign,
                 set,
                 evidence,
-            } => self.seize(*follows, reign, set, evidence),
+            } => self.seize((*follows, *nomination), reign, set, evidence),
             Command::Concede { holding } => self.concede(*holding),
         };
         match applied {
@@ -232,7 +233,7 @@ impl Register {
 
     fn seize(
         &mut self,
-        follows: u64,
+        (follows, nomination): (u64, Option<u64>),
         reign: &Reign,
         set: &[SetMember],
         evidence: &Evidence,
@@ -248,6 +249,10 @@ impl Register {
         };
         if self.authority == seized {
             return Ok(false);
+        }
+        let current = self.nominee.map_or(0, |nominee| nominee.number);
+        if let Some(named) = nomination.filter(|named| *named != current) {
+            return Err(Refusal::Nomination { current, named });
         }
         let current = self.holding();
         if self.holds_authority() || follows < current {

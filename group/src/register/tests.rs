@@ -16,6 +16,7 @@ fn reign(site_term: u32, local_term: u32, node: u32) -> Reign {
             random: u128::from(local_term),
         },
         address: format!("host-{node}:7000"),
+        third: None,
     }
 }
 
@@ -240,6 +241,7 @@ fn a_seized_authority_ends_the_holding_that_it_follows() {
     done(&mut two, &claim(Epoch::NONE, &writer));
     let seize = Command::Seize {
         follows: two.holding(),
+        nomination: None,
         reign: writer.clone(),
         set: vec![member(1)],
         evidence: Evidence::Operator {
@@ -258,6 +260,39 @@ fn a_seized_authority_ends_the_holding_that_it_follows() {
     assert!(!two.holds_authority());
     let holding = one.holding();
     refused(&mut one, &Command::Concede { holding });
+}
+
+/// Between the third witness's word and the seizure another server of the site is nominated: it
+/// may have read that the authority is elsewhere, and opens an epoch there.
+#[test]
+fn only_who_was_nominated_last_seizes_by_the_third_witness() {
+    let (mut one, mut two) = both();
+    let writer = reign(1, 1, 1);
+    done(&mut two, &claim(Epoch::NONE, &writer));
+    let nominate = |replaces, node| Command::Nominate {
+        replaces,
+        node: NodeId::new(node),
+        incarnation: member(node).incarnation,
+    };
+    let third = Third::new(ClusterId::new(7), Incarnation::new(1));
+    let seize = |nomination| Command::Seize {
+        follows: 1,
+        nomination: Some(nomination),
+        reign: writer.clone(),
+        set: vec![member(1)],
+        evidence: Evidence::ThirdWitness { mark: third.mark },
+    };
+    done(&mut one, &nominate(0, 1));
+    done(&mut one, &nominate(1, 2));
+    assert!(matches!(
+        refused(&mut one, &seize(1)),
+        Refusal::Nomination { .. }
+    ));
+    done(&mut one, &nominate(2, 1));
+    done(&mut one, &seize(3));
+    done(&mut one, &nominate(3, 2));
+    done(&mut one, &seize(3));
+    assert!(one.holds_authority());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use kanjo_format::{NodeId, Site};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
-use crate::port::{Asked, Question, Reply, SiteReport};
+use crate::port::{Asked, Question, Reply, SiteReport, ThirdQuestion, ThirdReply};
 use crate::register::{Command, Outcome, Refusal};
 use crate::voter::link::{CallError, Target};
 use crate::voter::wire::{Answer, Purpose, Request};
@@ -25,6 +25,10 @@ const ELECTION_WAIT: Duration = Duration::from_millis(300);
 const ROUND_PAUSE: Duration = Duration::from_millis(25);
 /// The other site is read this often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The third site's witness answers within this time, or is silent.
+const THIRD_TIMEOUT: Duration = Duration::from_millis(900);
+/// It is read this often.
+const LOOK_AT_THIRD_EVERY: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Answers as one voter: what was asked if it leads, else who does.
@@ -34,7 +38,7 @@ impl Shared {
             return self.not_leader();
         }
         match question {
-            Question::Apply { command } => self.apply(command).await,
+            Question::Apply { command } => self.apply(*command).await,
             Question::Read => self.read().await,
         }
     }
@@ -138,6 +142,30 @@ impl Shared {
         }
     }
 
+    /// Asks the third site's witness, once.
+    async fn ask_third(&self, question: ThirdQuestion) -> ThirdReply {
+        let silent = |why: String| ThirdReply::Silent { why };
+        let Some(third) = &self.setup.topology.third_witness else {
+            return silent("the cluster file names no third witness".to_owned());
+        };
+        let link = self.links.to(Target {
+            site: self.setup.site,
+            node: third.node,
+            address: third.register.clone(),
+            purpose: Purpose::Third,
+            incarnation: None,
+        });
+        match timeout(THIRD_TIMEOUT, link.call(Request::Third { question })).await {
+            Ok(Ok(Answer::Third { reply })) => reply,
+            Ok(Ok(other)) => silent(format!("the third witness answered {other:?}")),
+            Ok(Err(error)) => silent(error.to_string()),
+            Err(_) => silent(format!(
+                "the third witness (node {}) does not answer",
+                third.node
+            )),
+        }
+    }
+
     /// Who led that site when it was last heard, if it is the other one.
     fn led_lately(&self, site: Site) -> Option<NodeId> {
         let view = self.view.borrow();
@@ -192,21 +220,41 @@ fn unknown(why: &str) -> Reply {
 
 /// Answers what the server of this process asks, all at the same time.
 pub(crate) async fn serve(core: Core, mut asked: mpsc::UnboundedReceiver<Asked>) {
-    while let Some(Asked {
-        site,
-        question,
-        answer,
-    }) = asked.recv().await
-    {
+    while let Some(asked) = asked.recv().await {
         let core = core.clone();
         tokio::spawn(async move {
-            let (reply, _) = core.ask(site, &question).await;
-            if site != core.setup.site {
-                core.look_over.notify_one();
-            }
             // Who asked may have given up.
-            let _ = answer.send(reply);
+            match asked {
+                Asked::Register {
+                    site,
+                    question,
+                    answer,
+                } => {
+                    let (reply, _) = core.ask(site, &question).await;
+                    if site != core.setup.site {
+                        core.look_over.notify_one();
+                    }
+                    let _ = answer.send(reply);
+                }
+                Asked::Third { question, answer } => {
+                    let _ = answer.send(core.ask_third(question).await);
+                }
+            }
         });
+    }
+}
+
+/// Keeps what is known of the third site's witness fresh.
+pub(crate) async fn look_at_third(core: Core) {
+    let mut ticks = tokio::time::interval(LOOK_AT_THIRD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let ThirdReply::Stands { third } = core.ask_third(ThirdQuestion::Read).await {
+            let now = std::time::Instant::now();
+            core.view
+                .send_modify(|view| view.third = Some((third, now)));
+        }
     }
 }
 

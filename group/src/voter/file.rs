@@ -9,17 +9,16 @@
 //! is always one whole file. The first failure is final, since a repeated sync proves nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kanjo_format::limits::REGISTER_FILE_BYTES_MAX;
 use kanjo_format::{ClusterId, Incarnation, NodeId, Site};
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::GroupError;
-use crate::disk::{Form, sync_dir, write_synced};
+use crate::disk::{Form, lock, replace, sync_dir};
 use crate::voter::machine::Machine;
 use crate::voter::setup::{Entry, LogId, Setup, Vote};
 
@@ -30,7 +29,6 @@ const FORM: Form = Form {
 };
 const NAME: &str = "register";
 const TEMPORARY: &str = "register.tmp";
-const LOCK: &str = "LOCK";
 
 /// What a voter keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,42 +144,8 @@ impl RegisterFile {
             let doing = "write the register";
             return Err(GroupError::Io { file, doing, cause });
         }
-        // ORDER: content before name, name before the folder; only then anything is answered.
-        write_synced(&temporary, bytes)?;
-        fs::rename(&temporary, &file).map_err(GroupError::io(&file, "rename the register"))?;
-        sync_dir(&self.dir)
+        replace(&temporary, &file, bytes)
     }
-}
-
-fn lock(dir: &Path) -> Result<File, GroupError> {
-    let file = dir.join(LOCK);
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&file)
-        .map_err(GroupError::io(&file, "open the lock file"))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            let _ = (&mut lock).take(64).read_to_string(&mut text);
-            let holder = match text.trim().parse::<u32>() {
-                Ok(pid) => format!("process {pid}"),
-                Err(_) => "another process".to_owned(),
-            };
-            let path = dir.to_owned();
-            return Err(GroupError::InUse { path, holder });
-        }
-        Err(errno) => return Err(GroupError::io(&file, "lock the file")(errno.into())),
-    }
-    // The process id only helps a person; the lock itself is the kernel's.
-    lock.set_len(0)
-        .and_then(|()| lock.seek(SeekFrom::Start(0)))
-        .and_then(|_| writeln!(lock, "{}", std::process::id()))
-        .map_err(GroupError::io(&file, "write the lock file"))?;
-    Ok(lock)
 }
 
 fn decode(file: &Path, bytes: &[u8], setup: &Setup) -> Result<Kept, GroupError> {

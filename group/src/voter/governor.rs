@@ -133,9 +133,11 @@ pub(crate) async fn govern(core: Core) {
     let mut nominated = None;
     loop {
         let nominee = applied.borrow_and_update().register.nominee;
-        if nominee != known {
-            (known, nominated) = (nominee, Some(Instant::now()));
+        // A server that is nominated anew, for its own opening, is no change.
+        if nominee.map(member) != known.map(member) {
+            nominated = Some(Instant::now());
         }
+        known = nominee;
         let verdict = match core.leads() {
             true => judge(
                 nominee,

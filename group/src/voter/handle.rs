@@ -114,7 +114,7 @@ impl Drop for Voter {
     }
 }
 
-fn listen(address: &str) -> Result<TcpListener, GroupError> {
+pub(crate) fn listen(address: &str) -> Result<TcpListener, GroupError> {
     let failed = |error: std::io::Error| GroupError::Listen {
         address: address.to_owned(),
         cause: error.to_string(),
@@ -177,6 +177,9 @@ async fn vote(
     if !core.setup.witness {
         // A witness asks nobody and speaks for no server.
         tokio::spawn(asking::look_over(core.clone()));
+        if core.setup.topology.third_witness.is_some() {
+            tokio::spawn(asking::look_at_third(core.clone()));
+        }
         beats::tell_all(&core, &beats);
     }
     let mut metrics = core.raft.metrics();

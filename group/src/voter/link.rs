@@ -263,7 +263,7 @@ impl Purpose {
     /// answer may take.
     const fn patience(self) -> Duration {
         match self {
-            Self::Raft | Self::Beat => Duration::from_millis(1_000),
+            Self::Raft | Self::Beat | Self::Third => Duration::from_millis(1_000),
             Self::Ask => Duration::from_millis(3_000),
             Self::Join => Duration::from_millis(12_000),
         }

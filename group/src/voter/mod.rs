@@ -16,7 +16,7 @@ mod bootstrap;
 mod contacts;
 mod file;
 mod governor;
-mod handle;
+pub(crate) mod handle;
 mod hearing;
 mod join;
 mod link;
@@ -27,7 +27,7 @@ mod report;
 mod server;
 mod setup;
 mod store;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

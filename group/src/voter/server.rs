@@ -94,7 +94,7 @@ async fn serve(core: Core, stream: TcpStream) -> io::Result<()> {
             }
             served
         }
-        Purpose::Join => serve_turns(&core, frames, write, hello.from, None).await,
+        Purpose::Join | Purpose::Third => serve_turns(&core, frames, write, hello.from, None).await,
     }
 }
 
@@ -111,6 +111,12 @@ fn check(core: &Core, hello: &Hello) -> Result<(), (String, bool)> {
             "this directory is incarnation {}, another one is meant",
             setup.incarnation
         ));
+    }
+    if hello.purpose == Purpose::Third {
+        return refuse(
+            "this voter keeps a site's register and is no third witness: the addresses in the cluster file are mixed up"
+                .to_owned(),
+        );
     }
     if hello.purpose == Purpose::Ask {
         return match setup.topology.server(from.node) {

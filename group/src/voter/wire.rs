@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::port::{Beat, Question, Reply, SiteReport};
+use crate::port::{Beat, Question, Reply, SiteReport, ThirdQuestion, ThirdReply};
 use crate::register::SetMember;
 use crate::voter::machine::Machine;
 use crate::voter::setup::{Types, Vote, VoterId, VoterInfo};
@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Ask,
     /// Beats of a server of the own site.
     Beat,
+    /// Questions of a server to the third site's witness.
+    Third,
     /// A voter without state looks for the others.
     Join,
 }
@@ -100,14 +102,20 @@ impl Hello {
         serde_json::from_value(frame).map_err(|error| format!("that is no hello: {error}"))
     }
 
-    /// Whether both sides speak of the same.
-    pub(crate) fn check(&self, cluster: ClusterId, register: Site) -> Result<(), String> {
-        if self.cluster != cluster {
-            return Err(format!(
+    /// Whether both sides are of one cluster.
+    pub(crate) fn check_cluster(&self, cluster: ClusterId) -> Result<(), String> {
+        match self.cluster == cluster {
+            true => Ok(()),
+            false => Err(format!(
                 "this voter is of cluster {cluster}, the caller of {}: groups that were formatted apart never mix",
                 self.cluster
-            ));
+            )),
         }
+    }
+
+    /// Whether both sides speak of the same.
+    pub(crate) fn check(&self, cluster: ClusterId, register: Site) -> Result<(), String> {
+        self.check_cluster(cluster)?;
         if self.register != register {
             return Err(format!(
                 "this voter keeps site {register}'s register, not site {}'s: the addresses in the cluster file are mixed up",
@@ -157,6 +165,9 @@ pub(crate) enum Request {
     Ask {
         question: Question,
     },
+    Third {
+        question: ThirdQuestion,
+    },
     Beat {
         beat: Beat,
     },
@@ -183,6 +194,9 @@ pub(crate) enum Answer {
     },
     Reply {
         reply: Reply,
+    },
+    Third {
+        reply: ThirdReply,
     },
     /// Nothing was done: another voter leads, or none.
     NotLeader {

@@ -26,6 +26,8 @@ pub(crate) enum Mistake {
     OffIsEnough,
     /// An operator lets a site start again that may not have heard that the authority was seized.
     BackTooEarly,
+    /// A new site term is opened without the third witness's word.
+    TakesOverUnasked,
     /// The base is the opener's own log although no member of the set has answered.
     BaseOutsideSet,
     /// A commit waits for any one member.

@@ -21,6 +21,7 @@ impl World {
 
     pub(crate) fn begin(&self, state: &mut State, server: usize, at: usize) {
         let expected = state.registers[at].reign.epoch;
+        let follows = state.registers[at].reign.third;
         let takes_over = state.registers[at].active != site(site_of(server));
         let own = &mut state.servers[server];
         let epoch = expected
@@ -36,7 +37,8 @@ impl World {
             expected,
             takes_over,
             nomination: None,
-            third: 0,
+            follows,
+            third: None,
             set: None,
             tails: [None; SERVERS],
         });
@@ -55,6 +57,7 @@ impl World {
             epoch: own.granted.epoch,
             opening: state.opening_id(server),
             address: String::new(),
+            third: opening.third,
         };
         state.send(server, at, Command::Claim { expected, reign });
     }

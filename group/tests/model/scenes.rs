@@ -95,6 +95,19 @@ const THIRD: Scene = Scene {
     ..HOUSE
 };
 
+/// The same, and the authority moves by plan, which the third witness is not asked about.
+const THIRD_AND_MOVES: Scene = Scene {
+    name: "a third site's witness, and the authority moves by plan",
+    bounds: Bounds {
+        openings: 2,
+        entries: 1,
+        moves: 1,
+        ..Bounds::NOTHING
+    },
+    goals: &[FIRST, LOCAL, FAILOVER, SEIZED, SWITCH],
+    ..THIRD
+};
+
 /// The same, if a writer only looks whether its nomination still stands.
 const THIRD_BY_NOMINEE: Scene = Scene {
     care: Care::Nominee,
@@ -132,7 +145,15 @@ const OPERATOR: Scene = Scene {
 };
 
 pub(crate) fn searched() -> Vec<Scene> {
-    vec![TRIO, with_changes(HALF, 2), HOUSE, MOVES, OPERATOR, THIRD]
+    vec![
+        TRIO,
+        with_changes(HALF, 2),
+        HOUSE,
+        MOVES,
+        OPERATOR,
+        THIRD,
+        THIRD_AND_MOVES,
+    ]
 }
 
 pub(crate) fn nominee() -> Scene {
@@ -148,6 +169,7 @@ pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
         (Mistake::EpochNotDurable, HOUSE),
         (Mistake::OffIsEnough, OPERATOR_IN_SHORT),
         (Mistake::BackTooEarly, OPERATOR_IN_SHORT),
+        (Mistake::TakesOverUnasked, THIRD),
         (Mistake::TwoOpenings, with_openings(HOUSE, 2)),
         (Mistake::NoPointOfNoReturn, MOVES_AND_MORE),
         (Mistake::LateChange, with_changes(HALF, 2)),

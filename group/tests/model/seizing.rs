@@ -1,24 +1,21 @@
 //! The authority is taken although its holder cannot be asked: by an operator who has the other
 //! site off, or by the word of a witness in a third site.
 //!
-//! The third witness keeps which site may hold, and a number that every change raises. Whoever
-//! opens a site term in its own register asks it first, and so does who seizes. Moves by plan
-//! would ask it too; they are not part of these searches.
+//! Whoever opens an epoch asks the third witness first, and notes its mark in the reign; who opens a
+//! new site term, or seizes, needs its word that follows the mark of the reign before.
 
-use kanjo_group::register::{Authority, Command, Evidence, Reign};
+use kanjo_format::Incarnation;
+use kanjo_group::register::{Command, Evidence, Reign, ThirdMark};
 
 use crate::mistakes::Mistake;
-use crate::state::{Part, State, member, site_of};
+use crate::state::{Part, State, member, site, site_of};
 use crate::world::{Care, World};
 
-/// What the third site's witness keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Third {
-    pub(crate) holder: usize,
-    pub(crate) number: u8,
-    /// The opening by which it came to that.
-    pub(crate) by: u8,
-}
+/// An operator's word needs none.
+const NO_MARK: ThirdMark = ThirdMark {
+    incarnation: Incarnation::new(0),
+    number: 0,
+};
 
 impl World {
     /// The leader of a site's register chooses who is to process.
@@ -56,31 +53,30 @@ impl World {
         }
     }
 
-    /// An opener asks the third witness: to be allowed a new site term, or else what it is at.
+    /// An opener asks the third witness: for the word, to take over, or else what it stands at.
+    /// Without an answer it opens an epoch in which nobody can seize the authority.
     pub(crate) fn ask_third(&self, state: &mut State, server: usize, heard: bool) {
-        let own = &state.servers[server];
-        let by = own.granted.opening;
-        let Part::Opening(opening) = &own.part else {
+        let Part::Opening(opening) = &state.servers[server].part else {
             return;
         };
-        if opening.nomination.is_none() || own.ask.is_some() || opening.set.is_some() {
+        let asked = state.servers[server].ask.is_some() || opening.set.is_some();
+        if opening.nomination.is_none() || asked {
             return;
         }
-        let takes_over = opening.takes_over;
-        let third = &mut state.third;
-        if takes_over && third.by != by {
-            if third.holder != site_of(server) {
+        let takes_over = opening.takes_over && !self.has(Mistake::TakesOverUnasked);
+        let needed = opening.follows.filter(|_| takes_over);
+        if let Some(follows) = needed {
+            let own = site(site_of(server));
+            if state.third.decide(follows, own).is_err() {
                 return state.servers[server].step_down();
             }
-            third.number += 1;
-            third.by = by;
         }
-        let number = third.number;
-        if !heard {
+        let mark = heard.then_some(state.third.mark);
+        if needed.is_some() && !heard {
             return;
         }
         if let Part::Opening(opening) = &mut state.servers[server].part {
-            opening.third = number;
+            opening.third = mark;
         }
         self.claim(state, server);
     }
@@ -139,50 +135,34 @@ impl World {
         if self.scene.care == Care::Nominee && nominee != Some(writing.nomination) {
             return;
         }
-        let record = writing.nomination;
-        let by = server.granted.opening;
-        let third = &mut state.third;
-        if self.scene.third && (third.holder, third.by) != (own, by) {
-            if third.number != writing.third {
-                return;
-            }
-            *third = Third {
-                holder: own,
-                number: third.number + 1,
-                by,
-            };
-        } else if !self.scene.third && !self.operator_agrees(state, writer) {
-            return;
-        }
+        let (nomination, before) = (writing.nomination, writing.third);
+        let mark = match (self.scene.third, before) {
+            (false, _) if !self.operator_agrees(state, writer) => return,
+            (false, _) => None,
+            (true, None) => return,
+            (true, Some(follows)) => match state.third.decide(follows, site(own)) {
+                Ok(_) => Some(state.third.mark),
+                Err(_) => return,
+            },
+        };
         if !heard {
             return;
         }
         let command = Command::Seize {
             follows: state.registers[1 - own].holding(),
+            nomination: (self.scene.care == Care::Afresh).then_some(nomination),
             reign: Reign {
                 epoch: state.servers[writer].granted.epoch,
                 opening: state.opening_id(writer),
                 address: String::new(),
+                third: mark,
             },
             set: vec![member(writer)],
-            // The real one carries no nomination; where it is looked at, it stands here.
-            evidence: Evidence::ThirdWitness { record },
+            evidence: Evidence::ThirdWitness {
+                mark: mark.unwrap_or(NO_MARK),
+            },
         };
         state.send(writer, own, command);
-    }
-
-    /// Whether the register carries out this seizure: while its site's nomination is the writer's.
-    pub(crate) fn may_seize(&self, state: &State, at: usize, command: &Command) -> bool {
-        let Command::Seize { evidence, .. } = command else {
-            return true;
-        };
-        let Evidence::ThirdWitness { record } = evidence else {
-            return true;
-        };
-        let nominee = state.registers[at].nominee.map(|n| n.number);
-        let before = matches!(&state.registers[at].authority,
-            Authority::Held { seized: Some(by), .. } if by == evidence);
-        self.scene.care != Care::Afresh || before || nominee == Some(*record)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, OpeningId, Site};
-use kanjo_group::register::{Command, HandOver, Move, Register, SetMember};
+use kanjo_group::register::{Command, HandOver, Move, Register, SetMember, Third, ThirdMark};
 
 use crate::kept::Kept;
-use crate::seizing::Third;
 use crate::world::Bounds;
 
 /// Servers that may take part: two of each site.
@@ -155,8 +154,10 @@ pub(crate) struct Opening {
     pub(crate) takes_over: bool,
     /// The nomination of its own site under which it opens, once it has looked.
     pub(crate) nomination: Option<u64>,
-    /// The number of the third witness.
-    pub(crate) third: u8,
+    /// The mark of the reign that was read.
+    pub(crate) follows: Option<ThirdMark>,
+    /// What the third witness said.
+    pub(crate) third: Option<ThirdMark>,
     /// The set, once the claim is known to be done.
     pub(crate) set: Option<InForce>,
     /// Tails of those whose grant was heard: epoch of the last entry, and length.
@@ -178,7 +179,7 @@ pub(crate) struct Writer {
     pub(crate) floor: usize,
     /// As in its opening.
     pub(crate) nomination: u64,
-    pub(crate) third: u8,
+    pub(crate) third: Option<ThirdMark>,
     /// A move of the authority that it has planned.
     pub(crate) plan: Option<Kept<Move>>,
     /// The point of no return lies behind it.
@@ -278,11 +279,7 @@ impl State {
             registers: [0, 1].map(|number| Kept::new(Register::new(cluster, site(number)))),
             letters: Vec::new(),
             off: [false; 2],
-            third: Third {
-                holder: 1,
-                number: 0,
-                by: 0,
-            },
+            third: Third::new(cluster, Incarnation::new(1)),
             answered: Vec::new(),
             disagreed: false,
             openings: 0,

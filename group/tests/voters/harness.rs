@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail};
 use kanjo_group::register::Reign;
-use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_group::topology::{Server, ThirdWitness as ThirdAddress, Timing, Witness};
 use kanjo_group::{
     Beat, Command, GroupError, Outcome, Question, RegisterPort, Reply, SetMember, Setup,
-    SiteReport, Topology, View, Voter,
+    SiteReport, ThirdSetup, Topology, View, Voter,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -57,6 +57,10 @@ impl Cluster {
                 server(4, Site::Two),
             ],
             witnesses: vec![witness(9, Site::One), witness(10, Site::Two)],
+            third_witness: Some(ThirdAddress {
+                node: NodeId::new(20),
+                register: free_address(),
+            }),
             // The pause between nominations is the governor's own to test.
             timing: Timing {
                 nomination_pause_ms: 0,
@@ -64,7 +68,7 @@ impl Cluster {
             },
         };
         topology.check().unwrap();
-        let nodes = [1, 2, 3, 4, 9, 10];
+        let nodes = [1, 2, 3, 4, 9, 10, 20];
         Self {
             topology,
             cluster: ClusterId::new(0xc1),
@@ -100,6 +104,19 @@ impl Cluster {
             incarnation: member.incarnation,
             witness: node >= 9,
             dir: self.dir(node),
+        }
+    }
+
+    /// The third site's witness; its directory is there, as its identity would make it.
+    pub(crate) fn third(&self) -> ThirdSetup {
+        let SetMember { node, incarnation } = self.member(20);
+        std::fs::create_dir_all(self.dir(20)).unwrap();
+        ThirdSetup {
+            cluster: self.cluster,
+            node,
+            incarnation,
+            dir: self.dir(20),
+            topology: self.topology.clone(),
         }
     }
 
@@ -185,6 +202,7 @@ impl Cluster {
                 random: local_term.into(),
             },
             address: "127.0.0.1:1".to_owned(),
+            third: None,
         }
     }
 
@@ -223,6 +241,7 @@ pub(crate) async fn ask(port: &RegisterPort, site: Site, question: Question) -> 
 }
 
 pub(crate) async fn apply(port: &RegisterPort, site: Site, command: Command) -> Outcome {
+    let command = Box::new(command);
     match ask(port, site, Question::Apply { command }).await {
         Reply::Outcome { outcome } => outcome,
         other => panic!("{other:?}"),

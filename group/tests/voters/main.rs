@@ -4,3 +4,4 @@ mod harness;
 mod nominations;
 mod register;
 mod replaced;
+mod third;

@@ -137,7 +137,7 @@ async fn a_minority_answers_nothing_and_says_so() {
     for question in [
         Question::Read,
         Question::Apply {
-            command: cluster.claim(1, 1),
+            command: Box::new(cluster.claim(1, 1)),
         },
     ] {
         match ask(&port, Site::One, question).await {

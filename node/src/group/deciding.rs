@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use kanjo_format::{Epoch, Site};
+use kanjo_format::Site;
 use kanjo_group::register::{Authority, HandOver};
 use kanjo_group::{Register, SetMember, View};
+
+use super::WasRead;
 
 /// A report of the other site that is older is not acted on.
 const FRESH: Duration = Duration::from_secs(2);
@@ -15,12 +17,8 @@ const FRESH: Duration = Duration::from_secs(2);
 pub(crate) enum Decision {
     /// Follow, and say why nothing else.
     Follow(&'static str),
-    /// Open the next epoch in the register of that site, which was read at this epoch.
-    Open {
-        authority: Site,
-        read: Epoch,
-        active: Site,
-    },
+    /// Open the next epoch in this register.
+    Open(WasRead),
     /// The source handed the authority over and nobody has carried the certificate yet.
     Carry {
         to: Site,
@@ -63,11 +61,7 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: In
     if holder.active != site && holder.site != site {
         return Decision::Follow("the other site has its own register and no auxiliary");
     }
-    Decision::Open {
-        authority: holder.site,
-        read: holder.reign.epoch,
-        active: holder.active,
-    }
+    Decision::Open(WasRead::of(holder))
 }
 
 /// What two registers that were both read have to settle between them first.
@@ -98,7 +92,7 @@ fn settle(own: &Register, other: &Register) -> Option<Decision> {
 
 #[cfg(test)]
 mod tests {
-    use kanjo_format::{ClusterId, Incarnation, NodeId};
+    use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId};
     use kanjo_group::SiteReport;
     use kanjo_group::register::Nominee;
 
@@ -133,17 +127,19 @@ mod tests {
         View {
             own: Some(own),
             other: Some((report(other), Instant::now())),
+            third: None,
         }
     }
 
     #[test]
     fn only_the_nominee_of_the_active_site_opens_by_itself() {
         let now = Instant::now();
-        let open = Decision::Open {
+        let open = Decision::Open(WasRead {
             authority: Site::Two,
-            read: Epoch::NONE,
+            epoch: Epoch::NONE,
             active: Site::One,
-        };
+            third: None,
+        });
         assert_eq!(
             decide(&view(Site::One, true), ME, Site::One, false, now),
             open

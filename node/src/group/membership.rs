@@ -17,6 +17,8 @@ use kanjo_format::{Epoch, OpeningId, Site};
 use kanjo_group::register::{Authority, Degraded, HandOver, Move, Protection};
 use kanjo_group::{Command, Outcome, Register, Reply, SetMember};
 
+use super::Cleared;
+
 /// A peer that has been away for so long is dropped, if another member remains.
 const LOST_FOR: Duration = Duration::from_millis(150);
 
@@ -92,6 +94,8 @@ pub(crate) struct Membership {
     superseded: bool,
     /// An operator's word to answer alone, as long as nobody else is in the set.
     degraded: Option<Degraded>,
+    /// What the reign was opened under, where there is a third witness.
+    cleared: Option<Cleared>,
 }
 
 const fn other(site: Site) -> Site {
@@ -124,7 +128,18 @@ impl Membership {
             moves: 0,
             superseded: false,
             degraded: None,
+            cleared: None,
         }
+    }
+
+    /// Notes what the reign was opened under.
+    pub(crate) const fn set_cleared(&mut self, cleared: Option<Cleared>) {
+        self.cleared = cleared;
+    }
+
+    /// What the reign was opened under, where there is a third witness.
+    pub(crate) const fn cleared(&self) -> Option<Cleared> {
+        self.cleared
     }
 
     /// Lets the writer answer alone while nobody else is in the set, or no longer.
@@ -157,9 +172,9 @@ impl Membership {
     }
 
     /// Whether a server of that site is taken in: the other site's always; this one's while no
-    /// auxiliary site is attached.
+    /// auxiliary site is attached; nobody any more once the reign is over.
     pub(crate) fn takes_in(&self, site: Site) -> bool {
-        site != self.site || self.authority == self.site
+        !self.superseded && (site != self.site || self.authority == self.site)
     }
 
     /// Whether the auxiliary site has the authority, as it should.

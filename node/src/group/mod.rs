@@ -3,6 +3,7 @@
 //! The register's voter runs on a thread of its own and is reached through a port: a view that
 //! wakes the hot thread, questions whose answers come back as events, beats. Nothing here waits.
 
+mod clearing;
 mod deciding;
 mod fence;
 mod membership;
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::{Epoch, Site};
 use kanjo_group::{
-    Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, Topology, View, Voter,
+    Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, ThirdQuestion, ThirdReply,
+    Topology, View, Voter,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+pub(crate) use clearing::{Cleared, Clearing, Next, WasRead};
 pub(crate) use deciding::{Decision, decide};
 pub use fence::FenceFile;
 use fence::keep_fence;
@@ -58,6 +61,8 @@ pub(crate) enum GroupEvent {
     View,
     /// A register answered.
     Reply(Asker, Reply),
+    /// The third site's witness answered.
+    Third(Asker, ThirdReply),
     /// This server's voter ended by itself: the server has to end too.
     VoterEnded(GroupError),
 }
@@ -69,19 +74,19 @@ pub(crate) struct Group {
     pub(crate) site: Site,
     port: RegisterPort,
     view: watch::Receiver<View>,
-    replies: UnboundedReceiver<(Asker, Reply)>,
-    reply_to: UnboundedSender<(Asker, Reply)>,
+    replies: UnboundedReceiver<GroupEvent>,
+    reply_to: UnboundedSender<GroupEvent>,
     /// An operator said, or the configuration says, that the active site is lost.
     pub(crate) told: bool,
     failover: Option<Failover>,
     protecting: Option<Protecting>,
-    /// Since when neither the writer nor the register of the active site was heard.
-    lost_since: Option<Instant>,
+    /// When the writer, or a majority of the register, of the active site was heard last.
+    active_heard: Instant,
     pub(crate) runs: u64,
     /// Nothing is opened before this; an attempt that failed is not repeated at once.
     pub(crate) rest_until: Option<Instant>,
     /// Why this server opens nothing, as last decided.
-    pub(crate) why: &'static str,
+    pub(crate) why: String,
     last_carried: Option<Instant>,
     ended: watch::Receiver<Option<GroupError>>,
     // Held, not read: the voter ends with the node.
@@ -104,10 +109,10 @@ impl Group {
             told: false,
             failover: None,
             protecting: None,
-            lost_since: None,
+            active_heard: Instant::now(),
             runs: 0,
             rest_until: None,
-            why: "it follows a primary",
+            why: "it follows a primary".to_owned(),
             last_carried: None,
             ended: voter.ended(),
             _voter: voter,
@@ -119,7 +124,7 @@ impl Group {
         tokio::select! {
             Ok(()) = self.view.changed() => GroupEvent::View,
             error = ended(&mut self.ended) => GroupEvent::VoterEnded(error),
-            Some((asker, reply)) = self.replies.recv() => GroupEvent::Reply(asker, reply),
+            Some(reply) = self.replies.recv() => reply,
         }
     }
 
@@ -132,8 +137,10 @@ impl Group {
     pub(crate) fn decide(&mut self) -> Decision {
         let view = self.view.borrow();
         let decision = decide(&view, self.me, self.site, self.told, Instant::now());
-        if let Decision::Follow(why) = decision {
-            self.why = why;
+        if let Decision::Follow(why) = decision
+            && self.why != why
+        {
+            self.why = why.to_owned();
         }
         decision
     }
@@ -198,13 +205,42 @@ impl Group {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            let answered = port.ask(site, Question::Apply { command }).await;
+            let answered = port
+                .ask(
+                    site,
+                    Question::Apply {
+                        command: Box::new(command),
+                    },
+                )
+                .await;
             let reply = answered.unwrap_or_else(|_| Reply::Unknown {
                 why: "this server's voter has ended".to_owned(),
             });
             // The node may have ended meanwhile.
-            let _ = reply_to.send((asker, reply));
+            let _ = reply_to.send(GroupEvent::Reply(asker, reply));
         });
+    }
+
+    /// Asks the third site's witness; the answer comes as an event.
+    pub(crate) fn ask_third(&self, asker: Asker, question: ThirdQuestion) {
+        let (port, reply_to) = (self.port.clone(), self.reply_to.clone());
+        tokio::task::spawn_local(async move {
+            let answered = port.ask_third(question).await;
+            let reply = answered.unwrap_or_else(|_| ThirdReply::Silent {
+                why: "this server's voter has ended".to_owned(),
+            });
+            // As above.
+            let _ = reply_to.send(GroupEvent::Third(asker, reply));
+        });
+    }
+
+    /// What an opening has to make sure of before it claims what was read.
+    pub(crate) fn clearing(&self, read: WasRead) -> Option<Clearing> {
+        self.topology.third_witness.as_ref()?;
+        let view = self.view.borrow();
+        let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
+        let number = nominee.map_or(0, |nominee| nominee.number);
+        Some(Clearing::new((self.me, self.site), read, number))
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is
@@ -228,9 +264,7 @@ impl Group {
     pub(crate) fn other_has_majority(&self) -> bool {
         let view = self.view.borrow();
         let heard = view.other.as_ref();
-        heard.is_some_and(|(report, at)| {
-            report.leader.is_some() && at.elapsed() < Duration::from_secs(2)
-        })
+        heard.is_some_and(|(report, at)| report.leader.is_some() && at.elapsed() < HEARD_OF_LATE)
     }
 }
 

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use kanjo_format::client::Outcome as ClientOutcome;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::replication::Frame;
-use kanjo_format::{Epoch, Site};
-use kanjo_group::register::{FenceCertificate, Grant, Protection, Reign};
-use kanjo_group::{Command, Outcome, Refusal, Register, Reply, SetMember};
+use kanjo_format::{Epoch, OpeningId, Site};
+use kanjo_group::register::{FenceCertificate, Grant, Protection, Reign, ThirdMark};
+use kanjo_group::{Command, Outcome, Refusal, Register, Reply, SetMember, ThirdReply};
 use kanjo_shipper::Member;
-use kanjo_shipper::group_opening::{Action, Event, GroupOpening, GroupOpeningStart, OpenedGroup};
+use kanjo_shipper::group_opening::{
+    Action, Event, GroupOpening, GroupOpeningStart, OpenedGroup, StopReason,
+};
 
-use super::{Asker, Membership, keep_fence};
+use super::{Asker, Clearing, Membership, Next, WasRead, keep_fence};
 use crate::clock::ClockCheck;
 use crate::dial::DialEvent;
 use crate::error::NodeError;
@@ -28,15 +30,16 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) struct GroupOpeningRun {
     opening: GroupOpening,
     number: u64,
-    authority: Site,
-    /// The epoch that the register was read at: what the claim expects to find.
-    read: Epoch,
+    /// The register as it was read: what the claim expects to find.
+    read: WasRead,
+    /// What is made sure of before the claim, where there is a third witness.
+    clearing: Option<Clearing>,
+    /// The epoch that is promised here and to be claimed.
+    promised: (Epoch, OpeningId),
     /// The set as the register last said.
     set: Vec<SetMember>,
     /// So many sets came before it.
     changes: u64,
-    /// Which site was active when the register was read.
-    active: Site,
     /// The question that was asked last.
     asked: Option<Command>,
     why: String,
@@ -63,18 +66,15 @@ const fn member(member: SetMember) -> Member {
 }
 
 impl Node {
-    /// Starts to open the next epoch in the register of `authority`.
-    pub(crate) fn open_in_group(
-        &mut self,
-        authority: Site,
-        (read, active): (Epoch, Site),
-    ) -> Result<(), NodeError> {
+    /// Starts to open the next epoch in the register that was read.
+    pub(crate) fn open_in_group(&mut self, read: WasRead) -> Result<(), NodeError> {
         let Some(group) = &mut self.group else {
             return Ok(());
         };
         group.runs += 1;
         let number = group.runs;
-        let takes_over = !read.may_be_opened_by(group.site) && read != Epoch::NONE;
+        let takes_over = !read.epoch.may_be_opened_by(group.site) && read.epoch != Epoch::NONE;
+        let clearing = group.clearing(read);
         let patience_ms = group.topology.timing.seal_patience_ms;
         let hint = self.following.hint();
         self.close_door(ClientOutcome::NotPrimary, hint);
@@ -86,23 +86,23 @@ impl Node {
             log: self.hot.store.local_log(self.hot.committed())?,
             client_address: self.hot.config.client_listen.clone(),
             random: promotion::draw_opening(&self.hot.store)?.random,
-            register_epoch: read,
+            register_epoch: read.epoch,
             takes_over,
             seal_patience_ns: patience_ms * 1_000_000,
             now_ns: steady_ns(),
         };
-        tracing::info!(%authority, read = %read, "this server is to process: it opens an epoch");
+        tracing::info!(authority = %read.authority, read = %read.epoch, "this server is to process: it opens an epoch");
         let mut actions = Vec::new();
         let mut opening = GroupOpening::new(start);
         opening.start(&mut actions);
         self.part = Part::GroupOpening(Box::new(GroupOpeningRun {
             opening,
             number,
-            authority,
             read,
+            clearing,
+            promised: (Epoch::NONE, OpeningId::default()),
             set: Vec::new(),
             changes: 0,
-            active,
             asked: None,
             why: "resolving: claims the next epoch in the register".to_owned(),
         }));
@@ -164,11 +164,15 @@ impl Node {
         number: u64,
         reply: Reply,
     ) -> Result<(), NodeError> {
-        let Part::GroupOpening(run) = &mut self.part else {
+        let (Part::GroupOpening(run), Some(group)) = (&mut self.part, &self.group) else {
             return Ok(());
         };
         if run.number != number {
             return Ok(());
+        }
+        if let Some(clearing) = run.clearing.as_mut().filter(|c| c.is_nominating()) {
+            let next = clearing.nominated(&reply);
+            return self.clear(next);
         }
         let claims = !run.opening.is_claimed();
         let event = match reply {
@@ -178,7 +182,11 @@ impl Node {
                     run.keep_set(&register);
                     Event::SetChanged
                 }
-                Outcome::Refused { why, register } if claims => claim_refused(run, &why, &register),
+                Outcome::Refused { why, register } if claims => {
+                    let event = claim_refused(run, &why, &register);
+                    run.clearing = group.clearing(run.read);
+                    event
+                }
                 Outcome::Refused { register, .. } => Event::SetRefused {
                     highest: register.reign.epoch,
                 },
@@ -191,6 +199,45 @@ impl Node {
             }
         };
         self.group_opening_event(event)
+    }
+
+    /// The third witness answered a question of an opening.
+    pub(crate) fn group_opening_third(
+        &mut self,
+        number: u64,
+        reply: ThirdReply,
+    ) -> Result<(), NodeError> {
+        let Part::GroupOpening(run) = &mut self.part else {
+            return Ok(());
+        };
+        let clearing = run.clearing.as_mut().filter(|_| run.number == number);
+        match clearing.map(|clearing| clearing.third_said(reply)) {
+            Some(next) => self.clear(next),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on towards the claim.
+    fn clear(&mut self, next: Next) -> Result<(), NodeError> {
+        let (Part::GroupOpening(run), Some(group)) = (&mut self.part, &self.group) else {
+            return Ok(());
+        };
+        match next {
+            Next::Nominate(command) => {
+                run.ask(group, (group.site, command));
+            }
+            Next::AskThird(question) => group.ask_third(Asker::Opening(run.number), question),
+            Next::Claim(cleared) => run.claim(group, &self.hot.config.client_listen, cleared.mark),
+            Next::Lost(why) => {
+                self.group_opening_event(Event::ClaimLost { why })?;
+                if let Some(group) = &mut self.group {
+                    // Each attempt is a nomination.
+                    let pause = group.topology.timing.nomination_pause_ms;
+                    group.rest_until = Some(Instant::now() + Duration::from_millis(pause));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn perform_group_opening(&mut self, actions: Vec<Action>) -> Result<(), NodeError> {
@@ -234,13 +281,14 @@ impl Node {
                 return self.perform_received(cut_off);
             }
             Action::Claim { epoch, opening } => {
-                let reign = Reign {
-                    epoch,
-                    opening,
-                    address: self.hot.config.client_listen.clone(),
-                };
-                let expected = run.read;
-                run.ask(group, Command::Claim { expected, reign });
+                run.promised = (epoch, opening);
+                match &run.clearing {
+                    Some(clearing) => {
+                        let next = clearing.next();
+                        return self.clear(next);
+                    }
+                    None => run.claim(group, &self.hot.config.client_listen, None),
+                }
             }
             Action::ChangeSet {
                 epoch,
@@ -255,7 +303,7 @@ impl Node {
                     set: set.into_iter().map(set_member).collect(),
                     protection: Protection::Waiting,
                 };
-                run.ask(group, command);
+                run.ask(group, (run.read.authority, command));
             }
             Action::Dial { node } => {
                 if let Some(peer) = self.peers.of_node(node) {
@@ -311,6 +359,8 @@ impl Node {
                 return self
                     .give_up_opening(&format!("epoch {epoch} was opened by another server"));
             }
+            // Whose turn it is changes by itself.
+            Action::Stop(StopReason::NotChosen(why)) => return self.give_up_opening(&why),
             Action::Stop(why) => {
                 tracing::error!(%why, "no epoch can be opened without an operator");
                 self.leave_opening()?;
@@ -337,6 +387,7 @@ impl Node {
         tracing::info!(%why, "no epoch is opened here for now");
         if let Some(group) = &mut self.group {
             group.rest_until = Some(Instant::now() + REST);
+            why.clone_into(&mut group.why);
         }
         self.leave_opening()
     }
@@ -366,11 +417,13 @@ impl Node {
             return Ok(());
         };
         let (me, site) = (group.me, group.site);
-        let (authority, set) = (run.authority, std::mem::take(&mut run.set));
+        let (authority, set) = (run.read.authority, std::mem::take(&mut run.set));
+        let cleared = run.clearing.as_ref().and_then(Clearing::cleared);
         let changes = run.changes;
         let mut open = opened.open;
-        let protecting = group.protecting.as_ref().map(|word| word.degraded.clone());
-        let alone = protecting.filter(|_| set == [me]);
+        let protecting = group.protecting.as_ref();
+        let degraded = protecting.and_then(|word| word.degraded.clone());
+        let alone = degraded.filter(|_| set == [me]);
         if alone.is_some() {
             open.protection = kanjo_format::record::Protection::Alone;
             open.unfenced = true;
@@ -400,6 +453,7 @@ impl Node {
         let mut membership =
             Membership::new(writer, (me, site), (authority, set, changes), set_size_min);
         membership.set_degraded(alone);
+        membership.set_cleared(cleared);
         self.begin_reign(open, Some(membership))?;
         self.keep_certificate(authority, certificate)
     }
@@ -440,14 +494,27 @@ impl GroupOpeningRun {
         self.changes = register.changes;
     }
 
-    /// Asks the register; the very same question again only after a moment.
-    fn ask(&mut self, group: &super::Group, command: Command) {
+    fn claim(&mut self, group: &super::Group, address: &str, third: Option<ThirdMark>) {
+        let (epoch, opening) = self.promised;
+        let reign = Reign {
+            epoch,
+            opening,
+            address: address.to_owned(),
+            third,
+        };
+        let expected = self.read.epoch;
+        let command = Command::Claim { expected, reign };
+        self.ask(group, (self.read.authority, command));
+    }
+
+    /// Asks a register; the very same question again only after a moment.
+    fn ask(&mut self, group: &super::Group, (site, command): (Site, Command)) {
         let asker = Asker::Opening(self.number);
         match self.asked.as_ref() == Some(&command) {
-            true => group.ask_again(asker, self.authority, command),
+            true => group.ask_again(asker, site, command),
             false => {
                 self.asked = Some(command.clone());
-                group.ask(asker, self.authority, command);
+                group.ask(asker, site, command);
             }
         }
     }
@@ -465,14 +532,14 @@ fn claimed(run: &mut GroupOpeningRun, register: &Register) -> Event<'static> {
     run.keep_set(register);
     Event::Claimed {
         set: register.set.iter().copied().map(member).collect(),
-        former: run.read,
+        former: run.read.epoch,
     }
 }
 
 fn claim_refused(run: &mut GroupOpeningRun, why: &Refusal, register: &Register) -> Event<'static> {
     match why {
-        Refusal::Epoch { .. } | Refusal::Opening { .. } if register.active == run.active => {
-            run.read = register.reign.epoch;
+        Refusal::Epoch { .. } | Refusal::Opening { .. } if register.active == run.read.active => {
+            run.read = WasRead::of(register);
             Event::ClaimRefused {
                 highest: register.reign.epoch,
             }

@@ -1,16 +1,19 @@
-//! An operator's word on protection: that the primary may answer alone for a while, or no longer.
+//! The primary goes on without the other site: by an operator's word, who may let it answer alone
+//! for a while, or by itself where a third site's witness gives the word. Then every answer waits
+//! for another server of the own site.
 
 use std::time::{Duration, Instant};
 
 use kanjo_format::Epoch;
 use kanjo_format::client::Outcome as ClientOutcome;
-use kanjo_group::register::{Degraded, Evidence, Reign};
-use kanjo_group::{Command, Outcome, Reply};
+use kanjo_group::register::{Degraded, Evidence, Reign, ThirdMark};
+use kanjo_group::{Command, Outcome, Reply, ThirdQuestion, ThirdReply};
 use tokio::sync::oneshot;
 
-use super::Asker;
+use super::{Asker, WasRead};
 use crate::admin::{Answer, ProtectMode, ProtectOptions};
 use crate::clock;
+use crate::config::AutoFailover;
 use crate::error::NodeError;
 use crate::node::{Node, Part};
 
@@ -21,11 +24,21 @@ const EXPIRES_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the change may take before its operator is told.
 const CHANGE_MAX: Duration = Duration::from_secs(20);
 
-/// An operator waits for the primary to answer alone.
+/// The primary goes on without the other site.
 pub(crate) struct Protecting {
     answer: Option<oneshot::Sender<Answer>>,
     began: Instant,
-    pub(super) degraded: Degraded,
+    reason: String,
+    operator: String,
+    /// An operator's word to answer alone; without it nothing is answered that no other server of
+    /// the own site has.
+    pub(super) degraded: Option<Degraded>,
+}
+
+impl Protecting {
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 impl Node {
@@ -72,11 +85,18 @@ impl Node {
         if group.protecting.is_some() {
             return Err("such a change is under way already".to_owned());
         }
+        let by_third = group.topology.third_witness.is_some();
         let attached = self.authority_is_away();
+        if attached && by_third {
+            self.cleared_mark()?;
+        }
         if attached && self.other_heard_within(SILENT_FOR) {
             return Err("the other site answers: it is not lost. While it could process, nobody may answer here alone; switch over to it, or shut it down first".to_owned());
         }
-        if attached && !(options.other_site_is_off && options.certainly_off) {
+        if attached && !by_third && self.other_has_claimed() {
+            return Err("the other site's register was claimed for a later epoch than this server's: it has taken over, and may have answered".to_owned());
+        }
+        if attached && !by_third && !(options.other_site_is_off && options.certainly_off) {
             return Err("nothing proves that the other site is sealed: if it processes while this one answers alone, both have answered and one of the two is lost. Make sure that it is off, then say so twice".to_owned());
         }
         let since_ms = clock::now().get() / 1_000_000;
@@ -108,7 +128,6 @@ impl Node {
     ) -> Result<(), NodeError> {
         tracing::error!(operator = %degraded.operator, reason = %degraded.reason, until_ms = degraded.until_ms, "DEGRADED: this server is to answer alone");
         let attached = self.authority_is_away();
-        let address = self.hot.config.client_listen.clone();
         if !attached {
             let left = match self.primary() {
                 Some(mut primary) => primary.leave_set_behind(degraded.clone()),
@@ -120,32 +139,157 @@ impl Node {
                 return Ok(());
             }
         }
-        let writer = self.primary().map(|primary| primary.reign.writer());
-        let (Some(group), Some((epoch, opening))) = (&mut self.group, writer) else {
+        let Some(group) = &mut self.group else {
             return Ok(());
         };
         group.protecting = Some(Protecting {
             answer: Some(answer),
             began: Instant::now(),
-            degraded,
+            reason: options.reason.clone(),
+            operator: options.operator.clone(),
+            degraded: Some(degraded),
         });
-        if attached {
-            let command = Command::Seize {
-                follows: group.highest_holding(),
-                reign: Reign {
-                    epoch,
-                    opening,
-                    address,
-                },
-                set: vec![group.me],
-                evidence: Evidence::Operator {
-                    operator: options.operator,
-                    reason: options.reason,
-                },
-            };
-            group.ask(Asker::Protecting(epoch), group.site, command);
+        match attached {
+            true => self.leave_other_site(),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the authority to the own site: first the third witness is asked, if there is one.
+    fn leave_other_site(&mut self) -> Result<(), NodeError> {
+        let mark = self.cleared_mark();
+        let epoch = match self.primary() {
+            Some(primary) => primary.reign.epoch(),
+            None => return Ok(()),
+        };
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        if group.topology.third_witness.is_none() {
+            return self.seize(None);
+        }
+        match mark {
+            Ok(follows) => {
+                let site = group.site;
+                let question = ThirdQuestion::Decide { follows, site };
+                group.ask_third(Asker::Protecting(epoch), question);
+            }
+            Err(message) => self.end_protecting(Answer::Refused { message }),
         }
         Ok(())
+    }
+
+    /// What this reign noted of the third witness.
+    fn cleared_mark(&mut self) -> Result<ThirdMark, String> {
+        let cleared = self.primary().and_then(|primary| primary.reign.cleared());
+        cleared.and_then(|cleared| cleared.mark).ok_or_else(|| {
+            "the third witness was silent when this epoch was opened, and knows nothing of it: \
+             without its word nobody goes on without the other site"
+                .to_owned()
+        })
+    }
+
+    /// The other site's register, as it was last heard, names a later epoch than this writer's.
+    fn other_has_claimed(&mut self) -> bool {
+        let Some(epoch) = self.primary().map(|primary| primary.reign.epoch()) else {
+            return false;
+        };
+        let group = self.group.as_ref();
+        let other = group.and_then(|group| group.view().other);
+        other.is_some_and(|(report, _)| report.register.reign.epoch > epoch)
+    }
+
+    /// The third witness answered whether this site may go on without the other one.
+    pub(super) fn third_said(&mut self, epoch: Epoch, reply: ThirdReply) -> Result<(), NodeError> {
+        let same = self.primary().is_some_and(|p| p.reign.epoch() == epoch);
+        let message = match reply {
+            ThirdReply::Stands { third } if same => return self.seize(Some(third.mark)),
+            ThirdReply::Stands { .. } => "another epoch was opened meanwhile".to_owned(),
+            ThirdReply::Refused { why } => format!(
+                "the third witness gives no word, so that the other site may have taken over: {why}"
+            ),
+            ThirdReply::Silent { why } => {
+                format!(
+                    "the third witness gives no word, through which every such move goes: {why}"
+                )
+            }
+        };
+        self.end_protecting(Answer::Refused { message });
+        Ok(())
+    }
+
+    /// Has the own site's register take the authority.
+    fn seize(&mut self, third: Option<ThirdMark>) -> Result<(), NodeError> {
+        let address = self.hot.config.client_listen.clone();
+        let Some(primary) = self.primary() else {
+            return Ok(());
+        };
+        let (epoch, opening) = primary.reign.writer();
+        let cleared = primary.reign.cleared();
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        let Some(protecting) = &group.protecting else {
+            return Ok(());
+        };
+        let evidence = match third {
+            Some(mark) => Evidence::ThirdWitness { mark },
+            None => Evidence::Operator {
+                operator: protecting.operator.clone(),
+                reason: protecting.reason.clone(),
+            },
+        };
+        let command = Command::Seize {
+            follows: group.highest_holding(),
+            nomination: third.and(cleared).map(|cleared| cleared.nomination),
+            reign: Reign {
+                epoch,
+                opening,
+                address,
+                third,
+            },
+            set: vec![group.me],
+            evidence,
+        };
+        group.ask(Asker::Protecting(epoch), group.site, command);
+        Ok(())
+    }
+
+    /// With `auto_failover = "both"` a primary that a member of its set keeps from answering for a
+    /// while goes on without the other site, if the third witness gives it the word.
+    pub(super) fn watch_auxiliary_site(&mut self) -> Result<(), NodeError> {
+        if self.hot.config.auto_failover != AutoFailover::Both {
+            return Ok(());
+        }
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        let patience = Duration::from_millis(2 * group.topology.timing.silent_ms);
+        let view = group.view();
+        let led = view.own.is_some_and(|own| own.leader.is_some());
+        let third = view.third.is_some_and(|(_, at)| at.elapsed() < patience);
+        if group.protecting.is_some() || !led || !third {
+            return Ok(());
+        }
+        let stalled = match self.primary() {
+            Some(primary) => primary.is_kept_waiting(patience),
+            None => false,
+        };
+        if !stalled || !self.authority_is_away() || self.cleared_mark().is_err() {
+            return Ok(());
+        }
+        let reason = "the other site keeps commits waiting".to_owned();
+        tracing::error!(%reason, "auto_failover: asks the third witness to go on without the other site");
+        if let Some(group) = &mut self.group {
+            group.protecting = Some(Protecting {
+                answer: None,
+                began: Instant::now(),
+                reason,
+                operator: "auto_failover".to_owned(),
+                degraded: None,
+            });
+        }
+        self.leave_other_site()
     }
 
     /// The own register answered whether it takes the authority.
@@ -180,7 +324,12 @@ impl Node {
         let Some(site) = self.group.as_ref().map(|group| group.site) else {
             return Ok(());
         };
-        self.open_in_group(site, (read, site))
+        self.open_in_group(WasRead {
+            authority: site,
+            epoch: read,
+            active: site,
+            third: None,
+        })
     }
 
     pub(super) fn answer_protecting(&mut self) {
@@ -209,9 +358,13 @@ impl Node {
             .group
             .as_mut()
             .and_then(|group| group.protecting.take());
-        if let Some(waiting) = protecting.and_then(|protecting| protecting.answer) {
+        match protecting.and_then(|protecting| protecting.answer) {
             // The asker may have gone away.
-            let _ = waiting.send(answer);
+            Some(waiting) => drop(waiting.send(answer)),
+            None => match answer {
+                Answer::Refused { message } => tracing::warn!(%message, "auto_failover"),
+                other => tracing::info!(?other, "auto_failover"),
+            },
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Asker, Decision, GroupEvent};
 use crate::admin::{Answer, OperatorWord};
+use crate::config::AutoFailover;
 use crate::error::NodeError;
 use crate::node::{Node, Part};
 
@@ -35,6 +36,11 @@ impl Node {
                 None => Ok(()),
             },
             GroupEvent::Reply(Asker::Protecting(epoch), reply) => self.seized(epoch, reply),
+            GroupEvent::Third(Asker::Opening(number), reply) => {
+                self.group_opening_third(number, reply)
+            }
+            GroupEvent::Third(Asker::Protecting(epoch), reply) => self.third_said(epoch, reply),
+            GroupEvent::Third(Asker::Membership(_) | Asker::Carrier, _) => Ok(()),
             GroupEvent::Reply(Asker::Carrier, reply) => {
                 tracing::debug!(?reply, "what was carried to a register");
                 Ok(())
@@ -49,6 +55,7 @@ impl Node {
         }
         self.beat();
         self.watch_active_site();
+        self.watch_auxiliary_site()?;
         self.answer_failover();
         self.answer_protecting();
         if matches!(self.part, Part::GroupOpening(_)) {
@@ -74,15 +81,11 @@ impl Node {
         }
         match group.decide() {
             Decision::Follow(_) => Ok(()),
-            Decision::Open {
-                authority,
-                read,
-                active,
-            } => {
+            Decision::Open(read) => {
                 if let Some(mut primary) = self.primary() {
                     primary.give_up(Outcome::Indeterminate);
                 }
-                self.open_in_group(authority, (read, active))
+                self.open_in_group(read)
             }
             Decision::Carry { to, certificate } => {
                 group.carry(to, Command::Activate(certificate));
@@ -95,26 +98,32 @@ impl Node {
         }
     }
 
-    /// With `auto_failover` the active site counts as lost when neither its writer nor its
-    /// register has been heard for a while. Safe even if it lives: it can commit nothing then.
+    /// With `auto_failover` the active site counts as lost when neither its writer nor a majority
+    /// of its register has been heard for a while. Safe even if it lives: it can commit nothing
+    /// then, and where it could go on without this site, the third witness gives its word to one.
     fn watch_active_site(&mut self) {
         let writer_is_here = !self.sessions.is_empty() || !matches!(self.part, Part::Replica);
         let Some(group) = &mut self.group else {
             return;
         };
-        if !self.hot.config.auto_failover {
+        if self.hot.config.auto_failover == AutoFailover::Never {
             return;
         }
-        let patience = Duration::from_millis(2 * group.topology.timing.silent_ms);
-        if writer_is_here || group.other_heard_within(patience) {
-            group.lost_since = None;
+        if writer_is_here || group.other_has_majority() {
+            group.active_heard = Instant::now();
             if group.failover.is_none() {
                 group.told = false;
             }
             return;
         }
-        let since = *group.lost_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= patience && !group.told {
+        // The active site's writer, if it lives, asks the third witness before.
+        let times = if group.topology.third_witness.is_some() {
+            3
+        } else {
+            2
+        };
+        let patience = Duration::from_millis(times * group.topology.timing.silent_ms);
+        if group.active_heard.elapsed() >= patience && !group.told {
             tracing::warn!("the active site is lost: auto_failover lets this one take over");
             group.told = true;
         }
@@ -177,7 +186,7 @@ impl Node {
         } else if took >= FAILOVER_MAX || (!primary && !opening && took >= super::DECIDE_MAX) {
             let why = match primary || opening {
                 true => standing.why_not_serving,
-                false => group.why.to_owned(),
+                false => group.why.clone(),
             };
             Answer::Refused {
                 message: format!("not taken over so far: {why}"),
@@ -199,7 +208,7 @@ impl Node {
         let protecting = group.and_then(|group| group.protecting.as_ref());
         match (failover, protecting) {
             (Some(failover), _) => failover.reason.clone(),
-            (None, Some(protecting)) => protecting.degraded.reason.clone(),
+            (None, Some(protecting)) => protecting.reason().to_owned(),
             (None, None) => format!("epoch {epoch} by the register"),
         }
     }

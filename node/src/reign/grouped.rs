@@ -1,9 +1,9 @@
 //! A reign in a group: its set stands in a register.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kanjo_format::record::Protection;
-use kanjo_format::{Epoch, OpeningId};
+use kanjo_format::{Epoch, OpeningId, Site};
 use kanjo_group::register::Degraded;
 use kanjo_group::{Reply, SetMember};
 use kanjo_shipper::Member;
@@ -11,7 +11,7 @@ use kanjo_shipper::Member;
 use super::switching::Switching;
 use super::{Primary, Reign};
 use crate::error::NodeError;
-use crate::group::{Act, Asker, Membership, PeerNow, set_member};
+use crate::group::{Act, Asker, Cleared, Membership, PeerNow, set_member};
 use crate::peers::PeerIndex;
 
 /// What a reign in a group knows beside its sessions.
@@ -34,13 +34,23 @@ impl Grouped {
     /// Whether new requests are executed: not during a planned switch, nor with a set that is too
     /// small.
     pub(super) fn may_serve(&self) -> bool {
-        self.switching.as_ref().is_none_or(|s| !s.draining)
+        !self.is_draining()
             && (self.membership.is_large_enough() || self.membership.degraded().is_some())
+    }
+
+    /// Whether a server of that site is taken in. During a planned switch nothing is appended: a
+    /// record behind what is committed would cost the former writer its memory.
+    pub(super) fn takes_in(&self, site: Site) -> bool {
+        !self.is_draining() && self.membership.takes_in(site)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.switching.as_ref().is_some_and(|s| s.draining)
     }
 
     /// Why nothing is answered although every member is there.
     pub(super) fn why_not(&self) -> Option<&'static str> {
-        if self.switching.as_ref().is_some_and(|s| s.draining) {
+        if self.is_draining() {
             return Some("a planned switch to the other site is under way");
         }
         match self.may_serve() {
@@ -73,6 +83,11 @@ impl Reign {
     pub(crate) fn is_attached(&self) -> bool {
         let grouped = self.grouped.as_ref();
         grouped.is_some_and(|grouped| grouped.membership.is_attached())
+    }
+
+    /// What it was opened under, where there is a third witness.
+    pub(crate) fn cleared(&self) -> Option<Cleared> {
+        self.grouped.as_ref()?.membership.cleared()
     }
 
     /// Whether the next epoch is to be opened here, to answer alone in it.
@@ -187,6 +202,19 @@ impl Primary<'_> {
         };
         let act = grouped.membership.leave_behind(degraded)?;
         self.carry_out(vec![act]).map_err(|error| error.to_string())
+    }
+
+    /// Whether a member of the set has been away for so long that nothing is answered meanwhile.
+    pub(crate) fn is_kept_waiting(&self, patience: Duration) -> bool {
+        let Some(grouped) = &self.reign.grouped else {
+            return false;
+        };
+        let away = |peer: &PeerNow| peer.away.is_some_and(|away| away >= patience);
+        let waited_for = |peer: &PeerNow| grouped.membership.names(peer.member);
+        let mut peers = self.peers_now().into_iter();
+        grouped.switching.is_none()
+            && !self.can_serve()
+            && peers.any(|peer| away(&peer) && waited_for(&peer))
     }
 
     /// Nothing is answered alone any more.

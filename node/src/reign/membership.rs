@@ -77,7 +77,7 @@ impl Primary<'_> {
     /// Whether a peer that has caught up becomes a member of the set: in a pair there is one.
     fn takes_in(&self, peer: PeerIndex, _member: Member) -> bool {
         match (&self.reign.grouped, self.peers.site(peer)) {
-            (Some(grouped), Some(site)) => grouped.membership.takes_in(site),
+            (Some(grouped), Some(site)) => grouped.takes_in(site),
             _ => self.reign.gate.members().next().is_none(),
         }
     }

@@ -34,6 +34,7 @@ fn registers(set: &[SetMember]) -> [Register; 2] {
         epoch: epoch(),
         opening: opening(),
         address: "here".into(),
+        third: None,
     };
     let claim = Command::Claim {
         expected: Epoch::NONE,
@@ -185,6 +186,10 @@ fn a_planned_switch_leaves_the_authority_where_the_next_writer_looks_for_it() {
         (both[0].active, &both[0].set[..]),
         (Site::Two, &[ME, STANDBY][..])
     );
+    assert!(
+        !membership.takes_in(Site::One) && !membership.takes_in(Site::Two),
+        "a record behind the last answer would cost the former writer its memory"
+    );
     assert_eq!(
         membership.step(&[present(FIRST)], true),
         None,
@@ -212,6 +217,7 @@ fn a_writer_that_was_superseded_changes_no_set() {
             ..opening()
         },
         address: "there".into(),
+        third: None,
     };
     both[1].apply(&Command::Claim {
         expected: epoch(),
