@@ -1,7 +1,7 @@
 //! What a node says of itself to operators and scripts.
 
 use kanjo_group::SiteReport;
-use kanjo_group::register::FenceCertificate;
+use kanjo_group::register::{FenceCertificate, Third};
 use serde::{Deserialize, Serialize};
 
 /// Everything that `kanjo status` shows. Positions are lsns, times microseconds.
@@ -144,6 +144,12 @@ pub struct GroupStatus {
     pub protection: String,
     /// Whether an auxiliary site has everything that is answered.
     pub attached: bool,
+    /// The third site's witness, as it last answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub third: Option<Third>,
+    /// Milliseconds since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub third_age_ms: Option<u64>,
     /// The fence that the newest epoch began with.
     pub last_fence: Option<FenceCertificate>,
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kanjo_format::{ClusterId, Incarnation, NodeId, Site};
-use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_group::topology::{Server, ThirdWitness, Timing, Witness};
 use kanjo_group::{Setup, Topology, Voter};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -168,4 +168,48 @@ fn a_witness_refuses_what_it_is_not() {
     for word in ["cluster_file", "insecure_listen", "SIGTERM"] {
         assert!(help.contains(word), "{word}");
     }
+}
+
+#[test]
+fn a_third_witness_is_started_like_any_and_keeps_its_directory() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let mut topology = topology();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    topology.third_witness = Some(ThirdWitness {
+        node: NodeId::new(21),
+        register: address.clone(),
+    });
+    let config = configure(temp.path(), &topology, 21, "");
+    let third = Running::start(&config);
+    let begun = Instant::now();
+    while std::net::TcpStream::connect(&address).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it does not listen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (_, second) = refused(&["witness", "--config", text(&config)]);
+    assert!(second.contains("in use"), "{second}");
+    assert_eq!(third.terminate(), Some(0));
+    // As a site's witness the directory is refused.
+    topology.third_witness = None;
+    topology.witnesses[0].node = NodeId::new(21);
+    let config = configure(temp.path(), &topology, 21, "");
+    let (_, foreign) = refused(&["witness", "--config", text(&config)]);
+    assert!(foreign.contains("site is a third one there"), "{foreign}");
+}
+
+#[test]
+fn both_sites_going_on_by_themselves_is_refused_without_a_third_witness() {
+    let temp = tempfile::tempdir().expect("a directory");
+    std::fs::write(temp.path().join("cluster.toml"), topology().to_toml()).expect("a file");
+    let config = temp.path().join("n1.toml");
+    let lines =
+        "data_dir = \"n1\"\ncluster_file = \"cluster.toml\"\nnode = 1\nauto_failover = \"both\"\n";
+    std::fs::write(&config, lines).expect("a file");
+    let (_, why) = refused(&["start", "--config", text(&config)]);
+    assert!(
+        why.contains("auto_failover") && why.contains("third site"),
+        "{why}"
+    );
 }

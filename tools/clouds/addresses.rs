@@ -3,16 +3,17 @@
 use anyhow::{Context, Result};
 use kanjo_format::NodeId;
 use kanjo_group::Topology;
-use kanjo_group::topology::{Server, Timing, Witness};
+use kanjo_group::topology::{Server, ThirdWitness, Timing, Witness};
 
-use super::part::{SERVERS, WITNESSES};
+use super::Third;
+use super::part::{SERVERS, THIRD_WITNESS, WITNESSES};
 use crate::pair::free_addresses;
 
-/// Four a server, one a witness.
-const ADDRESSES: usize = SERVERS.len() * 4 + WITNESSES.len();
+/// Four a server, one a witness, the third site's too.
+const ADDRESSES: usize = SERVERS.len() * 4 + WITNESSES.len() + 1;
 
 /// Addresses that nobody listens on, and the default times.
-pub(super) fn draw() -> Result<Topology> {
+pub(super) fn draw(third_site: Third) -> Result<Topology> {
     let mut free = free_addresses::<ADDRESSES>()?.into_iter();
     let mut next = || free.next().map(|address| address.to_string());
     let mut draw = || next().context("an address a port");
@@ -36,11 +37,15 @@ pub(super) fn draw() -> Result<Topology> {
             register: draw()?,
         });
     }
+    let third = ThirdWitness {
+        node: NodeId::new(THIRD_WITNESS.node()),
+        register: draw()?,
+    };
     let timing = Timing::default();
     Ok(Topology {
         servers,
         witnesses,
-        third_witness: None,
+        third_witness: (third_site == Third::Witness).then_some(third),
         timing,
     })
 }
@@ -51,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_drawn_cluster_file_is_one_that_servers_take() {
-        let topology = draw().unwrap();
+        let topology = draw(Third::Witness).unwrap();
         topology.check().unwrap();
         let mut all = topology.client_addresses();
         for server in &topology.servers {
@@ -64,6 +69,7 @@ mod tests {
                 .iter()
                 .map(|witness| witness.register.clone()),
         );
+        all.extend(topology.third_witness.map(|third| third.register));
         all.sort();
         all.dedup();
         assert_eq!(all.len(), ADDRESSES, "no address twice");

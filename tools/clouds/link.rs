@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn each_site_reaches_itself_directly_and_the_other_one_by_relays() {
-        let addresses = super::super::addresses::draw().unwrap();
+        let addresses = super::super::addresses::draw(super::super::Third::Witness).unwrap();
         let (link, files) = Link::between(&addresses).unwrap();
         assert_eq!(link.relays.len(), 2 * (2 * 2 + 1));
         for (site, file) in [Site::One, Site::Two].into_iter().zip(&files) {

@@ -4,6 +4,7 @@
 //! Workspace (directory, removed at the end)
 //! ├── node-1/  node-2/  witness-11/        site 1, active at first
 //! ├── node-3/  node-4/  witness-12/        site 2
+//! ├── witness-21/                          a third site, where asked for
 //! ├── node-1.toml  node-1.log  …           one pair a part
 //! └── cluster.toml                         or cluster-1.toml and cluster-2.toml
 //! ```
@@ -29,6 +30,7 @@ use kanjo_client::{Client, ClientConfig};
 use kanjo_format::{NodeId, Site};
 use kanjo_group::Topology;
 use kanjo_group::topology::Timing;
+use kanjo_node::AutoFailover;
 use kanjo_node::admin::{self, Answer, Command, OperatorWord};
 use rustix::process::Signal;
 use serde::Serialize;
@@ -36,7 +38,7 @@ use tokio::task::JoinSet;
 
 use crate::pair::{Does, NodeProcess, PATIENCE, draw_cluster, format_directory};
 use link::Link;
-use part::{PARTS, WITNESSES};
+use part::{PARTS, THIRD_WITNESS, WITNESSES};
 pub(crate) use part::{Part, SERVERS, other, parts_of, witness_of};
 pub(crate) use picture::Picture;
 
@@ -52,6 +54,15 @@ pub(crate) enum Between {
     Loopback,
     /// Through relays, which can be cut.
     Relays,
+}
+
+/// What the third site has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Third {
+    /// There is none.
+    Nothing,
+    /// A witness, which both sites reach; each goes on without the other one by its word.
+    Witness,
 }
 
 /// Formatted directories and the processes that run on them.
@@ -77,13 +88,25 @@ struct PartConfig<'a> {
     node: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_failover: Option<AutoFailover>,
+}
+
+/// Every process, in the order in which all are started.
+fn all_parts(third: Third) -> Vec<Part> {
+    let third = (third == Third::Witness).then_some(THIRD_WITNESS);
+    third.into_iter().chain(PARTS).collect()
 }
 
 impl Clouds {
     /// Formats directories in `folder` and writes cluster file and configurations. Nothing runs
     /// yet.
-    pub(crate) fn format(folder: &Path, segment_bytes: u64, between: Between) -> Result<Self> {
-        let topology = addresses::draw()?;
+    pub(crate) fn format(
+        folder: &Path,
+        segment_bytes: u64,
+        (between, third): (Between, Third),
+    ) -> Result<Self> {
+        let topology = addresses::draw(third)?;
         let cluster = draw_cluster()?;
         let write = |name: &str, topology: &Topology| -> Result<PathBuf> {
             let path = folder.join(name);
@@ -106,7 +129,7 @@ impl Clouds {
             }
         };
         let mut parts = BTreeMap::new();
-        for part in PARTS {
+        for part in all_parts(third) {
             let data_dir = folder.join(part.name());
             let (node, site) = (part.node(), part.site().number());
             if !part.is_witness() {
@@ -117,6 +140,8 @@ impl Clouds {
                 cluster_file: &files[usize::from(site) - 1],
                 node,
                 cluster: part.is_witness().then_some(&cluster),
+                auto_failover: (third == Third::Witness && !part.is_witness())
+                    .then_some(AutoFailover::Both),
             };
             let does = match part.is_witness() {
                 true => Does::Vote,
@@ -151,6 +176,13 @@ impl Clouds {
         self.folder.join(server.name())
     }
 
+    const fn third(&self) -> Third {
+        match self.topology.third_witness {
+            Some(_) => Third::Witness,
+            None => Third::Nothing,
+        }
+    }
+
     fn part(&mut self, part: Part) -> Result<&mut Running> {
         self.parts.get_mut(&part).context("no such part")
     }
@@ -163,7 +195,7 @@ impl Clouds {
 
     /// Starts all and waits until they are [`Picture::is_whole`].
     pub(crate) async fn start_whole(&mut self) -> Result<Picture> {
-        for part in PARTS {
+        for part in all_parts(self.third()) {
             self.start(part)?;
         }
         self.whole().await
@@ -264,7 +296,7 @@ impl Clouds {
 
     /// Waits until all parts do what they should.
     pub(crate) async fn whole(&mut self) -> Result<Picture> {
-        let what = "all six parts do what they should";
+        let what = "all parts do what they should";
         self.until(what, Picture::is_whole).await
     }
 

@@ -12,7 +12,9 @@ pub(crate) struct Part(u32);
 pub(crate) const SERVERS: [Part; 4] = [Part(1), Part(2), Part(3), Part(4)];
 /// One quorum device in each site.
 pub(super) const WITNESSES: [Part; 2] = [Part(11), Part(12)];
-/// Every process, in the order in which all are started.
+/// In a third site, where there is one.
+pub(crate) const THIRD_WITNESS: Part = Part(21);
+/// Every process of the two sites, in the order in which all are started.
 pub(super) const PARTS: [Part; 6] = [Part(11), Part(12), Part(3), Part(4), Part(1), Part(2)];
 
 impl Part {
@@ -26,7 +28,7 @@ impl Part {
         PARTS.into_iter().find(|part| part.0 == node)
     }
 
-    /// Its cloud.
+    /// Its cloud; the third witness is in neither.
     pub(crate) const fn site(self) -> Site {
         match self.0 {
             1 | 2 | 11 => Site::One,

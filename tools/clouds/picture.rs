@@ -36,7 +36,7 @@ impl Picture {
         Part::of_node(newest.nominee?.node.get()).filter(|server| self.0.contains_key(server))
     }
 
-    /// Whether all six parts live and do what they should: one server answers, every commit waits
+    /// Whether all parts of both sites live and do what they should: one server answers, every commit waits
     /// for both servers of the other site, the fourth follows, all voters answer.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(primary) = self.primary() else {

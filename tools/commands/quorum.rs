@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// The site that processes
     #[arg(long, value_name = "SITE", value_parser = parse_site, default_value = "1")]
     site_active: Site,
-    /// Assume a witness in a third site, which every move of authority goes through
+    /// Assume a witness in a third site although the file names none
     #[arg(long)]
     third_witness: bool,
     /// Print JSON, with every case by itself
@@ -65,7 +65,11 @@ pub(crate) struct Args {
 pub(crate) fn run(command: QuorumCommand) -> Result<Exit, Failure> {
     let QuorumCommand::Explain(args) = command;
     let topology = Topology::load(&args.cluster).map_err(Failure::failed)?;
-    let explanation = explain(&topology, args.site_active, args.third_witness);
+    let explanation = explain(
+        &topology,
+        args.site_active,
+        args.third_witness || topology.third_witness.is_some(),
+    );
     let mut output = Output::new();
     match args.json {
         true => output.json(&explanation)?,

@@ -44,9 +44,10 @@ const TEMPLATE: &str = "  {bar:32} {pos}/{len} {per_sec}  {msg}  {eta} left";
 /// again. Ends with a table; the exit status is 0 only if nothing answered is missing or
 /// different.
 ///
-/// With --clouds: two sites of two servers and a witness, six processes. Under load that never
-/// stops a primary is killed, a witness is killed, the link between the sites is cut, the other
-/// site takes over as planned, then all of a site is killed and returns. The table says what each
+/// With --clouds: two sites of two servers and a witness, and a witness in a third site, seven
+/// processes. Under load that never stops a primary is killed, a witness is killed, the link
+/// between the sites is cut, the other site takes over as planned, then all of a site is killed
+/// and returns. The table says what each
 /// took, how long nothing was answered, and what became of requests whose outcome was unknown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
@@ -56,7 +57,7 @@ pub(crate) struct DemoArgs {
     /// Keep data, configurations and logs afterwards; the next run replaces them
     #[arg(long)]
     keep: bool,
-    /// Two sites of two servers and a witness instead of a pair
+    /// Two sites of two servers and a witness, and a third site, instead of a pair
     #[arg(long, conflicts_with = "transfers")]
     clouds: bool,
     /// Transfers of the random load

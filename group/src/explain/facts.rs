@@ -29,7 +29,9 @@ impl Words<'_> {
         };
         let members: Vec<NodeId> = servers(auxiliary).collect();
         let third = match self.third_witness {
-            true => "a witness in a third site records every move of authority (assumed)",
+            true => {
+                "a witness in a third site gives one of the two the word to go on without the other one; it is taken to be reachable for both, and auto_failover to be \"both\""
+            }
             false => {
                 "no witness in a third site: two sites alone cannot tell a lost site from a cut link"
             }

@@ -17,6 +17,10 @@ impl Group {
             Some((report, at)) => (Some(report), u64::try_from(at.elapsed().as_millis()).ok()),
             None => (None, None),
         };
+        let (third, third_age_ms) = match view.third {
+            Some((third, at)) => (Some(third), u64::try_from(at.elapsed().as_millis()).ok()),
+            None => (None, None),
+        };
         let registers = || own.iter().chain(&other).map(|report| &report.register);
         let holder = registers().find(|register| register.holds_authority());
         let fences = registers().filter_map(|register| register.last_fence());
@@ -40,6 +44,8 @@ impl Group {
                 register.site != register.active && !register.set.is_empty()
             }),
             last_fence,
+            third,
+            third_age_ms,
             other_age_ms: other_age_ms.unwrap_or_default(),
             own,
             other,

@@ -20,7 +20,7 @@ use super::load::{Shape, drive};
 use super::rounds::{Figures, Summary};
 use super::workload::{WorkArgs, Workload};
 use super::{OutputArgs, bar};
-use crate::clouds::{Between, Clouds, Picture};
+use crate::clouds::{Between, Clouds, Picture, Third};
 use crate::machine::Machine;
 use crate::pair::{PATIENCE, Workspace};
 use prober::Prober;
@@ -59,6 +59,9 @@ pub(crate) struct FailoverArgs {
     #[arg(long, value_enum, value_name = "SCENE,…", value_delimiter = ',',
         default_values = ["kill", "silent", "switch", "site"])]
     scenes: Vec<Scene>,
+    /// A third site has a witness, which each opening of an epoch asks as well
+    #[arg(long)]
+    third_witness: bool,
     /// Seed of accounts and amounts
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -72,6 +75,7 @@ struct Outcome {
     machine: Machine,
     accounts: u64,
     transfers: u64,
+    third_witness: bool,
     timing: Timing,
     digests_equal: bool,
     verdicts: Vec<Verdict>,
@@ -85,8 +89,16 @@ struct Outcome {
 pub(super) async fn run(args: FailoverArgs) -> Result<()> {
     let workspace = Workspace::claim(&args.output.data(), false)?;
     let machine = Machine::describe(workspace.path())?;
+    let third = match args.third_witness {
+        true => Third::Witness,
+        false => Third::Nothing,
+    };
     // Declared after the directory: the processes end before it is removed.
-    let mut clouds = Clouds::format(workspace.path(), SEGMENT_BYTES_DEFAULT, Between::Loopback)?;
+    let mut clouds = Clouds::format(
+        workspace.path(),
+        SEGMENT_BYTES_DEFAULT,
+        (Between::Loopback, third),
+    )?;
     clouds.wait_at_most(STARTING_MAX);
     let rounds = play(&args, &mut clouds).await;
     let rounds = rounds.with_context(|| clouds.last_words())?;
@@ -96,6 +108,7 @@ pub(super) async fn run(args: FailoverArgs) -> Result<()> {
         machine,
         accounts: args.accounts,
         transfers: args.transfers,
+        third_witness: args.third_witness,
         timing: clouds.timing(),
         digests_equal: true,
         verdicts: table::verdicts(&summary),

@@ -17,6 +17,8 @@ use crate::times::{show_duration, show_second};
 
 /// Between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Who has not heard the third witness for so long takes it for silent.
+const THIRD_SILENT_MS: u64 = 2_000;
 /// Moves the cursor home and clears what is below.
 const HOME: &str = "\x1b[H\x1b[J";
 
@@ -78,6 +80,9 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
     output.line(headline(heard, &groups))?;
     output.line(servers(heard))?;
     output.line(registers(topology, &groups))?;
+    if let Some(third) = third_witness(topology, &groups) {
+        output.line(third)?;
+    }
     for one in heard {
         if let Err(why) = &one.status {
             output.line(format!("node {}: {why}", one.server.node))?;
@@ -91,6 +96,35 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
         output.line(format!("last fence: {fence}, {at}"))?;
     }
     Ok(())
+}
+
+/// Whether a site could go on without the other one, and which of them has been let.
+fn third_witness(topology: &Topology, groups: &[&GroupStatus]) -> Option<String> {
+    let named = topology.third_witness.as_ref()?;
+    let told = groups
+        .iter()
+        .filter_map(|g| Some((g.third.as_ref()?, g.third_age_ms?)));
+    let Some((third, _)) = told
+        .min_by_key(|(_, age)| *age)
+        .filter(|(_, age)| *age < THIRD_SILENT_MS)
+    else {
+        return Some(format!(
+            "third witness: node {} IS NOT HEARD: no site could go on without the other one",
+            named.node
+        ));
+    };
+    let holders = groups.iter().filter_map(|group| holder(group));
+    let reign = holders.max_by_key(|r| r.register.reign.epoch)?;
+    let knows = match reign.register.reign.third {
+        Some(mark) if mark == third.mark => "knows the current epoch".to_owned(),
+        _ => match third.decides {
+            Some(site) => {
+                format!("does not know the current epoch: its last word went to site {site}")
+            }
+            None => "does not know the current epoch".to_owned(),
+        },
+    };
+    Some(format!("third witness: node {}, {knows}", named.node))
 }
 
 fn headline(heard: &[Heard], groups: &[&GroupStatus]) -> String {

@@ -70,8 +70,8 @@ impl Answers {
     }
 
     /// Answers that came in this stretch.
-    fn count(&self, from: Instant, to: Instant) -> usize {
-        self.within(from, to).count()
+    fn count(&self, from: Instant, to: Instant, which: impl Fn(&Heard) -> bool) -> usize {
+        self.within(from, to).filter(|one| which(one)).count()
     }
 
     /// Outcomes that were unknown before their answer came in this stretch.
@@ -165,8 +165,13 @@ impl Load {
     }
 
     /// Answers that came in this stretch.
-    pub(super) fn count(&self, from: Instant, to: Instant) -> usize {
-        held(&self.shared.answers).count(from, to)
+    pub(super) fn count(
+        &self,
+        from: Instant,
+        to: Instant,
+        which: impl Fn(&Heard) -> bool,
+    ) -> usize {
+        held(&self.shared.answers).count(from, to, which)
     }
 
     /// Waits for the first answer of that kind.
@@ -298,7 +303,7 @@ mod tests {
         assert_eq!(gap(0, 15), 10, "the next one has hardly begun");
         assert_eq!(gap(50, 60), 10, "nothing comes all the time");
         assert_eq!(gap(60, 100), 30);
-        assert_eq!(answers.count(at(10), at(90)), 1);
+        assert_eq!(answers.count(at(10), at(90), |_| true), 1);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `kanjo demo --clouds`: two sites of two servers and a witness, load all the time, and one part
-//! after the other that fails.
+//! `kanjo demo --clouds`: two sites of two servers and a witness, a witness in a third site, load
+//! all the time, and one part after the other that fails.
 
 mod ending;
 mod events;
@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::DemoArgs;
 use super::telling::Telling;
-use crate::clouds::{Between, Clouds};
+use crate::clouds::{Between, Clouds, Third};
 use crate::pair::Workspace;
 use report::Report;
 use scene::Scene;
@@ -30,7 +30,11 @@ pub(super) async fn play(args: &DemoArgs, started: Instant) -> Result<Report> {
     let workspace = Workspace::claim(&args.dir, args.keep)?;
     let telling = Telling::new(started, args.json, STEPS, TEMPLATE);
     // Declared after the directory: the processes end before it is removed.
-    let clouds = Clouds::format(workspace.path(), SEGMENT_BYTES, Between::Relays)?;
+    let clouds = Clouds::format(
+        workspace.path(),
+        SEGMENT_BYTES,
+        (Between::Relays, Third::Witness),
+    )?;
     let mut scene = Scene::new(args, telling, clouds);
     let played = scene.play(workspace.path()).await;
     scene.close(args.keep.then(|| workspace.path()), played.is_err());

@@ -27,8 +27,9 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(200);
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 /// Answers between two events, so that the one is not mistaken for the other.
 const CALM: usize = 1_000;
-/// How long the link stays cut: longer than the silence after which a server counts as dead.
-const CUT: Duration = Duration::from_millis(2_500);
+/// How long the link stays cut after the active site went on: longer than the other one waits
+/// before it takes over a lost site.
+const CUT: Duration = Duration::from_millis(2_000);
 /// What was on both sites' disks before the cut may be answered for so long after it.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// What can be cut.
@@ -40,8 +41,8 @@ pub(super) struct Scene<'a> {
     telling: Telling,
     clouds: Clouds,
     events: Vec<Event>,
-    /// Answers that came while neither site heard the other one.
-    answered_alone: usize,
+    /// Answers of the other site while the active one went on without it.
+    answered_by_both: usize,
 }
 
 impl<'a> Scene<'a> {
@@ -52,7 +53,7 @@ impl<'a> Scene<'a> {
             telling,
             clouds,
             events,
-            answered_alone: 0,
+            answered_by_both: 0,
         }
     }
 
@@ -78,7 +79,7 @@ impl<'a> Scene<'a> {
         let primary = picture.primary().context("it is whole")?;
         self.telling.say(format!(
             "cluster {}: nodes 1 and 2 and witness 11 in site 1, nodes 3 and 4 and witness 12 in \
-             site 2; no third site. {primary} processes, every commit is on the disks of both \
+             site 2, witness 21 in a third site. {primary} processes, every commit is on the disks of both \
              servers of the other site",
             cluster.unwrap_or_default()
         ));
@@ -107,7 +108,7 @@ impl<'a> Scene<'a> {
         Ok(Report::of(Figures {
             rows: Event::rows(&self.events, &answers, ended),
             ending,
-            answered_alone: self.answered_alone,
+            answered_by_both: self.answered_by_both,
             outstanding,
             sync,
             file_system,
@@ -151,28 +152,36 @@ impl<'a> Scene<'a> {
         self.bring_back(load, &[witness], Kind::WitnessBack).await
     }
 
-    /// The sites do not hear each other: nothing is answered by one alone.
+    /// The sites do not hear each other: the active one goes on, since the third witness gives it
+    /// the word, and the other one answers nothing.
     async fn lose_link(&mut self, load: &Load) -> Result<()> {
         self.step("cutting the link between the sites");
+        let active = self.clouds.primary().await?.site();
         let moment = Moment::amid_requests(load).await?;
         for site in [Site::One, Site::Two] {
             self.clouds.cut(site)?;
         }
+        let apart = moment.begun + ON_ITS_WAY;
+        let goes_on = |one: &Heard| one.at > apart && is_in(one, active);
+        let first = load
+            .first("an answer without the other site", goes_on)
+            .await?;
+        let by = until_answered(&first);
+        let detail = format!("{by} by the third witness's word, without the other site");
+        let took = (first.at - moment.begun, detail);
+        self.note(Kind::LinkCut, LINK, moment, took);
+        // Long enough for the other site to take over, if it could.
         tokio::time::sleep(CUT).await;
-        let picture = self.clouds.look().await?;
         let healed = Moment::now(load);
         self.clouds.heal()?;
-        let detail = match picture.statuses().find(|status| status.serving) {
-            None => "while it was cut; every server said that it does not serve".to_owned(),
-            Some(one) => format!("while it was cut; node {} did not say so", one.node),
-        };
-        self.answered_alone = load.count(moment.begun + ON_ITS_WAY, healed.begun);
-        let took = (healed.begun - moment.begun, detail);
-        self.note(Kind::LinkCut, LINK, moment, took);
-        let first = load.first("an answer", |one| healed.is_before(one)).await?;
-        let took = (first.at - healed.begun, until_answered(&first));
+        self.answered_by_both = load.count(apart, healed.begun, |one| !is_in(one, active));
+        self.clouds.whole().await?;
+        let took = (
+            healed.begun.elapsed(),
+            "until every commit waited for the other site again".to_owned(),
+        );
         self.note(Kind::LinkHealed, LINK, healed, took);
-        self.whole_again(load).await
+        load.more(CALM).await
     }
 
     /// The other site processes from now on, as planned.
