@@ -146,9 +146,9 @@ const OPERATOR: Scene = Scene {
 
 pub(crate) fn searched() -> Vec<Scene> {
     vec![
-        TRIO,
-        with_changes(HALF, 2),
-        HOUSE,
+        with_entries(TRIO, 3),
+        with_entries(with_changes(HALF, 2), 3),
+        with_entries(HOUSE, 3),
         MOVES,
         OPERATOR,
         THIRD,
@@ -179,6 +179,11 @@ pub(crate) fn mistaken() -> Vec<(Mistake, Scene)> {
 
 const fn with_changes(mut scene: Scene, changes: u8) -> Scene {
     scene.bounds.changes = changes;
+    scene
+}
+
+const fn with_entries(mut scene: Scene, entries: u8) -> Scene {
+    scene.bounds.entries = entries;
     scene
 }
 
