@@ -58,6 +58,9 @@ pub struct Status {
     pub group: Option<GroupStatus>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
+    /// While this server answers alone, transfers of more minor units are held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_transfer_max: Option<u64>,
     /// Accounts open.
     pub accounts: u64,
     /// Transfers posted.

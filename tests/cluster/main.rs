@@ -1,9 +1,10 @@
-//! A primary and an auxiliary as real processes: promotion, rejoin, seeding, stalls, full disks,
+//! A primary and an auxiliary as real processes: a cap alone, promotion, rejoin, seeding, stalls, full disks,
 //! damaged files, strangers on the ports.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod cap;
 mod damage;
 mod disk;
 mod drill;

@@ -171,11 +171,20 @@ fn node_facts(status: &Status) -> Vec<(&'static str, String)> {
     if status.role == "replica" {
         facts.insert(4, ("in-sync mark", yes_no(status.in_sync)));
     }
+    if let Some(cap) = status.degraded_transfer_max {
+        facts.insert(4, ("cap when alone", cap_text(cap)));
+    }
     if status.uncertain {
         let text = "UNCERTAIN since a crash: not promoted without words that accept it";
         facts.insert(4, ("log end", text.to_owned()));
     }
     facts
+}
+
+/// What the cap on transfers does.
+pub(super) fn cap_text(cap: u64) -> String {
+    let cap = show_count(cap);
+    format!("while DEGRADED transfers above {cap} minor units are held back")
 }
 
 fn log_facts(status: &Status) -> Vec<(&'static str, String)> {

@@ -342,6 +342,7 @@ impl Hot {
             peers: standing.peers.clone(),
             group: standing.group.clone(),
             unprotected: self.unprotected(),
+            degraded_transfer_max: self.config.degraded_transfer_max,
             accounts: self.store.ledger.account_count().into(),
             transfers: self.store.ledger.posted_count(),
             trial_balance: self.trial_balance(),

@@ -7,6 +7,7 @@
 
 mod execute;
 mod grouped;
+mod holding;
 mod last_batch;
 mod membership;
 mod queries;

@@ -9,6 +9,7 @@ use kanjo_group::register::Protection;
 use kanjo_node::admin::{Command, ProtectMode, ProtectOptions};
 use serde_json::json;
 
+use super::super::status::cap_text;
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, facts};
@@ -144,6 +145,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             "register": holder.map(|register| &register.protection),
             "set": holder.map(|register| &register.set),
             "unprotected": status.unprotected,
+            "degraded_transfer_max": status.degraded_transfer_max,
         }))?;
         output.finish()?;
         return Ok(Exit::Done);
@@ -176,6 +178,8 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             rows.push(("ends", time(word.until_ms)));
         }
     }
+    let cap = status.degraded_transfer_max;
+    rows.push(("cap", cap.map_or_else(|| "none".to_owned(), cap_text)));
     rows.push((
         "unprotected",
         format!("{} transfers", show_count(status.unprotected.count)),
