@@ -19,7 +19,7 @@ pub struct Status {
     pub role: String,
     /// The epoch that the node is in, `site_term.local_term`.
     pub epoch: String,
-    /// `PROTECTED`, `DEGRADED` or `WAITING`; as replica, what the log last said.
+    /// `PROTECTED`, `ONE SITE ONLY`, `DEGRADED` or `WAITING`; as replica, what the log last said.
     pub protection: String,
     /// Whether new transfers are answered now.
     pub serving: bool,
@@ -56,6 +56,9 @@ pub struct Status {
     /// In a group of servers: what this one knows of both sites.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupStatus>,
+    /// As primary that answers alone, or nobody: the servers that catch up, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catching_up: Vec<CatchingUp>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
     /// While this server answers alone, transfers of more minor units are held back.
@@ -130,6 +133,15 @@ pub struct PeerStatus {
     pub round_trip_us: Option<u64>,
     /// The last thing that went wrong with it.
     pub last_error: Option<String>,
+}
+
+/// A server that fetches what it lacks. Nothing is protected by it before it has everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchingUp {
+    /// Its number.
+    pub node: u32,
+    /// Bytes of log that it has yet to ack.
+    pub lag_bytes: u64,
 }
 
 /// What a server of a group knows of both sites.

@@ -5,6 +5,7 @@
 mod harness;
 
 mod cap;
+mod catching_up;
 mod damage;
 mod disk;
 mod drill;

@@ -22,7 +22,7 @@ use crate::link::Traffic;
 use crate::published::Info;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
-use crate::status::{GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
+use crate::status::{CatchingUp, GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
 use crate::store::Store;
 use crate::threads::{JobThreads, SyncThread};
 
@@ -56,6 +56,7 @@ pub(crate) struct Standing {
     pub(crate) durable: Lsn,
     pub(crate) committed: Lsn,
     pub(crate) protection: &'static str,
+    pub(crate) catching_up: Vec<CatchingUp>,
     /// One for each peer, in their order.
     pub(crate) peers: Vec<PeerStatus>,
     /// In a group: whether the register names this server in the in-sync set.
@@ -341,6 +342,7 @@ impl Hot {
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),
             group: standing.group.clone(),
+            catching_up: standing.catching_up.clone(),
             unprotected: self.unprotected(),
             degraded_transfer_max: self.config.degraded_transfer_max,
             accounts: self.store.ledger.account_count().into(),

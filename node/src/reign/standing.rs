@@ -3,21 +3,20 @@
 use kanjo_format::record::Protection;
 use kanjo_format::{Lsn, NodeId};
 
+use kanjo_group::register::Protection as RegisterProtection;
+
 use super::Primary;
 use crate::hot::Standing;
 use crate::peers::PeerIndex;
 use crate::published::PeerFigures;
-use crate::status::PeerStatus;
+use crate::status::{CatchingUp, PeerStatus};
 
 impl Primary<'_> {
     pub(crate) fn standing(&self, base: Standing) -> Standing {
         let reign = &self.reign;
         let serving = self.can_serve();
-        let one_site = reign.grouped.as_ref().is_some_and(|grouped| {
-            *grouped.membership.protection() == kanjo_group::register::Protection::OneSite
-        });
         let protection = match reign.gate.protection() {
-            Protection::Protected if one_site => "ONE SITE ONLY",
+            Protection::Protected if self.is_one_site() => RegisterProtection::OneSite.name(),
             protection => protection.name(),
         };
         Standing {
@@ -26,6 +25,7 @@ impl Primary<'_> {
             why_not_serving: self.why_not_serving().to_owned(),
             committed: reign.gate.committed(),
             protection,
+            catching_up: self.catching_up(),
             peers: self
                 .peers
                 .indices()
@@ -53,6 +53,43 @@ impl Primary<'_> {
 
     pub(crate) fn protection(&self) -> Protection {
         self.reign.gate.protection()
+    }
+
+    /// Whether commits wait for servers of the own site only.
+    pub(crate) fn is_one_site(&self) -> bool {
+        let grouped = self.reign.grouped.as_ref();
+        let one_site = RegisterProtection::OneSite;
+        self.reign.gate.protection() == Protection::Protected
+            && grouped.is_some_and(|grouped| *grouped.membership.protection() == one_site)
+    }
+
+    /// While it answers alone, or nobody because nobody is in the set: the servers that follow,
+    /// the one that lacks least first. Commits may wait for one of them already; protected they are once it has everything.
+    fn catching_up(&self) -> Vec<CatchingUp> {
+        if self.reign.gate.protection() == Protection::Protected {
+            return Vec::new();
+        }
+        let mut found: Vec<CatchingUp> =
+            self.peers.indices().filter_map(|p| self.lacks(p)).collect();
+        found.sort_by_key(|one| one.lag_bytes);
+        found
+    }
+
+    /// The same, of whether there is one.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        let follows = |peer| self.lacks(peer).is_some();
+        self.reign.gate.protection() != Protection::Protected && self.peers.indices().any(follows)
+    }
+
+    /// What a peer lacks that is connected and takes batches or files.
+    fn lacks(&self, peer: PeerIndex) -> Option<CatchingUp> {
+        let sender = &self.reign.sessions[peer.get()].sender;
+        let (member, _) = sender.peer()?;
+        let lag_bytes = sender
+            .lag_bytes()
+            .filter(|_| self.peers[peer].is_connected())?;
+        let node = member.node.get();
+        Some(CatchingUp { node, lag_bytes })
     }
 
     /// Whether commits wait for a server of another site.

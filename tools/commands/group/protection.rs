@@ -9,7 +9,7 @@ use kanjo_group::register::Protection;
 use kanjo_node::admin::{Command, ProtectMode, ProtectOptions};
 use serde_json::json;
 
-use super::super::status::cap_text;
+use super::super::status::{cap_text, protection_text};
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, facts};
@@ -39,6 +39,9 @@ pub(crate) enum ProtectionCommand {
 }
 
 /// Show how commits are protected, and what was answered without protection.
+///
+/// Beside DEGRADED or WAITING it says catching-up, with which node and how many bytes it lacks,
+/// while another server fetches what it needs before commits are protected by it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// The cluster file, the same that every server has
@@ -141,6 +144,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         output.json(&json!({
             "node": status.node,
             "protection": status.protection,
+            "catching_up": status.catching_up,
             "serving": status.serving,
             "register": holder.map(|register| &register.protection),
             "set": holder.map(|register| &register.set),
@@ -151,7 +155,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut rows = vec![
-        ("protection", status.protection.clone()),
+        ("protection", protection_text(status)),
         (
             "serving",
             if status.serving {
