@@ -13,11 +13,15 @@ use crate::harness::part::Part;
 use crate::scene::expect_quiet;
 
 fn degraded(words: bool) -> Command {
+    degraded_for(Duration::from_secs(3_600), words)
+}
+
+fn degraded_for(expires: Duration, words: bool) -> Command {
     Command::Protect(ProtectOptions {
         mode: ProtectMode::Degraded,
         operator: "a test".into(),
         reason: "site 2 burned".into(),
-        expires_ms: 3_600_000,
+        expires_ms: expires.as_millis() as u64,
         other_site_is_off: words,
         certainly_off: words,
     })
@@ -84,6 +88,52 @@ fn a_site_goes_on_alone_only_by_a_word_said_twice_and_joins_the_other_one_again(
         scene.cloud.undo(part, Fault::Kill);
     }
     assert_eq!(scene.cloud.expect_protected().site(), Site::One);
+    load.wait_requests(50);
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn going_alone_ends_when_its_time_is_over_and_the_words_say_so() {
+    let name = "alone::going_alone_ends_when_its_time_is_over_and_the_words_say_so";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let primary = scene.cloud.expect_primary();
+    let standby = primary.neighbour();
+    let lost = Part::all_of(Site::Two).into_iter().chain([standby]);
+    for part in lost.clone() {
+        scene.cloud.hit(part, Fault::Kill);
+    }
+    expect_quiet(&load);
+    let expires = Duration::from_secs(5);
+    // Refused as long as the other site is not silent for long enough.
+    scene.cloud.look("it goes alone", PATIENCE, |cloud| {
+        let answer = cloud.ask(primary, &degraded_for(expires, true), PATIENCE);
+        matches!(answer, Ok(Answer::Done { .. })).then_some(())
+    });
+    load.wait_requests(20);
+    let status = scene
+        .cloud
+        .expect(primary, "says why nothing is answered", |status| {
+            status
+                .why_not_serving
+                .contains("time for answering alone is over")
+        });
+    assert!(!status.serving, "{status:#?}");
+    assert_eq!(status.protection, "WAITING");
+    assert!(status.unprotected.count > 0, "still told: {status:#?}");
+    expect_quiet(&load);
+    assert!(
+        !load.answers_within(1, Duration::from_secs(2)),
+        "answered alone after its time"
+    );
+    for part in lost {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    scene.cloud.expect_protected();
     load.wait_requests(50);
     load.finish();
     scene.close();

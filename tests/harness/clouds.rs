@@ -39,6 +39,8 @@ pub(crate) struct CloudOptions {
     pub(crate) auto_failover: AutoFailover,
     /// A third site has a witness.
     pub(crate) third_witness: bool,
+    /// Other than usual: nothing is answered while fewer replicas than this have everything.
+    pub(crate) set_size_min: Option<usize>,
 }
 
 /// Both sites.
@@ -170,9 +172,10 @@ impl Cloud {
             true => format!("cluster = \"{:032x}\"\n{common}", self.cluster),
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
-                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nauto_failover = {}\n",
+                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
                 1 << 20,
                 4 << 20,
+                self.options.set_size_min.unwrap_or(1),
                 match self.options.auto_failover {
                     AutoFailover::Never => "false",
                     AutoFailover::TakeOver => "true",

@@ -171,7 +171,7 @@ impl Primary<'_> {
         members.peek().is_some() && members.all(|member| self.streams_to(member))
     }
 
-    fn streams_to(&self, member: Member) -> bool {
+    pub(super) fn streams_to(&self, member: Member) -> bool {
         self.peers.indices().any(|peer| {
             let session = &self.reign.sessions[peer.get()];
             session.live == Some(member)

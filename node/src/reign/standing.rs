@@ -42,13 +42,29 @@ impl Primary<'_> {
             .grouped
             .as_ref()
             .and_then(|grouped| grouped.why_not());
+        let ended = self
+            .reign
+            .grouped
+            .as_ref()
+            .and_then(|grouped| grouped.ended);
         match self.reign.gate.protection() {
             _ if self.can_serve() => "",
+            Protection::Waiting if ended.is_some() => ended.unwrap_or_default(),
             Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
             _ if !self.reign.gate.is_open() => "the epoch is not committed yet",
             _ if in_group.is_some() => in_group.unwrap_or_default(),
+            _ if self.size_keeps_members() => {
+                "a member of the in-sync set cannot be reached, and without it the set would have fewer members than set_size_min: nothing is answered until it is back or another one has caught up"
+            }
             _ => "the auxiliary cannot be reached; nothing is answered without it",
         }
+    }
+
+    /// Whether there are members of the set to go on with, but fewer than `set_size_min`.
+    fn size_keeps_members(&self) -> bool {
+        let here = self.reign.gate.members().filter(|m| self.streams_to(*m));
+        let here = here.count();
+        self.reign.grouped.is_some() && here > 0 && here < self.hot.config.set_size_min
     }
 
     pub(crate) fn protection(&self) -> Protection {
