@@ -1,5 +1,6 @@
 //! What a node says of itself to operators and scripts.
 
+use kanjo_engine::ReignState;
 use kanjo_group::SiteReport;
 use kanjo_group::register::{FenceCertificate, Third};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,9 @@ pub struct Status {
     pub catching_up: Vec<CatchingUp>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
+    /// The last times during which this server answered alone, as far as it saw them, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spells: Vec<Spell>,
     /// While this server answers alone, transfers of more minor units are held back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded_transfer_max: Option<u64>,
@@ -176,6 +180,42 @@ pub struct Unprotected {
     pub count: u64,
     /// Their sum in minor units per ledger.
     pub amounts: Vec<(u32, String)>,
+}
+
+impl From<&ReignState> for Unprotected {
+    fn from(reign: &ReignState) -> Self {
+        let amounts = reign.unprotected.amounts.iter();
+        Self {
+            count: reign.unprotected.count,
+            amounts: amounts
+                .map(|(ledger, amount)| (ledger.get(), amount.to_string()))
+                .collect(),
+        }
+    }
+}
+
+/// A time during which a server answered alone, as far as that server, or one that took over, saw
+/// it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spell {
+    /// Epoch in which it began.
+    pub epoch: String,
+    /// Position of the record with which it began.
+    pub since_lsn: u64,
+    /// When, in nanoseconds of log time, if it was seen.
+    pub since_ns: Option<u64>,
+    /// Whether it is over.
+    pub over: bool,
+    /// Position of the record from which commits were protected again, if it was seen.
+    pub until_lsn: Option<u64>,
+    /// When, if it was seen.
+    pub until_ns: Option<u64>,
+    /// Who decided it, where that is known.
+    pub operator: Option<String>,
+    /// Why; empty if that is not known.
+    pub reason: String,
+    /// What was answered in it; of one that goes on what it was when it was asked for.
+    pub unprotected: Unprotected,
 }
 
 /// Totals of one ledger.

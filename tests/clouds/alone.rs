@@ -10,6 +10,7 @@ use crate::Scene;
 use crate::harness::PATIENCE;
 use crate::harness::cuts::Fault;
 use crate::harness::part::Part;
+use crate::harness::program::{kanjo, said};
 use crate::scene::expect_quiet;
 
 fn degraded(words: bool) -> Command {
@@ -136,5 +137,24 @@ fn going_alone_ends_when_its_time_is_over_and_the_words_say_so() {
     scene.cloud.expect_protected();
     load.wait_requests(50);
     load.finish();
+    expect_told(&mut scene, primary, status.unprotected.count);
     scene.close();
+}
+
+/// Long over, it is told by whom and why it was allowed, and how much was answered.
+fn expect_told(scene: &mut Scene, primary: Part, count: u64) {
+    let status = scene.cloud.status(primary).expect("it lives");
+    let [spell] = &status.spells[..] else {
+        panic!("one time alone: {status:#?}");
+    };
+    assert!(spell.over && spell.until_ns > spell.since_ns, "{spell:?}");
+    assert_eq!(spell.operator.as_deref(), Some("a test"), "{spell:?}");
+    assert_eq!(spell.reason, "site 2 burned");
+    assert_eq!(spell.unprotected.count, count, "{spell:?}");
+    let file = scene.cloud.cluster_file();
+    let file = file.to_str().expect("a plain path");
+    let shown = said(&kanjo(&["protection", "show", "--cluster-file", file]));
+    for word in ["PROTECTED", "site 2 burned", "a test", &spell.epoch] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
 }

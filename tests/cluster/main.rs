@@ -17,6 +17,7 @@ mod queries;
 mod rejoin;
 mod repl;
 mod seeding;
+mod spells;
 mod stall;
 mod strangers;
 

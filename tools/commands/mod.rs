@@ -16,6 +16,7 @@ mod listing;
 mod log;
 mod promote;
 mod quorum;
+mod spells;
 mod start;
 mod status;
 mod tail;

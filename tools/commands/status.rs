@@ -8,7 +8,7 @@ use comfy_table::Table;
 use kanjo_node::admin::{Answer, Command, Condition};
 use kanjo_node::status::{LedgerStatus, PeerStatus, Status};
 
-use super::{admin, group};
+use super::{admin, group, spells};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, facts, table};
 use crate::quantities::{parse_duration, show_count, show_size};
@@ -138,6 +138,9 @@ fn shown(status: &Status) -> String {
     }
     if status.unprotected.count > 0 {
         blocks.push(unprotected(status));
+    }
+    if !status.spells.is_empty() {
+        blocks.push(spells::spells(&status.spells).to_string());
     }
     if !status.trial_balance.is_empty() {
         blocks.push(trial_balance(&status.trial_balance).to_string());

@@ -119,6 +119,7 @@ impl Primary<'_> {
             promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
         self.reign.last.payload.clear();
         self.note_appended(&header)?;
+        self.hot.note_spell(None);
         let first = self.reign.gate.members().next();
         let store = &self.hot.store;
         store.dir.promise(|control: &mut Control| {

@@ -9,6 +9,7 @@ use kanjo_group::register::Protection;
 use kanjo_node::admin::{Command, ProtectMode, ProtectOptions};
 use serde_json::json;
 
+use super::super::spells;
 use super::super::status::{cap_text, protection_text};
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
@@ -42,6 +43,8 @@ pub(crate) enum ProtectionCommand {
 ///
 /// Beside DEGRADED or WAITING it says catching-up, with which node and how many bytes it lacks,
 /// while another server fetches what it needs before commits are protected by it.
+/// Below stand the times alone that the servers saw, former ones too: since and until when, the
+/// epoch in which each began, how much was answered, and by whose word and why, where that is known.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// The cluster file, the same that every server has
@@ -139,6 +142,8 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     let holder = reports
         .map(|report| &report.register)
         .find(|register| register.holds_authority());
+    let told = heard.iter().filter_map(|one| one.status.as_ref().ok());
+    let spells = spells::merged(told.map(|status| status.spells.as_slice()));
     let mut output = Output::new();
     if args.json {
         output.json(&json!({
@@ -149,6 +154,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             "register": holder.map(|register| &register.protection),
             "set": holder.map(|register| &register.set),
             "unprotected": status.unprotected,
+            "spells": spells,
             "degraded_transfer_max": status.degraded_transfer_max,
         }))?;
         output.finish()?;
@@ -192,6 +198,10 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         rows.push(("", format!("{amount} in ledger {ledger}")));
     }
     output.line(facts(&rows))?;
+    if !spells.is_empty() {
+        output.line("")?;
+        output.line(spells::spells(&spells))?;
+    }
     output.finish()?;
     Ok(Exit::Done)
 }
