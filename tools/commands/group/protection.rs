@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use kanjo_format::Timestamp;
+use kanjo_group::Register;
 use kanjo_group::register::Protection;
 use kanjo_node::admin::{Command, ProtectMode, ProtectOptions};
+use kanjo_node::status::Status;
 use serde_json::json;
 
 use super::super::spells;
@@ -160,6 +162,16 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         output.finish()?;
         return Ok(Exit::Done);
     }
+    output.line(facts(&protection_facts(status, holder)))?;
+    if !spells.is_empty() {
+        output.line("")?;
+        output.line(spells::spells(&spells))?;
+    }
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+fn protection_facts(status: &Status, holder: Option<&Register>) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("protection", protection_text(status)),
         (
@@ -197,11 +209,5 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     for (ledger, amount) in &status.unprotected.amounts {
         rows.push(("", format!("{amount} in ledger {ledger}")));
     }
-    output.line(facts(&rows))?;
-    if !spells.is_empty() {
-        output.line("")?;
-        output.line(spells::spells(&spells))?;
-    }
-    output.finish()?;
-    Ok(Exit::Done)
+    rows
 }
