@@ -30,6 +30,9 @@ pub struct Beat {
     pub why_not_serving: String,
     /// Whether it may be nominated: its directory is sound and no operator has to decide first.
     pub fit: bool,
+    /// Milliseconds since the other site's register was heard; `None` if it never was.
+    #[serde(default)]
+    pub other_silent_ms: Option<u64>,
 }
 
 /// A server as a voter of its site last heard it.

@@ -190,6 +190,7 @@ impl Cluster {
             serving: false,
             why_not_serving: String::new(),
             fit: true,
+            other_silent_ms: Some(0),
         }
     }
 

@@ -79,6 +79,7 @@ impl Node {
             serving: standing.serving,
             why_not_serving: standing.why_not_serving,
             fit,
+            other_silent_ms: group.other_silent_ms(),
         });
     }
 }

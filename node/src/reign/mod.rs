@@ -98,6 +98,7 @@ impl Node {
         open: OpenEpoch,
         membership: Option<Membership>,
     ) -> Result<(), NodeError> {
+        self.receiver.opened();
         let hot = &mut self.hot;
         let known = hot.committed().min(open.base.lsn);
         let mut gate = CommitGate::new(open.epoch, open.base, known, open.protection);
