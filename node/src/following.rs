@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::replication::{Body, Frame};
-use kanjo_format::{Digest, Epoch, Lsn, Tail};
+use kanjo_format::{Digest, Epoch, Lsn, NodeId, Tail};
 use kanjo_shipper::receiver::{Action, Event, SessionId};
 use kanjo_shipper::{LocalLog, Packer};
 use kanjo_wal::LogError;
@@ -13,7 +13,7 @@ use kanjo_wal::LogError;
 use crate::error::NodeError;
 use crate::hot::Standing;
 use crate::metrics::{Stage, Stamps};
-use crate::node::{Node, Part, Session};
+use crate::node::{Node, Part};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
 
@@ -38,7 +38,7 @@ pub(crate) struct Following {
     expected: VecDeque<(Lsn, Digest)>,
     pub(crate) file: Option<Incoming>,
     sent: Option<(SessionId, Lsn)>,
-    writer: Option<(Epoch, String)>,
+    writer: Option<Writer>,
     peer_client: Option<String>,
     /// Why the last connection was closed.
     closed_for: String,
@@ -47,6 +47,13 @@ pub(crate) struct Following {
     unapplied: Stamps,
     /// What was cut when this node rejoined, until it is in sync again.
     pub(crate) cut: Option<CutRecord>,
+}
+
+/// The primary that is followed, or was last.
+struct Writer {
+    node: NodeId,
+    /// Where clients reach it; may be empty.
+    client_address: String,
 }
 
 impl Following {
@@ -91,22 +98,35 @@ impl Following {
     /// Where clients should go instead.
     pub(crate) fn hint(&self) -> String {
         match &self.writer {
-            Some((_, address)) if !address.is_empty() => address.clone(),
+            Some(writer) if !writer.client_address.is_empty() => writer.client_address.clone(),
             _ => self.peer_client.clone().unwrap_or_default(),
         }
     }
 
+    /// The primary that is followed, or was last.
+    pub(crate) fn writer(&self) -> Option<NodeId> {
+        self.writer.as_ref().map(|writer| writer.node)
+    }
+
+    /// How a replica stands; `connected` says whether its primary is there.
     pub(crate) fn standing(
         &self,
         base: Standing,
-        control: &Control,
-        sessions: &[Session],
+        awaits_operator: bool,
+        connected: bool,
     ) -> Standing {
-        let connected = self.writer.is_some() && !sessions.is_empty();
-        let why = why_not_serving(control.awaiting_operator, connected);
+        let why = why_not_serving(awaits_operator, connected);
         let mut peers = base.peers;
-        if let [peer] = &mut peers[..] {
-            peer.connected = connected;
+        match &mut peers[..] {
+            // In a pair it is nobody else.
+            [peer] => peer.connected = Some(connected),
+            peers => {
+                let writer = self.writer().map(NodeId::get);
+                let writer = peers.iter_mut().find(|peer| peer.node == writer);
+                if let Some(peer) = writer.filter(|peer| peer.node.is_some()) {
+                    peer.connected = Some(connected);
+                }
+            }
         }
         Standing {
             why_not_serving: why.to_owned(),
@@ -269,9 +289,9 @@ impl Node {
             }
             Action::Following {
                 epoch,
+                opening,
                 client_address,
-                ..
-            } => self.follows(epoch, client_address)?,
+            } => self.follows(epoch, opening.node, client_address)?,
             Action::Close { session, why } => {
                 // A reason that stays is said once, however often the peer tries.
                 if self.following.closed_for != why {
@@ -286,9 +306,17 @@ impl Node {
         Ok(())
     }
 
-    fn follows(&mut self, epoch: Epoch, client_address: String) -> Result<(), NodeError> {
+    fn follows(
+        &mut self,
+        epoch: Epoch,
+        node: NodeId,
+        client_address: String,
+    ) -> Result<(), NodeError> {
         tracing::info!(%epoch, primary = %client_address, "following");
-        self.following.writer = Some((epoch, client_address));
+        self.following.writer = Some(Writer {
+            node,
+            client_address,
+        });
         self.hot.shared.published.hear_writer();
         if self.hot.store.dir.control().awaiting_operator {
             // Its log is that of the writer again: there is nothing left to decide.

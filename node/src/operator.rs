@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use kanjo_format::NodeId;
 use kanjo_format::client::Outcome;
 use kanjo_shipper::opening::Want;
 
@@ -146,6 +147,8 @@ impl Node {
         let durable = self.hot.store.syncer.synced();
         let peer = |peer| PeerStatus {
             address: self.peers[peer].address().to_owned(),
+            node: self.peers.node(peer).map(NodeId::get),
+            site: self.peers.site(peer).map(|site| site.number()),
             ..PeerStatus::default()
         };
         let peers = self.peers.indices().map(peer).collect();
@@ -163,8 +166,9 @@ impl Node {
         };
         match &self.part {
             Part::Replica => {
-                self.following
-                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
+                let awaits = self.hot.store.dir.control().awaiting_operator;
+                let follows = self.receiver.is_following();
+                self.following.standing(base, awaits, follows)
             }
             Part::Opening(run) => Standing {
                 role: "resolving",

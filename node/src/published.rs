@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
 
 use kanjo_engine::WideAmount;
 use kanjo_format::record::Protection;
@@ -69,9 +70,19 @@ pub(crate) struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerFigures {
     pub(crate) node: NodeId,
+    /// As primary: batches flow to it. As replica: this node follows it.
     pub(crate) connected: bool,
+    /// As primary: what went there.
+    pub(crate) shipped: Option<ShippedFigures>,
+}
+
+/// How far a peer is with what a primary sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShippedFigures {
     pub(crate) acked: Lsn,
     pub(crate) lag_bytes: u64,
+    /// How old the oldest thing is that it lacks.
+    pub(crate) lag: Duration,
     pub(crate) round_trip_us: Option<u64>,
 }
 

@@ -109,11 +109,13 @@ pub struct Status {
 pub struct PeerStatus {
     /// Its replication address.
     pub address: String,
-    /// Whether batches flow.
-    pub connected: bool,
+    /// As primary: whether batches flow. As replica: of the primary that it follows, or followed
+    /// last, whether that is connected; of others absent, because nobody asks them.
+    #[serde(default)]
+    pub connected: Option<bool>,
     /// Its number, once known.
     pub node: Option<u32>,
-    /// Its cloud, once known.
+    /// Its cloud, once known; in a group from the start, like its number.
     #[serde(default)]
     pub site: Option<u8>,
     /// As primary: whether every commit waits for it.
@@ -123,6 +125,10 @@ pub struct PeerStatus {
     pub acked_lsn: u64,
     /// Bytes it has yet to ack.
     pub lag_bytes: u64,
+    /// As primary: how old the oldest thing is that it has not acked; 0 if it has everything. What
+    /// was in the log when the reign began counts from then on.
+    #[serde(default)]
+    pub lag_us: Option<u64>,
     /// Round trip of the last heartbeat.
     pub round_trip_us: Option<u64>,
     /// The last thing that went wrong with it.

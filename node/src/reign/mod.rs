@@ -122,7 +122,7 @@ impl Node {
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
             silent_after_ns: hot.config.silent_after_ms() * 1_000_000,
         };
-        let session = |_| PeerSession::new(Sender::new(start.clone()));
+        let session = |_| PeerSession::new(Sender::new(start.clone()), tail.lsn);
         let sessions = self.peers.indices().map(session).collect();
         let digest = hot.store.ledger.digest();
         self.part = Part::Primary(Box::new(Reign {

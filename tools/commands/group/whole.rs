@@ -9,10 +9,10 @@ use kanjo_group::{SiteReport, Topology};
 use kanjo_node::status::{GroupStatus, Status};
 use serde_json::json;
 
+use super::super::status::lag;
 use super::{Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, table};
-use crate::quantities::show_size;
 use crate::times::{show_duration, show_second};
 
 /// Between two looks of `--watch`.
@@ -177,7 +177,7 @@ fn servers(heard: &[Heard]) -> comfy_table::Table {
             in_set(status, writer),
             status.tail_lsn.to_string(),
             status.committed_lsn.to_string(),
-            peer.map_or_else(String::new, |peer| show_size(peer.lag_bytes)),
+            peer.map_or_else(String::new, lag),
             peer.and_then(|peer| peer.round_trip_us)
                 .map_or_else(String::new, |micros| {
                     show_duration(Duration::from_micros(micros))
