@@ -11,9 +11,9 @@ use kanjo_shipper::{LocalLog, Packer};
 use kanjo_wal::LogError;
 
 use crate::error::NodeError;
-use crate::hot::Standing;
+use crate::hot::{ServiceGap, Standing};
 use crate::metrics::{Stage, Stamps};
-use crate::node::{Node, Part};
+use crate::node::{Node, Part, steady_ns};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
 
@@ -40,6 +40,11 @@ pub(crate) struct Following {
     sent: Option<(SessionId, Lsn)>,
     writer: Option<Writer>,
     peer_client: Option<String>,
+    /// After a planned switch: since when nobody could be answered, and where the own log ended.
+    /// What is committed above that was answered by the next writer.
+    pub(crate) unanswered_since: Option<(Instant, Lsn)>,
+    /// When batches of the primary were last synced, as [`steady_ns`] counts.
+    pub(crate) batches_heard_ns: u64,
     /// Why the last connection was closed.
     closed_for: String,
     packer: Packer,
@@ -67,6 +72,8 @@ impl Following {
             sent: None,
             writer: None,
             peer_client,
+            unanswered_since: None,
+            batches_heard_ns: 0,
             closed_for: String::new(),
             packer: Packer::new(),
             unapplied: Stamps::new(),
@@ -225,6 +232,7 @@ impl Node {
                     self.hot.disk_times.sync = Some(took);
                 }
                 self.hot.note_durable(tail);
+                self.following.batches_heard_ns = steady_ns();
                 self.receiver.step(Event::Synced { lsn }, more);
             }
             Action::PersistMark { in_sync, lsn } => {
@@ -276,6 +284,7 @@ impl Node {
             Action::ApplyTo { lsn } => {
                 self.hot.note_committed(lsn);
                 self.following.apply_to = self.following.apply_to.max(lsn);
+                self.note_gap(lsn);
             }
             Action::CompareDigest { lsn, digest } => {
                 self.following.expected.push_back((lsn, digest));
@@ -304,6 +313,17 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// The first commit of the next writer ends the time in which nobody could be answered.
+    fn note_gap(&mut self, committed: Lsn) {
+        let ended = |(_, tail): &mut (Instant, Lsn)| committed > *tail;
+        if let Some((since, _)) = self.following.unanswered_since.take_if(ended) {
+            self.hot.last_gap = Some(ServiceGap {
+                epoch: self.hot.shared.granted(),
+                took: since.elapsed(),
+            });
+        }
     }
 
     fn follows(

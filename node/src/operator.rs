@@ -139,7 +139,11 @@ impl Node {
     pub(crate) fn whole_standing(&mut self) -> Standing {
         let mut standing = self.standing();
         standing.in_set = self.group.as_ref().map(|group| group.is_in_set());
-        standing.group = self.group.as_ref().map(|group| group.status(&standing));
+        let gap = self.hot.last_gap;
+        standing.group = self
+            .group
+            .as_ref()
+            .map(|group| group.status(&standing, gap));
         standing
     }
 
@@ -162,6 +166,7 @@ impl Node {
             protection: reign.name(),
             peers,
             in_set: None,
+            switching: None,
             group: None,
         };
         match &self.part {

@@ -177,6 +177,12 @@ impl Published {
         self.writer_heard_ns.store(steady_ns(), Ordering::Relaxed);
     }
 
+    /// When the writer was last heard that this node followed until it began to write itself.
+    pub(crate) fn forget_writer(&self) -> Option<u64> {
+        let heard_ns = self.writer_heard_ns.swap(0, Ordering::Relaxed);
+        (heard_ns > 0).then_some(heard_ns)
+    }
+
     /// When the primary was last heard.
     pub(crate) fn writer_heard_ns(&self) -> u64 {
         self.writer_heard_ns.load(Ordering::Relaxed)
@@ -224,6 +230,16 @@ mod tests {
         drop(held);
         assert!(published.update(|told| told.health.serving = true));
         assert!(published.read().health.serving);
+    }
+
+    #[test]
+    fn a_writer_that_was_heard_before_an_own_reign_is_not_heard_after_it() {
+        let published = Published::default();
+        assert_eq!(published.forget_writer(), None);
+        steady_ns();
+        published.hear_writer();
+        assert!(published.forget_writer().is_some());
+        assert_eq!(published.forget_writer(), None);
     }
 
     #[test]

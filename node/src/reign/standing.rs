@@ -33,6 +33,7 @@ impl Primary<'_> {
                 .indices()
                 .map(|peer| self.peer_status(peer))
                 .collect(),
+            switching: reign.switch_stage(),
             ..base
         }
     }
