@@ -22,6 +22,7 @@ fn open(name: &str) -> Option<Scene> {
     let options = CloudOptions {
         auto_failover: AutoFailover::Both,
         third_witness: true,
+        ..CloudOptions::default()
     };
     Scene::open_with(name, options)
 }

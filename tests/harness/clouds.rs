@@ -39,6 +39,8 @@ pub(crate) struct CloudOptions {
     pub(crate) auto_failover: AutoFailover,
     /// A third site has a witness.
     pub(crate) third_witness: bool,
+    /// The disks of this site's servers count as full. As replicas they follow all the same.
+    pub(crate) full: Option<Site>,
 }
 
 /// Both sites.
@@ -171,7 +173,10 @@ impl Cloud {
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
                 "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nauto_failover = {}\n",
-                1 << 20,
+                match self.options.full == Some(part.site()) {
+                    true => 1_u64 << 60,
+                    false => 1 << 20,
+                },
                 4 << 20,
                 match self.options.auto_failover {
                     AutoFailover::Never => "false",
