@@ -30,9 +30,9 @@ pub(crate) struct DecisionArgs {
     /// The cluster file, the same that every server has
     #[arg(long, value_name = "FILE")]
     pub(super) cluster_file: PathBuf,
-    /// Who decides; it is written down
+    /// Who decides; it is written down [default: the user's number, where USER is not set]
     #[arg(long, value_name = "NAME", env = "USER")]
-    operator: String,
+    operator: Option<String>,
     /// Why; it is written into the log (at most 128 bytes)
     #[arg(long, value_name = "TEXT", value_parser = super::promote::parse_reason)]
     reason: String,
@@ -51,7 +51,10 @@ impl DecisionArgs {
 
     fn word(&self) -> OperatorWord {
         OperatorWord {
-            operator: self.operator.clone(),
+            operator: match &self.operator {
+                Some(name) if !name.trim().is_empty() => name.clone(),
+                _ => format!("uid {}", rustix::process::getuid().as_raw()),
+            },
             reason: self.reason.clone(),
         }
     }
