@@ -13,6 +13,9 @@ use crate::voter::Core;
 
 /// A closed connection counts as a server's death unless another one comes within this time.
 const GRACE: Duration = Duration::from_millis(20);
+/// A nominee that does not hear the other site is looked at again after this long: that it goes
+/// on so is no change that wakes anybody.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A nomination that Raft has not decided for so long is looked at again.
 const DECISION_TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -50,11 +53,12 @@ impl Listened {
         silent.is_none_or(|ms| ms >= 2 * timing.silent_ms)
     }
 
-    /// Whether it hears the other site now. Both ends of a cut link fall silent within a moment
-    /// of each other; between the two times lies more than that.
+    /// Whether it hears the other site, and has all the time in which another one lost it: a link
+    /// that is cut or comes back is noticed by one server before the other.
     fn hears_other_site(&self, timing: &Timing) -> bool {
         let silent = self.beat.other_silent_ms;
-        silent.is_some_and(|ms| ms <= timing.silent_ms)
+        silent.is_some_and(|ms| ms <= gap_max(timing).as_millis() as u64)
+            && self.beat.other_heard_for_ms >= 2 * timing.silent_ms
     }
 
     fn life(&self, timing: &Timing) -> Life {
@@ -96,6 +100,9 @@ pub(crate) fn judge(
                         if server.beat.fit
                             && !(somebody_hears && server.has_lost_other_site(timing)) =>
                     {
+                        let quiet = server.beat.other_silent_ms;
+                        let soon = quiet.is_none_or(|ms| ms > timing.silent_ms);
+                        let left = if soon { left.min(LOOK_AGAIN) } else { left };
                         return Verdict::Wait(Some(left));
                     }
                     _ => {}
@@ -142,6 +149,11 @@ pub(crate) fn judge(
         }
         _ => Verdict::Wait((again != Duration::MAX).then_some(again)),
     }
+}
+
+/// Answers of the other site that lie further apart leave a gap.
+pub(crate) const fn gap_max(timing: &Timing) -> Duration {
+    Duration::from_millis(timing.silent_ms * 3 / 2)
 }
 
 const fn member(nominee: Nominee) -> SetMember {
@@ -252,6 +264,7 @@ mod tests {
             why_not_serving: String::new(),
             fit: true,
             other_silent_ms: Some(0),
+            other_heard_for_ms: 60_000,
         };
         Listened {
             beat,
@@ -347,9 +360,10 @@ mod tests {
 
     #[test]
     fn a_nominee_that_alone_has_lost_the_other_site_is_replaced() {
-        let silent = |node, ms| {
+        let silent = |node, ms: Option<u64>| {
             let mut server = server(node, 9);
             server.beat.other_silent_ms = ms;
+            server.beat.other_heard_for_ms = if ms.is_some() { 60_000 } else { 0 };
             server
         };
         let wait = |first, second| {
@@ -362,6 +376,10 @@ mod tests {
         assert!(wait(Some(9_000), Some(8_800)), "the link is cut for both");
         assert!(wait(Some(2_000), Some(1_700)), "the other one a bit later");
         assert!(wait(None, None), "nobody ever heard it");
+        let mut back = silent(2, Some(40));
+        back.beat.other_heard_for_ms = 1_900;
+        let verdict = decide(nominee(1), &[silent(1, Some(2_000)), back]);
+        assert!(matches!(verdict, Verdict::Wait(_)), "the link comes back");
         // Of those who could follow a dead nominee the one that hears counts.
         let servers = [silent(2, Some(40)), silent(3, None)];
         nominates(decide(nominee(1), &servers), 2);

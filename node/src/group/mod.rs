@@ -274,13 +274,6 @@ impl Group {
         }
     }
 
-    /// Milliseconds since the other site's register was heard.
-    pub(crate) fn other_silent_ms(&self) -> Option<u64> {
-        let view = self.view.borrow();
-        let heard = view.other.as_ref();
-        heard.map(|(_, at)| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-
     /// Whether the other site's register answered within that time.
     pub(crate) fn other_heard_within(&self, time: Duration) -> bool {
         let view = self.view.borrow();

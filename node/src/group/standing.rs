@@ -87,7 +87,8 @@ impl Node {
             serving: standing.serving,
             why_not_serving: standing.why_not_serving,
             fit,
-            other_silent_ms: group.other_silent_ms(),
+            other_silent_ms: None,
+            other_heard_for_ms: 0,
         });
     }
 }

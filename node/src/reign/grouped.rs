@@ -304,10 +304,12 @@ impl Primary<'_> {
             member,
             site: self.peers.site(peer)?,
             in_gate,
+            // Whom the register names has everything that was answered, whoever took it in.
             marked: in_gate
-                && session
-                    .through
-                    .is_some_and(|through| session.status.acked_lsn >= through.get()),
+                && (grouped.membership.names(member)
+                    || session
+                        .through
+                        .is_some_and(|through| session.status.acked_lsn >= through.get())),
             away: (!live).then(|| session.present.elapsed()),
             has_all: session.status.acked_lsn >= tail,
         })
