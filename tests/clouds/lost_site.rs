@@ -93,7 +93,13 @@ fn a_site_that_is_half_back_is_attached_by_the_next_writer_too() {
     scene.cloud.hit(writer, Fault::Kill);
     assert_eq!(scene.cloud.expect_other_primary(writer).site(), Site::Two);
     load.wait_requests(20);
-    for part in [writer, S2, W11] {
+    // Its majority is there with the witness, and nobody new to be taken in.
+    scene.cloud.undo(W11, Fault::Kill);
+    scene.cloud.look("site 1 is attached", PATIENCE, |cloud| {
+        let register = cloud.authority()?;
+        (register.site == Site::One && register.set.len() == 1).then_some(())
+    });
+    for part in [writer, S2] {
         scene.cloud.undo(part, Fault::Kill);
     }
     assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
