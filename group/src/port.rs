@@ -30,6 +30,13 @@ pub struct Beat {
     pub why_not_serving: String,
     /// Whether it may be nominated: its directory is sound and no operator has to decide first.
     pub fit: bool,
+    /// Milliseconds since a voter of the other site answered; `None` if none ever did. The voter
+    /// of this server fills it in.
+    #[serde(default)]
+    pub other_silent_ms: Option<u64>,
+    /// Milliseconds for which they had answered by then without a gap; filled in likewise.
+    #[serde(default)]
+    pub other_heard_for_ms: u64,
 }
 
 /// A server as a voter of its site last heard it.

@@ -156,10 +156,10 @@ impl Condition {
             Self::NotServing => !status.serving,
             Self::Protected => {
                 let connected = match &status.peers[..] {
-                    [] | [_] => status.peer.connected,
+                    [] | [_] => status.peer.connected == Some(true),
                     peers => {
                         let mut members = peers.iter().filter(|peer| peer.member).peekable();
-                        members.peek().is_some() && members.all(|peer| peer.connected)
+                        members.peek().is_some() && members.all(|peer| peer.connected == Some(true))
                     }
                 };
                 status.role == "primary" && status.protection == "PROTECTED" && connected

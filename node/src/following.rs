@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::replication::{Body, Frame};
-use kanjo_format::{Digest, Epoch, Lsn, Tail};
+use kanjo_format::{Digest, Epoch, Lsn, NodeId, Tail};
 use kanjo_shipper::receiver::{Action, Event, SessionId};
 use kanjo_shipper::{LocalLog, Packer};
 use kanjo_wal::LogError;
 
 use crate::error::NodeError;
-use crate::hot::Standing;
+use crate::hot::{ServiceGap, Standing};
 use crate::metrics::{Stage, Stamps};
-use crate::node::{Node, Part, Session};
+use crate::node::{Node, Part, steady_ns};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
 
@@ -38,8 +38,13 @@ pub(crate) struct Following {
     expected: VecDeque<(Lsn, Digest)>,
     pub(crate) file: Option<Incoming>,
     sent: Option<(SessionId, Lsn)>,
-    writer: Option<(Epoch, String)>,
+    writer: Option<Writer>,
     peer_client: Option<String>,
+    /// After a planned switch: since when nobody could be answered, and where the own log ended.
+    /// What is committed above that was answered by the next writer.
+    pub(crate) unanswered_since: Option<(Instant, Lsn)>,
+    /// When batches of the primary were last synced, as [`steady_ns`] counts.
+    pub(crate) batches_heard_ns: u64,
     /// Why the last connection was closed.
     closed_for: String,
     packer: Packer,
@@ -47,6 +52,13 @@ pub(crate) struct Following {
     unapplied: Stamps,
     /// What was cut when this node rejoined, until it is in sync again.
     pub(crate) cut: Option<CutRecord>,
+}
+
+/// The primary that is followed, or was last.
+struct Writer {
+    node: NodeId,
+    /// Where clients reach it; may be empty.
+    client_address: String,
 }
 
 impl Following {
@@ -60,6 +72,8 @@ impl Following {
             sent: None,
             writer: None,
             peer_client,
+            unanswered_since: None,
+            batches_heard_ns: 0,
             closed_for: String::new(),
             packer: Packer::new(),
             unapplied: Stamps::new(),
@@ -91,22 +105,35 @@ impl Following {
     /// Where clients should go instead.
     pub(crate) fn hint(&self) -> String {
         match &self.writer {
-            Some((_, address)) if !address.is_empty() => address.clone(),
+            Some(writer) if !writer.client_address.is_empty() => writer.client_address.clone(),
             _ => self.peer_client.clone().unwrap_or_default(),
         }
     }
 
+    /// The primary that is followed, or was last.
+    pub(crate) fn writer(&self) -> Option<NodeId> {
+        self.writer.as_ref().map(|writer| writer.node)
+    }
+
+    /// How a replica stands; `connected` says whether its primary is there.
     pub(crate) fn standing(
         &self,
         base: Standing,
-        control: &Control,
-        sessions: &[Session],
+        awaits_operator: bool,
+        connected: bool,
     ) -> Standing {
-        let connected = self.writer.is_some() && !sessions.is_empty();
-        let why = why_not_serving(control.awaiting_operator, connected);
+        let why = why_not_serving(awaits_operator, connected);
         let mut peers = base.peers;
-        if let [peer] = &mut peers[..] {
-            peer.connected = connected;
+        match &mut peers[..] {
+            // In a pair it is nobody else.
+            [peer] => peer.connected = Some(connected),
+            peers => {
+                let writer = self.writer().map(NodeId::get);
+                let writer = peers.iter_mut().find(|peer| peer.node == writer);
+                if let Some(peer) = writer.filter(|peer| peer.node.is_some()) {
+                    peer.connected = Some(connected);
+                }
+            }
         }
         Standing {
             why_not_serving: why.to_owned(),
@@ -205,6 +232,7 @@ impl Node {
                     self.hot.disk_times.sync = Some(took);
                 }
                 self.hot.note_durable(tail);
+                self.following.batches_heard_ns = steady_ns();
                 self.receiver.step(Event::Synced { lsn }, more);
             }
             Action::PersistMark { in_sync, lsn } => {
@@ -256,6 +284,7 @@ impl Node {
             Action::ApplyTo { lsn } => {
                 self.hot.note_committed(lsn);
                 self.following.apply_to = self.following.apply_to.max(lsn);
+                self.note_gap(lsn);
             }
             Action::CompareDigest { lsn, digest } => {
                 self.following.expected.push_back((lsn, digest));
@@ -269,9 +298,9 @@ impl Node {
             }
             Action::Following {
                 epoch,
+                opening,
                 client_address,
-                ..
-            } => self.follows(epoch, client_address)?,
+            } => self.follows(epoch, opening.node, client_address)?,
             Action::Close { session, why } => {
                 // A reason that stays is said once, however often the peer tries.
                 if self.following.closed_for != why {
@@ -286,9 +315,28 @@ impl Node {
         Ok(())
     }
 
-    fn follows(&mut self, epoch: Epoch, client_address: String) -> Result<(), NodeError> {
+    /// The first commit of the next writer ends the time in which nobody could be answered.
+    fn note_gap(&mut self, committed: Lsn) {
+        let ended = |(_, tail): &mut (Instant, Lsn)| committed > *tail;
+        if let Some((since, _)) = self.following.unanswered_since.take_if(ended) {
+            self.hot.last_gap = Some(ServiceGap {
+                epoch: self.hot.shared.granted(),
+                took: since.elapsed(),
+            });
+        }
+    }
+
+    fn follows(
+        &mut self,
+        epoch: Epoch,
+        node: NodeId,
+        client_address: String,
+    ) -> Result<(), NodeError> {
         tracing::info!(%epoch, primary = %client_address, "following");
-        self.following.writer = Some((epoch, client_address));
+        self.following.writer = Some(Writer {
+            node,
+            client_address,
+        });
         self.hot.shared.published.hear_writer();
         if self.hot.store.dir.control().awaiting_operator {
             // Its log is that of the writer again: there is nothing left to decide.

@@ -450,7 +450,7 @@ impl Node {
         let confirmed = self.hot.committed();
         let mut switched = None;
         if let Some(mut primary) = self.primary() {
-            switched = primary.reign.take_switch_answer();
+            switched = primary.reign.take_switch();
             primary.give_up(Outcome::Fenced);
         }
         // What was executed and may never commit is in this memory; else it is a replica's.
@@ -471,16 +471,19 @@ impl Node {
             let rebuilt = self.hot.store.rebuild(confirmed)?;
             tracing::info!(%tail, %confirmed, records = rebuilt.records, ms = rebuilt.time.as_millis(), "memory rebuilt: what it held may never commit");
         }
-        if let Some((answer, took)) = switched {
-            let message = format!(
-                "switched: the other site opened epoch {epoch}, {} ms after the word; this server follows it",
-                took.as_millis()
-            );
-            // The asker may have gone away.
-            let _ = answer.send(Answer::Done { message });
-        }
         self.hot.forget_derived();
         self.following.restart(confirmed);
+        if let Some(switching) = switched {
+            self.following.unanswered_since = switching.draining.map(|since| (since, tail.lsn));
+            let message = format!(
+                "switched: the other site opened epoch {epoch}, {} ms after the word; this server follows it",
+                switching.began.elapsed().as_millis()
+            );
+            if let Some(answer) = switching.answer {
+                // The asker may have gone away.
+                let _ = answer.send(Answer::Done { message });
+            }
+        }
         let log = self.hot.store.local_log(confirmed)?;
         self.receive(Event::LogMoved { log: &log })?;
         self.say_applied()

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use kanjo_format::NodeId;
 use kanjo_format::client::Outcome;
 use kanjo_shipper::opening::Want;
 
@@ -138,7 +139,11 @@ impl Node {
     pub(crate) fn whole_standing(&mut self) -> Standing {
         let mut standing = self.standing();
         standing.in_set = self.group.as_ref().map(|group| group.is_in_set());
-        standing.group = self.group.as_ref().map(|group| group.status(&standing));
+        let gap = self.hot.last_gap;
+        standing.group = self
+            .group
+            .as_ref()
+            .map(|group| group.status(&standing, gap));
         standing
     }
 
@@ -146,6 +151,8 @@ impl Node {
         let durable = self.hot.store.syncer.synced();
         let peer = |peer| PeerStatus {
             address: self.peers[peer].address().to_owned(),
+            node: self.peers.node(peer).map(NodeId::get),
+            site: self.peers.site(peer).map(|site| site.number()),
             ..PeerStatus::default()
         };
         let peers = self.peers.indices().map(peer).collect();
@@ -160,12 +167,14 @@ impl Node {
             catching_up: Vec::new(),
             peers,
             in_set: None,
+            switching: None,
             group: None,
         };
         match &self.part {
             Part::Replica => {
-                self.following
-                    .standing(base, &self.hot.store.dir.control(), &self.sessions)
+                let awaits = self.hot.store.dir.control().awaiting_operator;
+                let follows = self.receiver.is_following();
+                self.following.standing(base, awaits, follows)
             }
             Part::Opening(run) => Standing {
                 role: "resolving",

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
 
 use kanjo_engine::WideAmount;
 use kanjo_format::record::Protection;
@@ -73,9 +74,19 @@ pub(crate) struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerFigures {
     pub(crate) node: NodeId,
+    /// As primary: batches flow to it. As replica: this node follows it.
     pub(crate) connected: bool,
+    /// As primary: what went there.
+    pub(crate) shipped: Option<ShippedFigures>,
+}
+
+/// How far a peer is with what a primary sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShippedFigures {
     pub(crate) acked: Lsn,
     pub(crate) lag_bytes: u64,
+    /// How old the oldest thing is that it lacks.
+    pub(crate) lag: Duration,
     pub(crate) round_trip_us: Option<u64>,
 }
 
@@ -170,6 +181,12 @@ impl Published {
         self.writer_heard_ns.store(steady_ns(), Ordering::Relaxed);
     }
 
+    /// When the writer was last heard that this node followed until it began to write itself.
+    pub(crate) fn forget_writer(&self) -> Option<u64> {
+        let heard_ns = self.writer_heard_ns.swap(0, Ordering::Relaxed);
+        (heard_ns > 0).then_some(heard_ns)
+    }
+
     /// When the primary was last heard.
     pub(crate) fn writer_heard_ns(&self) -> u64 {
         self.writer_heard_ns.load(Ordering::Relaxed)
@@ -217,6 +234,16 @@ mod tests {
         drop(held);
         assert!(published.update(|told| told.health.serving = true));
         assert!(published.read().health.serving);
+    }
+
+    #[test]
+    fn a_writer_that_was_heard_before_an_own_reign_is_not_heard_after_it() {
+        let published = Published::default();
+        assert_eq!(published.forget_writer(), None);
+        steady_ns();
+        published.hear_writer();
+        assert!(published.forget_writer().is_some());
+        assert_eq!(published.forget_writer(), None);
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub struct Status {
     pub pid: u32,
     /// Microseconds since the process started.
     pub uptime_us: u64,
+    /// This machine's wall clock when it answered, microseconds since 1970.
+    #[serde(default)]
+    pub clock_us: u64,
+    /// The configured `clock_bound_ms`.
+    #[serde(default)]
+    pub clock_bound_ms: u64,
     /// Where the log ends.
     pub tail_lsn: u64,
     /// Epoch of the last batch.
@@ -90,6 +96,9 @@ pub struct Status {
     pub requests_outstanding: u64,
     /// Free bytes on the data directory's file system.
     pub free_disk_bytes: u64,
+    /// Free bytes that it needs to process: the configured floor, and one segment made ahead.
+    #[serde(default)]
+    pub needed_disk_bytes: u64,
     /// Last checkpoint.
     pub checkpoint_lsn: u64,
     /// Segments that were recompressed.
@@ -119,11 +128,13 @@ pub struct Status {
 pub struct PeerStatus {
     /// Its replication address.
     pub address: String,
-    /// Whether batches flow.
-    pub connected: bool,
+    /// As primary: whether batches flow. As replica: of the primary that it follows, or followed
+    /// last, whether that is connected; of others absent, because nobody asks them.
+    #[serde(default)]
+    pub connected: Option<bool>,
     /// Its number, once known.
     pub node: Option<u32>,
-    /// Its cloud, once known.
+    /// Its cloud, once known; in a group from the start, like its number.
     #[serde(default)]
     pub site: Option<u8>,
     /// As primary: whether every commit waits for it.
@@ -133,6 +144,10 @@ pub struct PeerStatus {
     pub acked_lsn: u64,
     /// Bytes it has yet to ack.
     pub lag_bytes: u64,
+    /// As primary: how old the oldest thing is that it has not acked; 0 if it has everything. What
+    /// was in the log when the reign began counts from then on.
+    #[serde(default)]
+    pub lag_us: Option<u64>,
     /// Round trip of the last heartbeat.
     pub round_trip_us: Option<u64>,
     /// The last thing that went wrong with it.
@@ -171,6 +186,63 @@ pub struct GroupStatus {
     pub third_age_ms: Option<u64>,
     /// The fence that the newest epoch began with.
     pub last_fence: Option<FenceCertificate>,
+    /// As primary: how far a planned switch is.
+    #[serde(default)]
+    pub switching: Option<SwitchStage>,
+    /// The change of the writer that the fence tells of.
+    #[serde(default)]
+    pub last_switch: Option<LastSwitch>,
+}
+
+/// How far a planned switch is. Whatever fails before [`Self::HandingOver`] ends in the old state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SwitchStage {
+    /// It was checked; a change of the in-sync set is brought to its end first.
+    Settling,
+    /// Nothing new is executed; what was executed commits.
+    Draining,
+    /// The register of the destination is asked to expect the authority.
+    Preparing,
+    /// The register that has the authority is asked to give it away. If it has done so there is no
+    /// way back.
+    HandingOver,
+    /// The register of the destination is given the authority.
+    Activating,
+    /// The other site's server opens the next epoch.
+    Opening,
+}
+
+impl SwitchStage {
+    /// For people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Settling => "checked, waits for a change of the in-sync set",
+            Self::Draining => "draining: nothing new is executed until all is committed",
+            Self::Preparing => "preparing: the other site's server will take over",
+            Self::HandingOver => "handing over: from here on there may be no way back",
+            Self::Activating => "handed over: activating, there is no way back",
+            Self::Opening => "activated: the other site's server opens the next epoch",
+        }
+    }
+}
+
+/// The last change of the writer. What one server knows of it; another one may know more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSwitch {
+    /// The epoch that ended.
+    pub from: String,
+    /// The epoch that was opened.
+    pub to: String,
+    /// By which server.
+    pub node: u32,
+    /// Milliseconds since 1970, by that server's clock.
+    pub at_ms: u64,
+    /// Whether an operator planned it; absent while a register that could tell is not heard.
+    pub planned: Option<bool>,
+    /// For how long nobody could be answered, as far as this server knows: if it opened the epoch,
+    /// since it last heard the former writer; if it handed over, since it executed nothing any more.
+    pub unanswered_us: Option<u64>,
 }
 
 /// Transfers that were answered without an auxiliary.

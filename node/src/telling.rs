@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::following::why_not_serving;
 use crate::node::{Node, Part};
-use crate::published::{Health, Role};
+use crate::published::{Health, PeerFigures, Role};
 use crate::reign::Primary;
 
 /// Figures are told this often.
@@ -50,6 +50,7 @@ impl Node {
             self.say_why(&mut told.why);
             told.peers.clear();
             told.member_heard_ns = None;
+            told.peers.extend(self.followed());
             if let Some(primary) = self.primary() {
                 told.member_heard_ns = primary.member_heard_ns();
                 told.peers.extend(primary.peer_figures());
@@ -105,6 +106,17 @@ impl Node {
                 ..Health::default()
             },
         }
+    }
+
+    /// As replica: the primary that is followed, or was last.
+    fn followed(&self) -> Option<PeerFigures> {
+        let node = self.following.writer();
+        let node = node.filter(|_| matches!(self.part, Part::Replica))?;
+        Some(PeerFigures {
+            node,
+            connected: self.receiver.is_following(),
+            shipped: None,
+        })
     }
 
     fn say_why(&mut self, why: &mut String) {

@@ -206,6 +206,12 @@ impl Receiver {
         Ok(())
     }
 
+    /// This node has opened the epoch that it granted itself: what its log holds is what the epoch
+    /// stands on, so that its end is certain whatever it was before.
+    pub const fn opened(&mut self) {
+        self.state.uncertain = false;
+    }
+
     /// Takes an event, gives what is to be done.
     pub fn step(&mut self, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {

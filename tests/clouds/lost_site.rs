@@ -6,9 +6,10 @@ use kanjo_format::Site;
 use kanjo_node::AutoFailover;
 
 use crate::Scene;
+use crate::harness::PATIENCE;
 use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
-use crate::harness::part::Part;
+use crate::harness::part::{Part, S1, S2, W11};
 use crate::harness::report;
 use crate::scene::expect_quiet;
 
@@ -65,6 +66,43 @@ fn a_lost_site_is_replaced_at_once_where_the_configuration_says_so() {
         ),
     );
     bring_back(&mut scene);
+    load.finish();
+    scene.close();
+}
+
+/// The register of the lost site has no majority yet, so that the set stays where it is; a server of
+/// that site is a member already when the writer dies.
+#[test]
+fn a_site_that_is_half_back_is_attached_by_the_next_writer_too() {
+    let name = "lost_site::a_site_that_is_half_back_is_attached_by_the_next_writer_too";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    lose_site_1(&mut scene);
+    scene.cloud.fail_over(Site::Two, "site 1 burned");
+    load.wait_requests(20);
+    scene.cloud.undo(S1, Fault::Kill);
+    scene
+        .cloud
+        .look("server 1 is in the set", PATIENCE, |cloud| {
+            cloud.set().contains(&S1).then_some(())
+        });
+    let writer = scene.cloud.expect_primary_in(Site::Two);
+    scene.cloud.hit(writer, Fault::Kill);
+    assert_eq!(scene.cloud.expect_other_primary(writer).site(), Site::Two);
+    load.wait_requests(20);
+    // Its majority is there with the witness, and nobody new to be taken in.
+    scene.cloud.undo(W11, Fault::Kill);
+    scene.cloud.look("site 1 is attached", PATIENCE, |cloud| {
+        let register = cloud.authority()?;
+        (register.site == Site::One && register.set.len() == 1).then_some(())
+    });
+    for part in [writer, S2] {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
     load.finish();
     scene.close();
 }

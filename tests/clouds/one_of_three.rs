@@ -36,6 +36,12 @@ fn any_one_part_of_the_active_site_is_cut_one_way_and_processing_goes_on() {
 }
 
 #[test]
+fn any_one_part_of_the_active_site_is_cut_off_from_the_other_site_and_processing_goes_on() {
+    let name = "one_of_three::any_one_part_of_the_active_site_is_cut_off_from_the_other_site_and_processing_goes_on";
+    in_turn(name, active, &[Fault::CutFromOtherSite]);
+}
+
+#[test]
 fn any_one_part_of_the_auxiliary_site_fails_and_processing_goes_on() {
     let name = "one_of_three::any_one_part_of_the_auxiliary_site_fails_and_processing_goes_on";
     in_turn(name, auxiliary, &[Fault::Kill, Fault::Stop, Fault::Cut]);

@@ -7,6 +7,7 @@ use kanjo_format::Site;
 use kanjo_node::admin::{Answer, Command, OperatorWord};
 
 use crate::Scene;
+use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
 use crate::harness::part::{S3, S4, other};
 use crate::harness::program::{kanjo, said};
@@ -135,6 +136,89 @@ fn switchover() -> Command {
     })
 }
 
+/// What is looked at before the word is said.
+const CHECKS: [&str; 8] = [
+    "writer",
+    "registers",
+    "destination",
+    "in-sync set",
+    "lag",
+    "chain",
+    "clock",
+    "disk",
+];
+
+/// The steps of a switch, each told when it is done.
+const STEPS: [&str; 6] = [
+    "checked by the server",
+    "drained",
+    "prepared",
+    "handed over",
+    "activated",
+    "opened by node",
+];
+
+/// A command that does what it should and says all this, in this order.
+fn expect_said(output: &std::process::Output, words: &[&str]) {
+    let text = said(output);
+    assert!(output.status.success(), "{text}");
+    let mut rest = &text[..];
+    for word in words {
+        let Some(at) = rest.find(word) else {
+            panic!("{word:?} is missing, or not in its place: {text}");
+        };
+        rest = &rest[at + word.len()..];
+    }
+}
+
+#[test]
+fn a_switch_to_a_server_without_disk_is_refused_with_the_figures_before_anything_stops() {
+    let name = "planned::a_switch_to_a_server_without_disk_is_refused_with_the_figures_before_anything_stops";
+    let options = CloudOptions {
+        full: Some(Site::Two),
+        ..CloudOptions::default()
+    };
+    let Some(mut scene) = Scene::open_with(name, options) else {
+        return;
+    };
+    let load = scene.load_with(PACED);
+    load.wait_requests(50);
+    let primary = scene.cloud.expect_primary();
+    let before = scene.cloud.status(primary).expect("it serves").epoch;
+    let file = scene.cloud.cluster_file();
+    let file = file.to_str().expect("a plain path");
+    let words = [
+        "--cluster-file",
+        file,
+        "--operator",
+        "a test",
+        "--reason",
+        "drill",
+    ];
+    let output = kanjo(&[&["switchover"], &words[..]].concat());
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for word in ["NO", "not switched, disk: node", " and needs ", "make room"] {
+        assert!(text.contains(word), "{word:?} is missing: {text}");
+    }
+    let output = kanjo(&[&["switchover", "--json"], &words[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["switched"], false);
+    let checks = told["checks"].as_array().expect("a list");
+    let fails: Vec<_> = checks
+        .iter()
+        .filter(|check| check["holds"] == false)
+        .collect();
+    assert!(fails.len() == 1 && fails[0]["check"] == "disk", "{told:#}");
+    load.wait_requests(50);
+    let status = scene.cloud.status(primary).expect("it serves");
+    assert_eq!(status.epoch, before, "no epoch was opened");
+    let counts = load.finish();
+    assert_eq!((counts.unknown, counts.not_done), (0, 0), "{counts:#?}");
+    scene.close();
+}
+
 #[test]
 fn the_commands_of_a_person_find_the_right_server_by_themselves() {
     let name = "planned::the_commands_of_a_person_find_the_right_server_by_themselves";
@@ -153,17 +237,33 @@ fn the_commands_of_a_person_find_the_right_server_by_themselves() {
         "--reason",
         "drill",
     ];
+    let output = kanjo(&[&["switchover", "--check-only"], &words[..]].concat());
+    expect_said(&output, &CHECKS);
+    let former = scene.cloud.expect_primary_in(Site::One);
     let output = kanjo(&[&["switchover"], &words[..]].concat());
-    assert!(output.status.success(), "{}", said(&output));
-    scene.cloud.expect_primary_in(Site::Two);
+    expect_said(&output, &CHECKS);
+    expect_said(&output, &STEPS);
+    let primary = scene.cloud.expect_primary_in(Site::Two);
     load.wait_requests(50);
     scene.cloud.expect_protected();
+    let knows = "tells for how long nobody was answered";
+    scene.cloud.expect(former, knows, |status| {
+        let group = status.group.as_ref();
+        let switch = group.and_then(|group| group.last_switch.as_ref());
+        switch.is_some_and(|switch| switch.unanswered_us.is_some())
+    });
     let shown = kanjo(&["status", "--cluster-file", file]);
-    assert!(shown.status.success(), "{}", said(&shown));
-    assert!(said(&shown).contains("PROTECTED"), "{}", said(&shown));
+    expect_said(
+        &shown,
+        &["PROTECTED", "last switch: epoch 1.", "nobody answered for"],
+    );
+    let last = format!("on node {}", primary.node());
+    expect_said(&shown, &[&last, ", planned, "]);
     let output = kanjo(&[&["failover"], &words[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
     scene.cloud.expect_primary_in(Site::One);
+    let shown = kanjo(&["status", "--cluster-file", file]);
+    expect_said(&shown, &["last switch: epoch ", ", not planned, "]);
     load.wait_requests(50);
     load.finish();
     scene.close();

@@ -2,9 +2,12 @@
 //! database, synchronised.
 
 use kanjo_format::Site;
+use kanjo_node::status::Status;
 
 use crate::Scene;
+use crate::harness::cuts::Fault;
 use crate::harness::part::{Part, SERVERS};
+use crate::harness::registers::peer;
 
 #[test]
 fn a_server_in_site_1_processes_and_site_2_holds_the_same() {
@@ -29,5 +32,34 @@ fn a_server_in_site_1_processes_and_site_2_holds_the_same() {
         assert_eq!(theirs.trial_balance, status.trial_balance, "{server}");
         assert_eq!(theirs.accounts, status.accounts, "{server}");
     }
+    scene.close();
+}
+
+#[test]
+fn a_replica_tells_of_the_writer_that_it_follows_and_claims_nothing_of_the_others() {
+    let name =
+        "same::a_replica_tells_of_the_writer_that_it_follows_and_claims_nothing_of_the_others";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let writer = scene.cloud.expect_protected();
+    let connected = |status: &Status, part: Part| peer(status, part).map(|peer| peer.connected);
+    for (server, status) in scene.cloud.statuses() {
+        for part in SERVERS.into_iter().filter(|&part| part != server) {
+            let told = match (server == writer, part == writer) {
+                (true, _) | (_, true) => Some(true),
+                (false, false) => None,
+            };
+            assert_eq!(connected(&status, part), Some(told), "{server} of {part}");
+        }
+    }
+    let standby = writer.neighbour();
+    scene.cloud.hit(writer, Fault::Stop);
+    scene
+        .cloud
+        .expect(standby, "says that it is gone", |status| {
+            status.role == "primary" || connected(status, writer) == Some(Some(false))
+        });
+    scene.cloud.undo(writer, Fault::Stop);
     scene.close();
 }

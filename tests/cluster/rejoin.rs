@@ -1,5 +1,6 @@
 //! An old primary comes back with a log that nobody else has.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use crate::Scene;
 use crate::harness::damage::{files, raw_batches};
 use crate::harness::pair::{PairOptions, alone};
 use crate::harness::posting::Posting;
+use crate::harness::program::{kanjo, said};
 use crate::harness::{Book, LoadOptions, Node, PATIENCE};
 
 /// Requests that end soon where nothing is acked.
@@ -75,11 +77,74 @@ fn an_unshipped_tail_lies_in_quarantine_and_its_node_follows() {
 
 #[test]
 fn a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator() {
+    let test = "rejoin::a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator";
+    let (mut scene, old) = two_histories(test);
+    // The operator decides for this log after all, with words that say what goes.
+    let first = [scene.pair.nodes[old].config.client_listen.clone()];
+    let node = &mut scene.pair.nodes[old];
+    node.start();
+    let message = node.promote_refused(alone("this log counts"));
+    assert!(message.contains("parted"), "{message}");
+    scene.pair.nodes[1 - old].kill();
+    let node = &mut scene.pair.nodes[old];
+    let options = PromoteOptions {
+        accept_missing_transfers: true,
+        ..alone("this log counts")
+    };
+    let promotion = node.promote(options);
+    assert!(
+        promotion.changed && !promotion.may_be_missing.is_empty(),
+        "{promotion:#?}"
+    );
+    node.expect(Condition::Serving);
+    scene.book.check_from_the_start(&first);
+}
+
+/// The operator decides for the primary's log: the other directory gives way, whole.
+#[test]
+fn a_directory_that_gives_way_is_kept_and_its_node_is_seeded_anew() {
+    let test = "rejoin::a_directory_that_gives_way_is_kept_and_its_node_is_seeded_anew";
+    let (mut scene, old) = two_histories(test);
+    let dir = scene.pair.nodes[old].data_dir().to_owned();
+    let before = raw_batches(&dir).len();
+    let text = dir.to_str().expect("a plain path");
+    let rejoin = [
+        "rejoin",
+        "--dir",
+        text,
+        "--reason",
+        "the primary's counts",
+        "--json",
+    ];
+    let output = kanjo(&rejoin);
+    assert!(output.status.success(), "{}", said(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kept = PathBuf::from(told["kept"].as_str().expect("a path"));
+    assert_eq!(raw_batches(&kept).len(), before, "nothing of it is lost");
+    let why = std::fs::read_to_string(kept.join("given-up.json")).expect("the reason is kept");
+    assert!(why.contains("the primary's counts"), "{why}");
+    scene.pair.nodes[old].start();
+    scene.pair.primary = 1 - old;
+    let equal = scene.pair.expect_equal_digests();
+    assert_eq!(equal.protection, "PROTECTED");
+    // A second time there is nothing to decide.
+    scene.pair.nodes[old].shut_down();
+    let output = kanjo(&rejoin);
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("nothing is left to decide"),
+        "{}",
+        said(&output)
+    );
+}
+
+/// A primary went on alone and unfenced and answered; the other node was promoted without that.
+/// Gives which one waits for an operator now; it does not run.
+fn two_histories(test: &str) -> (Scene, usize) {
     let options = PairOptions {
         linked: true,
         ..PairOptions::default()
     };
-    let test = "rejoin::a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator";
     let mut scene = Scene::open_with(test, options);
     scene.post(100, 10);
     let old = scene.pair.primary;
@@ -108,24 +173,7 @@ fn a_tail_that_was_answered_alone_and_unfenced_is_not_cut_without_an_operator() 
             "nothing was cut: {before} batches before, {after} after"
         );
     }
-    // The operator decides for this log after all, with words that say what goes.
-    let node = &mut scene.pair.nodes[old];
-    node.start();
-    let message = node.promote_refused(alone("this log counts"));
-    assert!(message.contains("parted"), "{message}");
-    scene.pair.nodes[1 - old].kill();
-    let node = &mut scene.pair.nodes[old];
-    let options = PromoteOptions {
-        accept_missing_transfers: true,
-        ..alone("this log counts")
-    };
-    let promotion = node.promote(options);
-    assert!(
-        promotion.changed && !promotion.may_be_missing.is_empty(),
-        "{promotion:#?}"
-    );
-    node.expect(Condition::Serving);
-    scene.book.check_from_the_start(&first);
+    (scene, old)
 }
 
 /// The node refuses to go on, by ending or by standing aside, and says what it waits for.

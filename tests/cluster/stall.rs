@@ -75,7 +75,9 @@ fn a_link_that_swallows_everything_for_a_while_loses_nothing() {
         scene
             .pair
             .primary()
-            .expect_that("noticed the silence", |status| !status.peer.connected);
+            .expect_that("noticed the silence", |status| {
+                status.peer.connected == Some(false)
+            });
         let links = scene.pair.links.as_ref().expect("a linked pair");
         links.iter().for_each(Link::restore);
     }

@@ -47,7 +47,7 @@ pub(crate) fn brief(status: &Status) -> String {
 
 fn peer_line(peer: &PeerStatus) -> String {
     format!(
-        "  peer {:?} connected {} member {} acked {} lag {} ({})\n",
+        "  peer {:?} connected {:?} member {} acked {} lag {} ({})\n",
         peer.node,
         peer.connected,
         peer.member,

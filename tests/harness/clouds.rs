@@ -41,6 +41,8 @@ pub(crate) struct CloudOptions {
     pub(crate) third_witness: bool,
     /// Other than usual: nothing is answered while fewer replicas than this have everything.
     pub(crate) set_size_min: Option<usize>,
+    /// The disks of this site's servers count as full. As replicas they follow all the same.
+    pub(crate) full: Option<Site>,
 }
 
 /// Both sites.
@@ -173,7 +175,10 @@ impl Cloud {
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
                 "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
-                1 << 20,
+                match self.options.full == Some(part.site()) {
+                    true => 1_u64 << 60,
+                    false => 1 << 20,
+                },
                 4 << 20,
                 self.options.set_size_min.unwrap_or(1),
                 match self.options.auto_failover {

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Mute,
     /// It hears nobody; everybody hears it.
     Deaf,
+    /// No packet between it and the other site; its own site hears it.
+    CutFromOtherSite,
 }
 
 /// The three that the promise names.
@@ -34,6 +36,7 @@ impl Cloud {
             Fault::Cut => self.cut(&[part], &everybody),
             Fault::Mute => self.cut_one_way(&[part], &everybody),
             Fault::Deaf => self.cut_one_way(&everybody, &[part]),
+            Fault::CutFromOtherSite => self.cut(&[part], &Part::all_of(other(part.site()))),
         }
     }
 
@@ -42,7 +45,7 @@ impl Cloud {
         match fault {
             Fault::Kill => self.spawn(part),
             Fault::Stop => self.process(part).cont(),
-            Fault::Cut | Fault::Mute | Fault::Deaf => self.heal(),
+            Fault::Cut | Fault::Mute | Fault::Deaf | Fault::CutFromOtherSite => self.heal(),
         }
     }
 

@@ -190,7 +190,8 @@ fn is_whole(statuses: &BTreeMap<Part, Status>) -> bool {
         && statuses.iter().all(|(&server, status)| {
             let follows = status.role == "replica"
                 && status.epoch == statuses[&primary].epoch
-                && peer(&statuses[&primary], server).is_some_and(|peer| peer.connected);
+                && peer(&statuses[&primary], server)
+                    .is_some_and(|peer| peer.connected == Some(true));
             server == primary || follows
         })
         && [Site::One, Site::Two].into_iter().all(|site| {

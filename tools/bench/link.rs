@@ -7,6 +7,7 @@ use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX, SEGMENT_
 use serde::Serialize;
 
 use super::rig::{Case, Length, Rig};
+use super::round_trip::RoundTrip;
 use super::rounds::{Figures, Summary};
 use super::series::{Results, Series, draw, measure};
 use super::throughput::{parse_seconds, within};
@@ -81,8 +82,9 @@ struct Outcome {
 #[derive(Serialize)]
 struct Delayed {
     delay_ms: u64,
-    /// `throughput_ratio`: of that without delay in the same round. `p50_allowed_us`: round trip
-    /// and 1.25 times the floor. `p50_of_allowed`: one client's p50 as a share of that.
+    /// `throughput_ratio`: of that without delay in the same round. `round_trip_us`: of an echo
+    /// over a link of the same delay, before the round. `p50_allowed_us`: that and 1.25 times the
+    /// floor. `p50_of_allowed`: one client's p50 as a share of that.
     #[serde(flatten)]
     summary: Summary,
     throughput_kept: bool,
@@ -106,8 +108,14 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
             all.push(Series::prepare(&mut rig, case, length).await?);
         }
     }
+    let mut link = RoundTrip::new()?;
+    let mut round_trips = vec![Vec::new(); delays.len()];
     measure(&mut rig, &mut all, args.rounds, async |_, place| {
-        relay.set_delay(Duration::from_millis(delays[place / 2]));
+        let (of, delay) = (place / 2, Duration::from_millis(delays[place / 2]));
+        if place.is_multiple_of(2) {
+            round_trips[of].push(link.median_us(delay)?);
+        }
+        relay.set_delay(delay);
         Ok(())
     })
     .await?;
@@ -123,7 +131,8 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
         seconds: args.seconds,
         digests_equal: true,
         delays: std::iter::zip(&args.delay_ms, delayed.chunks(2))
-            .map(|(delay_ms, some)| Delayed::of(*delay_ms, none, some))
+            .zip(&round_trips[1..])
+            .map(|((delay_ms, some), trips)| Delayed::of(*delay_ms, none, some, trips))
             .collect(),
         results: Results::of(all),
     };
@@ -154,11 +163,10 @@ impl LinkArgs {
 
 impl Delayed {
     /// Both of one client and full load.
-    fn of(delay_ms: u64, none: &[Series], delayed: &[Series]) -> Self {
+    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], round_trips: &[f64]) -> Self {
         let rounds = none[1].rounds.iter().zip(&delayed[0].rounds);
-        let rounds = rounds.zip(&delayed[1].rounds);
-        let round_trip_us = 2_000.0 * delay_ms as f64;
-        let figures = rounds.map(|((full_none, one), full)| {
+        let rounds = rounds.zip(&delayed[1].rounds).zip(round_trips);
+        let figures = rounds.map(|(((full_none, one), full), &round_trip_us)| {
             let throughput = full.figures["transfers_per_s"];
             let allowed = round_trip_us + FLOOR_BAR * one.figures["floor_p50_us"];
             Figures::from([
@@ -167,6 +175,7 @@ impl Delayed {
                     "throughput_ratio",
                     throughput / full_none.figures["transfers_per_s"],
                 ),
+                ("round_trip_us", round_trip_us),
                 ("p50_us", one.figures["p50_us"]),
                 ("p50_allowed_us", allowed),
                 ("p50_of_allowed", one.figures["p50_us"] / allowed),
@@ -216,16 +225,18 @@ impl Outcome {
         let header = [
             "delay each way",
             "of throughput without",
+            "round trip µs",
             "p50 µs",
             "allowed µs",
             "share",
         ];
-        let mut bars = table(&header, &[1, 2, 3, 4]);
+        let mut bars = table(&header, &[1, 2, 3, 4, 5]);
         for delayed in &self.delays {
             let range = |name, decimals| delayed.summary.range(name, decimals);
             bars.add_row([
                 format!("{} ms", delayed.delay_ms),
                 range("throughput_ratio", 2),
+                range("round_trip_us", 0),
                 range("p50_us", 0),
                 range("p50_allowed_us", 0),
                 range("p50_of_allowed", 2),

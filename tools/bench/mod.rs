@@ -14,6 +14,7 @@ mod link;
 mod load;
 mod promote;
 mod rig;
+mod round_trip;
 mod rounds;
 mod running;
 mod sealed;

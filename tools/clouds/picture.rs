@@ -50,7 +50,7 @@ impl Picture {
         self.0.len() == SERVERS.len()
             && status.protection == "PROTECTED"
             && status.peers.len() == SERVERS.len() - 1
-            && status.peers.iter().all(|peer| peer.connected)
+            && status.peers.iter().all(|peer| peer.connected == Some(true))
             && register.active == primary.site()
             && register.site == other(primary.site())
             && set_of(register) == auxiliary.collect()
@@ -171,7 +171,7 @@ impl fmt::Display for Picture {
                 let error = peer.last_error.as_deref().unwrap_or("no error");
                 writeln!(
                     f,
-                    "    to {node}: connected {connected}, member {member}, {error}"
+                    "    to {node}: connected {connected:?}, member {member}, {error}"
                 )?;
             }
         }
@@ -240,7 +240,7 @@ mod tests {
     fn status(server: Part) -> Status {
         let primary = server.node() == 1;
         let peer = PeerStatus {
-            connected: true,
+            connected: Some(true),
             ..PeerStatus::default()
         };
         Status {
@@ -288,7 +288,7 @@ mod tests {
             |p| drop(p.0.remove(&SERVERS[1])),
             |p| p.0.get_mut(&SERVERS[0]).unwrap().serving = false,
             |p| p.0.get_mut(&SERVERS[0]).unwrap().protection = "ONE SITE ONLY".to_owned(),
-            |p| p.0.get_mut(&SERVERS[0]).unwrap().peers[2].connected = false,
+            |p| p.0.get_mut(&SERVERS[0]).unwrap().peers[2].connected = Some(false),
             |p| change(p, Site::Two, |report| report.register.set.truncate(1)),
             |p| change(p, Site::Two, |report| report.voters[2].answers = false),
             |p| change(p, Site::One, |report| report.leader = None),

@@ -143,7 +143,7 @@ const fn begins_as(role: Role) -> &'static str {
 }
 
 /// A random number that is not zero, which stands for "none".
-fn draw() -> Result<u128, Failure> {
+pub(super) fn draw() -> Result<u128, Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::failed(format!("the system gives no random bytes: {error}")))?;

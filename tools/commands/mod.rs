@@ -16,6 +16,7 @@ mod listing;
 mod log;
 mod promote;
 mod quorum;
+mod rejoin;
 mod spells;
 mod start;
 mod status;
@@ -75,6 +76,7 @@ enum Command {
     #[command(subcommand)]
     Fence(group::fence::FenceCommand),
     Drill(drill::Args),
+    Rejoin(rejoin::Args),
     #[command(subcommand)]
     Quorum(quorum::QuorumCommand),
     #[command(subcommand)]
@@ -114,6 +116,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Protection(command) => group::protection::run(command),
         Command::Fence(command) => group::fence::run(command),
         Command::Drill(args) => drill::run(args),
+        Command::Rejoin(args) => rejoin::run(&args),
         Command::Quorum(command) => quorum::run(command),
         Command::Account(command) => account::run(command),
         Command::Transfer(command) => transfer::run(command),

@@ -235,13 +235,13 @@ fn peer_facts(status: &Status) -> Vec<(&'static str, String)> {
     let peer = &status.peer;
     let mut facts = vec![
         ("peer", peer.address.clone()),
-        ("connected", yes_no(peer.connected)),
+        ("connected", connected(peer)),
     ];
     if let Some(node) = peer.node {
         facts.push(("peer node", node.to_string()));
     }
     facts.push(("acked", peer.acked_lsn.to_string()));
-    facts.push(("lag", show_size(peer.lag_bytes)));
+    facts.push(("lag", lag(peer)));
     if let Some(micros) = peer.round_trip_us {
         let time = show_duration(Duration::from_micros(micros));
         facts.push(("round trip", time));
@@ -273,9 +273,9 @@ fn peer_table(peers: &[PeerStatus]) -> Table {
             peer.node.map_or_else(String::new, |node| node.to_string()),
             peer.site.map_or_else(String::new, |site| site.to_string()),
             yes_no(peer.member),
-            yes_no(peer.connected),
+            connected(peer),
             peer.acked_lsn.to_string(),
-            show_size(peer.lag_bytes),
+            lag(peer),
             round_trip.map_or_else(String::new, show_duration),
             peer.last_error.clone().unwrap_or_default(),
         ]);
@@ -305,6 +305,22 @@ pub(super) fn trial_balance(ledgers: &[LedgerStatus]) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// Nobody asks a replica's other peers.
+fn connected(peer: &PeerStatus) -> String {
+    peer.connected.map_or_else(|| "unknown".to_owned(), yes_no)
+}
+
+/// How far a peer is behind, in bytes and in time.
+pub(super) fn lag(peer: &PeerStatus) -> String {
+    let bytes = show_size(peer.lag_bytes);
+    match peer.lag_us {
+        Some(micros) if peer.lag_bytes > 0 => {
+            format!("{bytes}, {}", show_duration(Duration::from_micros(micros)))
+        }
+        _ => bytes,
+    }
 }
 
 fn yes_no(yes: bool) -> String {
@@ -350,6 +366,23 @@ mod tests {
         status.catching_up = vec![CatchingUp { node, lag_bytes }];
         let text = protection_text(&status);
         assert_eq!(text, "DEGRADED, catching-up: node 2 lacks 3 MiB");
+    }
+
+    #[test]
+    fn a_peer_that_lacks_something_shows_how_old_that_is() {
+        let mut peer = status_of(&[7502]).peer;
+        (peer.lag_bytes, peer.lag_us) = (8192, Some(1_500_000));
+        assert_eq!(lag(&peer), "8 KiB, 1.50 s");
+        (peer.lag_bytes, peer.lag_us) = (0, Some(0));
+        assert_eq!(lag(&peer), "0 B");
+    }
+
+    #[test]
+    fn of_a_peer_that_nobody_asks_nothing_is_claimed() {
+        let mut status = status_of(&[7502, 7503]);
+        status.peers[0].connected = Some(true);
+        let text = shown(&status);
+        assert!(text.contains("yes") && text.contains("unknown"), "{text}");
     }
 
     #[test]

@@ -103,8 +103,18 @@ impl Judge<'_> {
             state: before.clone(),
         };
         match wires.majority(self.active) {
-            // A living nominee stays.
-            Some(majority) if majority.contains(&before.writer) => self.write_on(before, wires),
+            // A living nominee stays, unless it alone has lost the other site.
+            Some(majority) if majority.contains(&before.writer) => {
+                let on = self.write_on(before, wires);
+                let hears = |server: &NodeId| self.hears_other_site(*server, wires);
+                if on.verdict.serves() || hears(&before.writer) {
+                    return on;
+                }
+                let mut others = self.servers_among(&majority);
+                others.retain(hears);
+                let opened = self.open(before, &others, wires);
+                if opened.verdict.serves() { opened } else { on }
+            }
             Some(majority) => self.open(before, &self.servers_among(&majority), wires),
             // Nobody could replace it, but nobody has to.
             None if wires.lives(before.writer) => self.write_on(before, wires),
@@ -165,6 +175,11 @@ impl Judge<'_> {
         }
     }
 
+    fn hears_other_site(&self, server: NodeId, wires: &Wires<'_>) -> bool {
+        let mut voters = self.topology.voters_of(other(self.active));
+        voters.any(|(voter, ..)| wires.connects(server, voter))
+    }
+
     /// Servers among these voters: a witness never processes.
     fn servers_among(&self, voters: &[NodeId]) -> Vec<NodeId> {
         let is_server = |node: &NodeId| self.topology.server(*node).is_some();
@@ -184,14 +199,6 @@ impl Judge<'_> {
     pub(super) fn may_go_on_alone(&self, state: &State, wires: &Wires<'_>) -> bool {
         let majority = wires.majority(self.active).unwrap_or_default();
         wires.lives(state.writer) && majority.contains(&state.writer)
-    }
-
-    /// Another server of the active site that could open the next epoch, if the living primary
-    /// were stopped.
-    pub(super) fn may_replace(&self, state: &State, wires: &Wires<'_>) -> Option<NodeId> {
-        let stopped = wires.without(state.writer);
-        let judged = self.by_two_sites(state, &stopped);
-        (judged.verdict == Verdict::OtherServer).then_some(judged.state.writer)
     }
 
     /// The other servers of a site that a writer of it reaches.

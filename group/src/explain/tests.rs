@@ -87,13 +87,13 @@ fn a_primary_that_its_site_cannot_reach_is_replaced_and_commits_nothing_more() {
 }
 
 #[test]
-fn a_primary_that_alone_lost_the_other_site_stalls_and_is_not_replaced() {
-    let all = usual();
-    let cut = Fault::CutFromOtherSite { node: node(1) };
-    assert_eq!(outcome(&all, &cut), (Verdict::Stalls, None));
-    let case = case(&all, &cut);
-    assert!(case.why.contains("living nominee"), "{}", case.why);
-    assert!(case.to_do.contains("stop server 1"), "{}", case.to_do);
+fn a_primary_that_alone_lost_the_other_site_is_replaced() {
+    for all in [usual(), with_third_witness()] {
+        let cut = Fault::CutFromOtherSite { node: node(1) };
+        assert_eq!(outcome(&all, &cut), (Verdict::OtherServer, Some(2)));
+        let case = case(&all, &cut);
+        assert!(case.why.contains("lost the other site"), "{}", case.why);
+    }
 }
 
 #[test]

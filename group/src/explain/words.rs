@@ -133,17 +133,20 @@ impl Words<'_> {
                     [one] => self.name(*one),
                     _ => "the living server with most of the log".to_owned(),
                 };
+                let lost = match fault {
+                    Fault::CutFromOtherSite { node } => {
+                        format!("{} alone has lost the other site: ", self.name(*node))
+                    }
+                    _ => String::new(),
+                };
                 format!(
-                    "{} chooses {whom}, which opens the next epoch at site {auxiliary}; nothing answered is missing, and the old primary, alive or not, commits nothing any more",
+                    "{lost}{} chooses {whom}, which opens the next epoch at site {auxiliary}; nothing answered is missing, and the old primary, alive or not, commits nothing any more",
                     self.majority(active, wires)
                 )
             }
             Reason::NoMember => match fault {
                 Fault::LinkCut | Fault::ThirdWitnessLostAndLinkCut => format!(
                     "no ack crosses the link, and {writer} cannot know whether site {auxiliary} is lost or was failed over to"
-                ),
-                Fault::CutFromOtherSite { node } if *node == judged.state.writer => format!(
-                    "{writer} gets no ack, and site {active} does not replace a living nominee"
                 ),
                 _ => format!(
                     "no member of the in-sync set acks, and {writer} cannot know whether site {auxiliary} is lost or was failed over to"
@@ -244,7 +247,6 @@ impl Words<'_> {
         });
         let first = match (&judged.reason, fault) {
             (Reason::NoMember, Fault::LinkCut) => "mend the link".to_owned(),
-            (Reason::NoMember, Fault::CutFromOtherSite { node }) => self.mend(*node, wires, judged),
             (Reason::NoMember, _) => format!(
                 "bring servers of site {auxiliary} back until it has a majority; or go on alone with `kanjo protection`, with proof that site {auxiliary} is off"
             ),
@@ -259,17 +261,6 @@ impl Words<'_> {
             Some(fail_over) => format!("{first}; or {fail_over}"),
             None if first.is_empty() => format!("bring site {active} back"),
             None => first,
-        }
-    }
-
-    fn mend(&self, node: NodeId, wires: &Wires<'_>, judged: &Judged) -> String {
-        let name = self.name(node);
-        match self.judge.may_replace(&judged.state, wires) {
-            Some(_) => format!(
-                "mend its connection; or stop {name}: site {} then chooses another server",
-                self.active()
-            ),
-            None => "mend its connection".to_owned(),
         }
     }
 

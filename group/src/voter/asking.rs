@@ -15,8 +15,9 @@ use crate::voter::{Core, Shared};
 
 /// Nobody is asked any more after this.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_600);
-/// One voter answers within this time: an election and a decision, and the way.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_900);
+/// A voter that has not answered by then is left to it, and the next one asked the same: twice the
+/// same is answered the same. Longer than a voter waits for an election before it names none.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
 /// The leader gives a change so long to be decided, a read to be confirmed.
 const DECISION_TIMEOUT: Duration = Duration::from_millis(1_400);
 /// A voter without a leader waits so long for one before it says so.
@@ -102,6 +103,8 @@ impl Shared {
     async fn ask(&self, site: Site, question: &Question) -> (Reply, Option<SiteReport>) {
         let deadline = Instant::now() + QUESTION_TIMEOUT;
         let mut told = None;
+        // A change may have come about at a voter that was not heard.
+        let mut maybe = None;
         let mut hint = self.led_lately(site);
         loop {
             let (mut tried, mut why) = (Vec::new(), Vec::<String>::new());
@@ -119,14 +122,15 @@ impl Shared {
                     }
                     Ok(Ok(other)) => why.push(format!("voter {node} answered {other:?}")),
                     Ok(Err(CallError::NotSent(because))) => why.push(because),
-                    Ok(Err(CallError::Lost(because))) => match question {
-                        Question::Read => why.push(because),
-                        Question::Apply { .. } => return (unknown(&because), told),
-                    },
-                    Err(_) => match question {
-                        Question::Read => why.push(format!("voter {node} does not answer")),
-                        Question::Apply { .. } => return (unknown("no answer in time"), told),
-                    },
+                    Ok(Err(CallError::Lost(because))) => {
+                        maybe = Some(because.clone());
+                        why.push(because);
+                    }
+                    Err(_) => {
+                        let silent = format!("voter {node} does not answer");
+                        maybe = Some(silent.clone());
+                        why.push(silent);
+                    }
                 }
                 if Instant::now() >= deadline && tried.len() > 1 {
                     break;
@@ -136,8 +140,13 @@ impl Shared {
                 .await
                 .is_err()
             {
-                let why = why.join("; ");
-                return (Reply::Unreachable { why }, told);
+                return match (maybe, question) {
+                    (Some(because), Question::Apply { .. }) => (unknown(&because), told),
+                    _ => {
+                        let why = why.join("; ");
+                        (Reply::Unreachable { why }, told)
+                    }
+                };
             }
         }
     }

@@ -33,7 +33,8 @@ pub(crate) fn tell_all(core: &Core, beats: &watch::Receiver<Option<Told>>) {
 async fn tell(core: Core, beats: watch::Receiver<Option<Told>>, target: Target) {
     let link = core.links.to(target);
     let mut due = Due::new(&core, beats);
-    while let Some(beat) = due.next().await {
+    while let Some(mut beat) = due.next().await {
+        core.links.sight().fill(&mut beat);
         // A voter that is not there is told again at the next beat.
         let _ = link.call(Request::Beat { beat }).await;
     }
@@ -43,7 +44,8 @@ async fn tell(core: Core, beats: watch::Receiver<Option<Told>>, target: Target) 
 async fn tell_here(core: Core, beats: watch::Receiver<Option<Told>>) {
     let seat = core.hearing.open(core.setup.node);
     let mut due = Due::new(&core, beats);
-    while let Some(beat) = due.next().await {
+    while let Some(mut beat) = due.next().await {
+        core.links.sight().fill(&mut beat);
         core.hearing.hear(seat, beat);
     }
     core.hearing.close(seat);

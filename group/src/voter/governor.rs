@@ -1,7 +1,8 @@
 //! Who processes for the site: decided by whichever voter leads the register.
 //!
 //! [`judge`] is pure. A living fit nominee stays; a missing one is replaced by the living fit
-//! server that has the most of the log.
+//! server that has the most of the log. One that alone has lost the other site is missing, too:
+//! its commits and its opening would wait for that site for ever.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use crate::voter::Core;
 
 /// A closed connection counts as a server's death unless another one comes within this time.
 const GRACE: Duration = Duration::from_millis(20);
+/// A nominee that does not hear the other site is looked at again after this long: that it goes
+/// on so is no change that wakes anybody.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A nomination that Raft has not decided for so long is looked at again.
 const DECISION_TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -43,6 +47,20 @@ enum Life {
 }
 
 impl Listened {
+    /// Whether it has not heard the other site for so long that its sessions there have ended.
+    fn has_lost_other_site(&self, timing: &Timing) -> bool {
+        let silent = self.beat.other_silent_ms;
+        silent.is_none_or(|ms| ms >= 2 * timing.silent_ms)
+    }
+
+    /// Whether it hears the other site, and has all the time in which another one lost it: a link
+    /// that is cut or comes back is noticed by one server before the other.
+    fn hears_other_site(&self, timing: &Timing) -> bool {
+        let silent = self.beat.other_silent_ms;
+        silent.is_some_and(|ms| ms <= gap_max(timing).as_millis() as u64)
+            && self.beat.other_heard_for_ms >= 2 * timing.silent_ms
+    }
+
     fn life(&self, timing: &Timing) -> Life {
         let silent_max = Duration::from_millis(timing.silent_ms);
         let left = silent_max.saturating_sub(self.silent);
@@ -68,12 +86,25 @@ pub(crate) fn judge(
     timing: &Timing,
 ) -> Verdict {
     let mut again = Duration::MAX;
+    let hears = |server: &Listened| {
+        let alive = matches!(server.life(timing), Life::Alive(_));
+        server.beat.fit && alive && server.hears_other_site(timing)
+    };
+    let somebody_hears = servers.iter().any(hears);
     if let Some(nominee) = nominee {
         let heard = servers.iter().find(|s| s.beat.member.node == nominee.node);
         match heard {
             Some(server) if server.beat.member.incarnation == nominee.incarnation => {
                 match server.life(timing) {
-                    Life::Alive(left) if server.beat.fit => return Verdict::Wait(Some(left)),
+                    Life::Alive(left)
+                        if server.beat.fit
+                            && !(somebody_hears && server.has_lost_other_site(timing)) =>
+                    {
+                        let quiet = server.beat.other_silent_ms;
+                        let soon = quiet.is_none_or(|ms| ms > timing.silent_ms);
+                        let left = if soon { left.min(LOOK_AGAIN) } else { left };
+                        return Verdict::Wait(Some(left));
+                    }
                     _ => {}
                 }
             }
@@ -93,7 +124,7 @@ pub(crate) fn judge(
             return Verdict::Wait(Some(left));
         }
     }
-    let mut best: Option<&Beat> = None;
+    let mut best: Option<&Listened> = None;
     for server in servers.iter().filter(|server| server.beat.fit) {
         let Life::Alive(left) = server.life(timing) else {
             continue;
@@ -103,16 +134,26 @@ pub(crate) fn judge(
             let node = std::cmp::Reverse(beat.member.node);
             (beat.tail.epoch, beat.tail.lsn, node)
         };
-        if best.is_none_or(|best| rank(&server.beat) > rank(best)) {
-            best = Some(&server.beat);
+        // Who has lost the other site is no better than who is replaced for that.
+        let rank = |server: &Listened| {
+            let hears = !server.has_lost_other_site(timing) || !somebody_hears;
+            (hears, rank(&server.beat))
+        };
+        if best.is_none_or(|best| rank(server) > rank(best)) {
+            best = Some(server);
         }
     }
-    match best {
+    match best.map(|server| &server.beat) {
         Some(beat) if nominee.is_none_or(|n| member(n) != beat.member) => {
             Verdict::Nominate(beat.member)
         }
         _ => Verdict::Wait((again != Duration::MAX).then_some(again)),
     }
+}
+
+/// Answers of the other site that lie further apart leave a gap.
+pub(crate) const fn gap_max(timing: &Timing) -> Duration {
+    Duration::from_millis(timing.silent_ms * 3 / 2)
 }
 
 const fn member(nominee: Nominee) -> SetMember {
@@ -222,6 +263,8 @@ mod tests {
             serving: false,
             why_not_serving: String::new(),
             fit: true,
+            other_silent_ms: Some(0),
+            other_heard_for_ms: 60_000,
         };
         Listened {
             beat,
@@ -313,6 +356,33 @@ mod tests {
         let verdict = judge(nominee(1), &servers, short, None, &timing);
         assert_eq!(verdict, Verdict::Wait(Some(Duration::from_millis(700))));
         nominates(judge(nominee(1), &servers, LONG, None, &timing), 2);
+    }
+
+    #[test]
+    fn a_nominee_that_alone_has_lost_the_other_site_is_replaced() {
+        let silent = |node, ms: Option<u64>| {
+            let mut server = server(node, 9);
+            server.beat.other_silent_ms = ms;
+            server.beat.other_heard_for_ms = if ms.is_some() { 60_000 } else { 0 };
+            server
+        };
+        let wait = |first, second| {
+            let servers = [silent(1, first), silent(2, second)];
+            matches!(decide(nominee(1), &servers), Verdict::Wait(_))
+        };
+        let servers = [silent(1, Some(2_000)), silent(2, Some(40))];
+        nominates(decide(nominee(1), &servers), 2);
+        assert!(wait(Some(1_900), Some(40)), "not yet");
+        assert!(wait(Some(9_000), Some(8_800)), "the link is cut for both");
+        assert!(wait(Some(2_000), Some(1_700)), "the other one a bit later");
+        assert!(wait(None, None), "nobody ever heard it");
+        let mut back = silent(2, Some(40));
+        back.beat.other_heard_for_ms = 1_900;
+        let verdict = decide(nominee(1), &[silent(1, Some(2_000)), back]);
+        assert!(matches!(verdict, Verdict::Wait(_)), "the link comes back");
+        // Of those who could follow a dead nominee the one that hears counts.
+        let servers = [silent(2, Some(40)), silent(3, None)];
+        nominates(decide(nominee(1), &servers), 2);
     }
 
     #[test]

@@ -19,7 +19,9 @@ use crate::voter::pace::Pulse;
 use crate::voter::setup::{Raft, Setup};
 use crate::voter::store::Store;
 use crate::voter::wire::Caller;
-use crate::voter::{Core, Shared, asking, beats, bootstrap, governor, join, pace, report, server};
+use crate::voter::{
+    Core, Shared, asking, beats, bootstrap, governor, join, pace, report, server, sight,
+};
 
 /// What is under way when a voter stops is given so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -177,6 +179,7 @@ async fn vote(
     if !core.setup.witness {
         // A witness asks nobody and speaks for no server.
         tokio::spawn(asking::look_over(core.clone()));
+        tokio::spawn(sight::look_out(core.clone()));
         if core.setup.topology.third_witness.is_some() {
             tokio::spawn(asking::look_at_third(core.clone()));
         }
@@ -210,7 +213,9 @@ async fn assemble(
         incarnation: setup.incarnation,
     };
     let contacts = Arc::new(Contacts::default());
-    let links = Arc::new(Links::new(setup.cluster, from, Arc::clone(&contacts), told));
+    let gap_max = governor::gap_max(&setup.topology.timing);
+    let links = Links::new(setup.cluster, from, Arc::clone(&contacts), gap_max, told);
+    let links = Arc::new(links);
     let network = Network {
         site: setup.site,
         topology: Arc::new(setup.topology.clone()),

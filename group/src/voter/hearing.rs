@@ -151,6 +151,8 @@ pub(crate) fn differs(old: &Beat, new: &Beat) -> bool {
         tail: old.tail,
         committed: old.committed,
         applied: old.applied,
+        other_silent_ms: old.other_silent_ms,
+        other_heard_for_ms: old.other_heard_for_ms,
         ..new.clone()
     };
     still != *old

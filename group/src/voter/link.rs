@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::GroupError;
 use crate::register::SetMember;
 use crate::voter::contacts::Contacts;
+use crate::voter::sight::Sight;
 use crate::voter::wire::{
     Answer, Caller, Envelope, Frames, Greeting, Hello, Purpose, Request, send,
 };
@@ -80,6 +81,9 @@ pub(crate) struct Links {
     cluster: ClusterId,
     from: Caller,
     contacts: Arc<Contacts>,
+    /// What is heard of the other site, and how long a gap may be.
+    sight: Sight,
+    gap_max: Duration,
     /// Told when another voter says that this one was replaced.
     ended: mpsc::Sender<GroupError>,
     open: Mutex<HashMap<Target, Link>>,
@@ -90,15 +94,23 @@ impl Links {
         cluster: ClusterId,
         from: Caller,
         contacts: Arc<Contacts>,
+        gap_max: Duration,
         ended: mpsc::Sender<GroupError>,
     ) -> Self {
         Self {
             cluster,
             from,
             contacts,
+            sight: Sight::default(),
+            gap_max,
             ended,
             open: Mutex::default(),
         }
+    }
+
+    /// What is heard of the other site.
+    pub(crate) const fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// The connection to that target, kept from the first call on.
@@ -233,6 +245,9 @@ impl Line {
                     Ok(Some(Envelope { id, body })) => {
                         heard = Instant::now();
                         self.links.contacts.hear(with);
+                        if self.target.site != self.links.from.site {
+                            self.links.sight.hear(self.links.gap_max);
+                        }
                         if let Some(answer) = waiting.remove(&id) {
                             let _ = answer.send(Ok(body));
                         }

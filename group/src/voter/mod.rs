@@ -7,6 +7,7 @@
 //! wire, link, network, server    what is said between voters and by servers, and how
 //! pace      heartbeats and elections          bootstrap   the first start, and who comes later
 //! hearing, governor    which servers live, and who is nominated
+//! sight                whether the other site is heard
 //! asking, report       questions and their answers; the view
 //! ```
 
@@ -26,6 +27,7 @@ mod pace;
 mod report;
 mod server;
 mod setup;
+mod sight;
 mod store;
 pub(crate) mod wire;
 

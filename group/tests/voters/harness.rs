@@ -190,6 +190,8 @@ impl Cluster {
             serving: false,
             why_not_serving: String::new(),
             fit: true,
+            other_silent_ms: Some(0),
+            other_heard_for_ms: 60_000,
         }
     }
 

@@ -58,10 +58,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 read = reader.read_buf(buffer) => match read? {
-                    0 => return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "closed by the client",
-                    )),
+                    0 => return Err(closed_by_client(buffer.len())),
                     _ => {
                         if blocked {
                             // Who sends without pause gets its replies all the same.
@@ -105,6 +102,21 @@ impl Connection {
     }
 }
 
+/// The client closed its side with so many bytes of a frame before that.
+fn closed_by_client(bytes: usize) -> io::Error {
+    match bytes {
+        0 => io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the client"),
+        _ => io::Error::other(format!(
+            "closed by the client {bytes} bytes into a frame, which is not executed"
+        )),
+    }
+}
+
+/// Whether a connection ended because its client was done with it.
+pub(super) fn is_orderly(end: &io::Error) -> bool {
+    end.kind() == io::ErrorKind::UnexpectedEof
+}
+
 /// The framing of the client port.
 pub(super) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder()
@@ -112,4 +124,41 @@ pub(super) fn codec() -> LengthDelimitedCodec {
         .length_field_length(4)
         .max_frame_length(CLIENT_FRAME_BYTES_MAX)
         .new_codec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// How a connection ends whose client sends `bytes` and closes.
+    async fn end_after(bytes: &[u8]) -> io::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut reader, writer) = stream.into_split();
+        let connection = Connection::new(writer);
+        let (mut buffer, mut poked) = (BytesMut::new(), pin!(connection.poked()));
+        client.write_all(bytes).await.unwrap();
+        drop(client);
+        loop {
+            let turn = connection.turn(&mut reader, &mut buffer, poked.as_mut());
+            if let Err(end) = turn.await {
+                return end;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_between_two_frames_ends_in_order_and_one_within_a_frame_does_not()
+    {
+        assert!(is_orderly(&end_after(b"").await));
+        let end = end_after(b"abc").await;
+        assert!(!is_orderly(&end) && end.to_string().contains("3 bytes"));
+    }
 }

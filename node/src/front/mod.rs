@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::codec::Decoder;
 use zerocopy::{FromBytes, IntoBytes};
 
-use self::connection::{Connection, codec};
+use self::connection::{Connection, codec, is_orderly};
 use crate::server::Shared;
 
 /// A connection must say hello within this time.
@@ -138,8 +138,15 @@ impl Front {
                     }
                     let front = Rc::clone(&self);
                     tokio::task::spawn_local(async move {
-                        if let Err(error) = front.serve(stream).await {
-                            tracing::info!(%peer, %error, "client connection closed");
+                        match front.serve(stream).await {
+                            // Clients come and go, in a fail-over all of them at once.
+                            Err(end) if is_orderly(&end) => {
+                                tracing::debug!(%peer, %end, "client connection closed");
+                            }
+                            Err(error) => {
+                                tracing::info!(%peer, %error, "client connection closed");
+                            }
+                            Ok(()) => {}
                         }
                     });
                 }

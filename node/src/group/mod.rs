@@ -15,6 +15,7 @@ mod standing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kanjo_format::control::Control;
 use kanjo_format::{Epoch, Site};
 use kanjo_group::{
     Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, ThirdQuestion, ThirdReply,
@@ -87,6 +88,8 @@ pub(crate) struct Group {
     pub(crate) rest_until: Option<Instant>,
     /// Why this server opens nothing, as last decided.
     pub(crate) why: String,
+    /// Since when a register is read with this epoch, although a later one was granted here.
+    outdated: Option<(Epoch, Instant)>,
     last_carried: Option<Instant>,
     ended: watch::Receiver<Option<GroupError>>,
     // Held, not read: the voter ends with the node.
@@ -113,6 +116,7 @@ impl Group {
             runs: 0,
             rest_until: None,
             why: "it follows a primary".to_owned(),
+            outdated: None,
             last_carried: None,
             ended: voter.ended(),
             _voter: voter,
@@ -143,6 +147,23 @@ impl Group {
             self.why = why.to_owned();
         }
         decision
+    }
+
+    /// Whether what was read of a register is of before the epoch that this server has granted to
+    /// somebody else, who had claimed it first. It is read anew within a moment; an opening on what
+    /// is outdated would only make the new writer open once more.
+    pub(crate) fn is_of_before(&mut self, control: &Control, read: Epoch) -> bool {
+        let others = control.granted_opening.node != control.node;
+        if !others || read == Epoch::NONE || control.granted_epoch <= read {
+            self.outdated = None;
+            return false;
+        }
+        let now = Instant::now();
+        let (of, since) = *self.outdated.get_or_insert((read, now));
+        if of != read {
+            self.outdated = Some((read, now));
+        }
+        of != read || since.elapsed() < HEARD_OF_LATE
     }
 
     /// Whether the register that holds the authority names this server's directory in the in-sync

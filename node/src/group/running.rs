@@ -73,6 +73,7 @@ impl Node {
             None => false,
         };
         let follows = passed || matches!(self.part, Part::Replica);
+        let control = self.hot.store.dir.control();
         let Some(group) = &mut self.group else {
             return Ok(());
         };
@@ -81,6 +82,7 @@ impl Node {
         }
         match group.decide() {
             Decision::Follow(_) => Ok(()),
+            Decision::Open(read) if group.is_of_before(&control, read.epoch) => Ok(()),
             Decision::Open(read) => {
                 if let Some(mut primary) = self.primary() {
                     primary.give_up(Outcome::Indeterminate);

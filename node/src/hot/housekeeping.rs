@@ -55,6 +55,13 @@ impl Hot {
         Ok(())
     }
 
+    /// Free bytes with which this node can process: beside the floor there is room for a segment
+    /// made ahead.
+    pub(crate) fn needed_disk_bytes(&self) -> u64 {
+        let floor = self.config.free_disk_floor_bytes;
+        floor.saturating_add(self.store.segment_bytes())
+    }
+
     /// Which requests a primary takes: below the floor of free disk only reads.
     pub(crate) fn door_of_primary(&self) -> Door {
         if !self.disk_low {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use kanjo_engine::Snapshot;
-use kanjo_format::{Lsn, Site, Tail};
+use kanjo_format::{Epoch, Lsn, Site, Tail};
 use kanjo_shipper::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,7 +23,9 @@ use crate::published::Info;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
 use crate::spells::Spells;
-use crate::status::{CatchingUp, GroupStatus, LedgerStatus, PeerStatus, Status, Unprotected};
+use crate::status::{
+    CatchingUp, GroupStatus, LedgerStatus, PeerStatus, Status, SwitchStage, Unprotected,
+};
 use crate::store::Store;
 use crate::threads::{JobThreads, SyncThread};
 
@@ -62,8 +64,18 @@ pub(crate) struct Standing {
     pub(crate) peers: Vec<PeerStatus>,
     /// In a group: whether the register names this server in the in-sync set.
     pub(crate) in_set: Option<bool>,
+    /// As primary of a group: how far a planned switch is.
+    pub(crate) switching: Option<SwitchStage>,
     /// In a group, where it was asked for.
     pub(crate) group: Option<GroupStatus>,
+}
+
+/// The time in which nobody could be answered, from one writer to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceGap {
+    /// The epoch at its end.
+    pub(crate) epoch: Epoch,
+    pub(crate) took: Duration,
 }
 
 struct Waiter {
@@ -89,6 +101,8 @@ pub(crate) struct Hot {
     pub(crate) shared: Arc<Shared>,
     /// The own cloud.
     pub(crate) site: Site,
+    /// The last change of the writer in which this node took part, as far as it noticed.
+    pub(crate) last_gap: Option<ServiceGap>,
     pub(crate) counters: Counters,
     pub(crate) disk_times: DiskTimes,
     pub(crate) drills: Drills,
@@ -170,6 +184,7 @@ impl Hot {
         let _ = ports.shared.published.info.set(info);
         Ok(Self {
             site: control.site,
+            last_gap: None,
             free_disk_bytes,
             durable: store.log.tail(),
             committed: store.dir.control().confirmed,
@@ -334,6 +349,8 @@ impl Hot {
             why_not_serving: standing.why_not_serving.clone(),
             pid: std::process::id(),
             uptime_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            clock_us: crate::clock::now().get() / 1_000,
+            clock_bound_ms: self.config.clock_bound_ms,
             tail_lsn: tail.lsn.get(),
             tail_epoch: tail.epoch.to_string(),
             tail_chain: tail.chain.to_string(),
@@ -361,6 +378,7 @@ impl Hot {
             connections: self.front.connection_count(),
             requests_outstanding: self.front.outstanding(),
             free_disk_bytes: self.free_disk_bytes,
+            needed_disk_bytes: self.needed_disk_bytes(),
             checkpoint_lsn: self.last_checkpoint.get(),
             sealed_segments: self.counters.sealed_segments,
             sealed_bytes: self.counters.sealed_bytes,

@@ -219,7 +219,7 @@ mod tests {
     use kanjo_format::{ClusterId, LedgerId, Lsn, NodeId};
 
     use super::*;
-    use crate::published::{Info, PeerFigures};
+    use crate::published::{Info, PeerFigures, ShippedFigures};
 
     /// A node that has something in every family.
     fn full() -> Exposition {
@@ -245,9 +245,12 @@ mod tests {
             told.peers.push(PeerFigures {
                 node: NodeId::new(7),
                 connected: true,
-                acked: Lsn::new(8192),
-                lag_bytes: 4096,
-                round_trip_us: Some(250),
+                shipped: Some(ShippedFigures {
+                    acked: Lsn::new(8192),
+                    lag_bytes: 4096,
+                    lag: Duration::from_millis(1_500),
+                    round_trip_us: Some(250),
+                }),
             });
             let ledger = LedgerId::new(203);
             told.unprotected
@@ -288,6 +291,7 @@ mod tests {
             "kanjo_peer_ack_seconds_bucket{le=\"0.0003\",peer=\"7\"} 1",
             "kanjo_peer_ack_seconds_bucket{le=\"0.0002\",peer=\"7\"} 0",
             "kanjo_peer_lag_bytes{peer=\"7\"} 4096",
+            "kanjo_peer_lag_seconds{peer=\"7\"} 1.5",
             "kanjo_unprotected_amount{ledger=\"203\"} 12345.0",
             "kanjo_group_elections_total 3",
             "# UNIT kanjo_commit_seconds seconds",

@@ -209,30 +209,39 @@ pub(super) fn sizes(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
 
 /// The other servers.
 pub(super) fn peers(page: &mut Page<'_>, peers: &[PeerFigures]) -> fmt::Result {
-    let each = |value: fn(&PeerFigures) -> u64| {
-        peers.iter().map(move |peer| (peer.node.get(), value(peer)))
+    let shipped = || {
+        let told = peers.iter();
+        told.filter_map(|peer| Some((peer.node.get(), peer.shipped?)))
     };
     page.gauges(
         "kanjo_peer_connected",
-        "As primary: batches flow to that peer",
+        "As primary: batches flow to that peer; as replica: that primary is followed",
         "peer",
-        each(|peer| flag(peer.connected)),
+        peers
+            .iter()
+            .map(|peer| (peer.node.get(), flag(peer.connected))),
     )?;
     page.gauges(
         "kanjo_peer_acked_bytes",
         "As primary: position that the peer said is on its disk",
         "peer",
-        each(|peer| peer.acked.get()),
+        shipped().map(|(node, shipped)| (node, shipped.acked.get())),
     )?;
     page.gauges(
         "kanjo_peer_lag_bytes",
         "As primary: bytes that the peer has yet to ack",
         "peer",
-        each(|peer| peer.lag_bytes),
+        shipped().map(|(node, shipped)| (node, shipped.lag_bytes)),
     )?;
-    let round_trips = peers.iter().filter_map(|peer| {
-        let round_trip = Duration::from_micros(peer.round_trip_us?);
-        Some((peer.node.get(), round_trip.as_secs_f64()))
+    page.gauges(
+        "kanjo_peer_lag_seconds",
+        "As primary: how old the oldest thing is that the peer has yet to ack",
+        "peer",
+        shipped().map(|(node, shipped)| (node, shipped.lag.as_secs_f64())),
+    )?;
+    let round_trips = shipped().filter_map(|(node, shipped)| {
+        let round_trip = Duration::from_micros(shipped.round_trip_us?);
+        Some((node, round_trip.as_secs_f64()))
     });
     page.gauges(
         "kanjo_peer_round_trip_seconds",

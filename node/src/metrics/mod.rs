@@ -6,6 +6,7 @@ mod counts;
 mod exposition;
 mod families;
 mod histogram;
+mod lacking;
 mod page;
 mod process;
 mod stamps;
@@ -19,6 +20,7 @@ use kanjo_format::client::{FrameKind, Outcome};
 use self::counts::{EventCounts, RequestCounts};
 pub(crate) use self::exposition::{Exposition, Format};
 pub(crate) use self::histogram::Histogram;
+pub(crate) use self::lacking::Lacking;
 pub(crate) use self::stamps::Stamps;
 
 /// Most peers whose acks are timed one by one; others are not timed.

@@ -173,7 +173,11 @@ impl Primary<'_> {
         self.hot.counters.payload_bytes += bytes as u64;
         self.hot.counters.appended_bytes += tail.lsn.since(header.lsn());
         self.reign.gate.appended(tail);
-        self.reign.unsynced.push(tail.lsn, Instant::now());
+        let now = Instant::now();
+        self.reign.unsynced.push(tail.lsn, now);
+        for session in &mut self.reign.sessions {
+            session.lacking.appended(tail.lsn, now);
+        }
         self.reign.last.keep(header, tail);
         self.offer_batch(tail)
     }

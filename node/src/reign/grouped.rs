@@ -12,6 +12,8 @@ use super::switching::Switching;
 use super::{Primary, Reign};
 use crate::error::NodeError;
 use crate::group::{Act, Asker, Cleared, Membership, PeerNow, set_member};
+use crate::hot::ServiceGap;
+use crate::node::steady_ns;
 use crate::peers::PeerIndex;
 
 /// What a reign in a group knows beside its sessions.
@@ -48,7 +50,9 @@ impl Grouped {
     }
 
     fn is_draining(&self) -> bool {
-        self.switching.as_ref().is_some_and(|s| s.draining)
+        self.switching
+            .as_ref()
+            .is_some_and(|s| s.draining.is_some())
     }
 
     /// Why nothing is answered although every member is there.
@@ -106,6 +110,7 @@ impl Primary<'_> {
         if self.reign.grouped.is_none() {
             return Ok(());
         }
+        self.note_gap();
         self.take_in_late()?;
         self.drain_on()?;
         self.tell_doubt();
@@ -119,7 +124,7 @@ impl Primary<'_> {
             return Ok(());
         };
         let switching = grouped.switching.as_ref();
-        let waits_for_drain = switching.is_some_and(|s| s.draining && !s.moving);
+        let waits_for_drain = switching.is_some_and(|s| s.draining.is_some() && !s.moving);
         if waits_for_drain {
             return Ok(());
         }
@@ -249,6 +254,19 @@ impl Primary<'_> {
         }
     }
 
+    /// The first moment in which this reign can answer ends the time in which nobody could.
+    fn note_gap(&mut self) {
+        if self.reign.former_heard_ns.is_none() || !self.can_serve() {
+            return;
+        }
+        if let Some(heard_ns) = self.reign.former_heard_ns.take() {
+            self.hot.last_gap = Some(ServiceGap {
+                epoch: self.reign.gate.epoch(),
+                took: Duration::from_nanos(steady_ns().saturating_sub(heard_ns)),
+            });
+        }
+    }
+
     fn note_presence(&mut self) {
         for peer in self.peers.indices() {
             let live =
@@ -296,10 +314,12 @@ impl Primary<'_> {
             member,
             site: self.peers.site(peer)?,
             in_gate,
+            // Whom the register names has everything that was answered, whoever took it in.
             marked: in_gate
-                && session
-                    .through
-                    .is_some_and(|through| session.status.acked_lsn >= through.get()),
+                && (grouped.membership.names(member)
+                    || session
+                        .through
+                        .is_some_and(|through| session.status.acked_lsn >= through.get())),
             away: (!live).then(|| session.present.elapsed()),
             has_all: session.status.acked_lsn >= tail,
         })

@@ -70,6 +70,8 @@ pub(crate) struct Reign {
     pub(crate) last_sync: Duration,
     /// The time of a batch that held nothing but expiries while a request waited.
     waits_since: Option<Timestamp>,
+    /// When this node last heard the writer before this reign, until this reign can answer.
+    former_heard_ns: Option<u64>,
     fenced: Option<Epoch>,
 }
 
@@ -99,6 +101,7 @@ impl Node {
         open: OpenEpoch,
         membership: Option<Membership>,
     ) -> Result<(), NodeError> {
+        self.receiver.opened();
         let hot = &mut self.hot;
         let word = membership.as_ref().and_then(Membership::degraded);
         // Before anything is answered in it.
@@ -126,9 +129,11 @@ impl Node {
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
             silent_after_ns: hot.config.silent_after_ms() * 1_000_000,
         };
-        let session = |_| PeerSession::new(Sender::new(start.clone()));
+        let session = |_| PeerSession::new(Sender::new(start.clone()), tail.lsn);
         let sessions = self.peers.indices().map(session).collect();
         let digest = hot.store.ledger.digest();
+        self.following.unanswered_since = None;
+        let heard_ns = hot.shared.published.forget_writer();
         self.part = Part::Primary(Box::new(Reign {
             opening: open.opening,
             gate,
@@ -144,6 +149,7 @@ impl Node {
             synced_to_target: Lsn::ZERO,
             last_sync: Duration::ZERO,
             waits_since: None,
+            former_heard_ns: heard_ns.map(|heard_ns| heard_ns.max(self.following.batches_heard_ns)),
             fenced: None,
         }));
         hot.front.set_identity(open.epoch, true);

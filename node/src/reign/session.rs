@@ -14,7 +14,7 @@ use super::shipping::{OpenFile, Sending, SentChunk};
 use super::{Primary, Reign};
 use crate::dial::{DialEvent, next_frame};
 use crate::error::NodeError;
-use crate::metrics::{Stage, Stamps};
+use crate::metrics::{Lacking, Stage, Stamps};
 use crate::node::steady_ns;
 use crate::peers::PeerIndex;
 use crate::status::PeerStatus;
@@ -36,14 +36,16 @@ pub(super) struct PeerSession {
     pub(super) heard_ns: u64,
     /// Ends of batches that were sent and are not acked.
     pub(super) unacked: Stamps,
+    /// What it has not acked, whether it was sent or not.
+    pub(super) lacking: Lacking,
     pub(super) sending: Option<Sending>,
     pub(super) file: Option<OpenFile>,
     pub(super) chunk_sent: Option<SentChunk>,
 }
 
 impl PeerSession {
-    /// A session that waits for its first connection.
-    pub(super) fn new(sender: Sender) -> Self {
+    /// A session that waits for its first connection, while the log ends at `tail`.
+    pub(super) fn new(sender: Sender, tail: Lsn) -> Self {
         Self {
             sender,
             live: None,
@@ -54,6 +56,7 @@ impl PeerSession {
             told_committed: Lsn::ZERO,
             heard_ns: 0,
             unacked: Stamps::new(),
+            lacking: Lacking::new(tail, Instant::now()),
             sending: None,
             file: None,
             chunk_sent: None,
@@ -255,6 +258,7 @@ impl Primary<'_> {
         let is_member = self.is_member(member);
         let session = &mut self.reign.sessions[peer.get()];
         session.status.acked_lsn = tail.lsn.get();
+        session.lacking.acked(tail.lsn);
         if let Some(waited) = self.hot.shared.metrics.acks_of(member.node) {
             session.unacked.reached(tail.lsn, waited);
         }

@@ -1,5 +1,7 @@
 //! What a primary says of itself and of its peers.
 
+use std::time::Instant;
+
 use kanjo_format::record::Protection;
 use kanjo_format::{Lsn, NodeId};
 
@@ -8,7 +10,7 @@ use kanjo_group::register::Protection as RegisterProtection;
 use super::Primary;
 use crate::hot::Standing;
 use crate::peers::PeerIndex;
-use crate::published::PeerFigures;
+use crate::published::{PeerFigures, ShippedFigures};
 use crate::status::{CatchingUp, PeerStatus};
 
 impl Primary<'_> {
@@ -31,6 +33,7 @@ impl Primary<'_> {
                 .indices()
                 .map(|peer| self.peer_status(peer))
                 .collect(),
+            switching: reign.switch_stage(),
             ..base
         }
     }
@@ -128,7 +131,7 @@ impl Primary<'_> {
 
     /// What there is to tell of each peer whose number is known.
     pub(crate) fn peer_figures(&self) -> impl Iterator<Item = PeerFigures> {
-        let tail = self.hot.store.log.tail().lsn;
+        let (tail, now) = (self.hot.store.log.tail().lsn, Instant::now());
         self.peers.indices().filter_map(move |peer| {
             let session = &self.reign.sessions[peer.get()];
             let lag_bytes = session.sender.lag_bytes();
@@ -136,9 +139,12 @@ impl Primary<'_> {
             Some(PeerFigures {
                 node: NodeId::new(session.status.node?),
                 connected: self.peers[peer].is_connected() && lag_bytes.is_some(),
-                acked,
-                lag_bytes: lag_bytes.unwrap_or_else(|| tail.since(acked)),
-                round_trip_us: session.status.round_trip_us,
+                shipped: Some(ShippedFigures {
+                    acked,
+                    lag_bytes: lag_bytes.unwrap_or_else(|| tail.since(acked)),
+                    lag: session.lacking.age(now),
+                    round_trip_us: session.status.round_trip_us,
+                }),
             })
         })
     }
@@ -148,11 +154,16 @@ impl Primary<'_> {
         let lag_bytes = session.sender.lag_bytes();
         let acked = Lsn::new(session.status.acked_lsn);
         let known = session.sender.peer();
+        let site = self.peers.site(peer).or(known.map(|(_, site)| site));
+        let node = self.peers.node(peer).map(NodeId::get);
+        let lag = session.lacking.age(Instant::now()).as_micros();
         PeerStatus {
-            site: known.map(|(_, site)| site.number()),
+            node: node.or(session.status.node),
+            site: site.map(|site| site.number()),
             member: known.is_some_and(|(member, _)| self.is_member(member)),
             address: dialer.address().to_owned(),
-            connected: dialer.is_connected() && lag_bytes.is_some(),
+            connected: Some(dialer.is_connected() && lag_bytes.is_some()),
+            lag_us: Some(u64::try_from(lag).unwrap_or(u64::MAX)),
             lag_bytes: lag_bytes.unwrap_or_else(|| self.hot.store.log.tail().lsn.since(acked)),
             ..session.status.clone()
         }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use kanjo_group::SetMember;
+use kanjo_group::{Command, SetMember};
 use tokio::sync::oneshot;
 
 use super::{Primary, Reign};
 use crate::admin::Answer;
 use crate::error::NodeError;
+use crate::status::SwitchStage;
 
 /// How long what is under way may take to commit before a planned switch is given up.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -16,20 +17,38 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const IN_DOUBT: Duration = Duration::from_secs(8);
 
 /// A planned switch.
-pub(super) struct Switching {
-    pub(super) answer: Option<oneshot::Sender<Answer>>,
-    pub(super) began: Instant,
-    /// Nothing new is executed; before that a change of the set is brought to its end.
-    pub(super) draining: bool,
+pub(crate) struct Switching {
+    pub(crate) answer: Option<oneshot::Sender<Answer>>,
+    pub(crate) began: Instant,
+    /// Since when nothing new is executed; before that a change of the set is brought to its end.
+    pub(crate) draining: Option<Instant>,
     /// Everything that was executed is committed, and the authority is on its way.
     pub(super) moving: bool,
 }
 
 impl Reign {
-    /// Who waits for the end of a planned switch, when the reign has ended.
-    pub(crate) fn take_switch_answer(&mut self) -> Option<(oneshot::Sender<Answer>, Duration)> {
-        let switching = self.grouped.as_mut()?.switching.take()?;
-        Some((switching.answer?, switching.began.elapsed()))
+    /// The planned switch that was under way, when the reign has ended.
+    pub(crate) fn take_switch(&mut self) -> Option<Switching> {
+        self.grouped.as_mut()?.switching.take()
+    }
+
+    /// How far a planned switch is.
+    pub(super) fn switch_stage(&self) -> Option<SwitchStage> {
+        let grouped = self.grouped.as_ref()?;
+        let switching = grouped.switching.as_ref()?;
+        if !switching.moving {
+            return Some(match switching.draining {
+                None => SwitchStage::Settling,
+                Some(_) => SwitchStage::Draining,
+            });
+        }
+        // What the membership waits for tells how far the move is.
+        Some(match grouped.membership.ask_again() {
+            Some((_, Command::Prepare { .. })) => SwitchStage::Preparing,
+            Some((_, Command::HandOver { .. })) => SwitchStage::HandingOver,
+            Some((_, Command::Activate(_))) => SwitchStage::Activating,
+            _ => SwitchStage::Opening,
+        })
     }
 }
 
@@ -49,7 +68,7 @@ impl Primary<'_> {
                     grouped.switching = Some(Switching {
                         answer: Some(answer),
                         began: Instant::now(),
-                        draining: false,
+                        draining: None,
                         moving: false,
                     });
                 }
@@ -108,9 +127,11 @@ impl Primary<'_> {
         if switching.moving {
             return Ok(());
         }
-        switching.draining |= settled;
+        if settled && switching.draining.is_none() {
+            switching.draining = Some(Instant::now());
+        }
         let began = switching.began;
-        if !switching.draining {
+        if switching.draining.is_none() {
             if began.elapsed() >= DRAIN_MAX {
                 self.switch_failed("a change of the in-sync set does not come to its end");
             }

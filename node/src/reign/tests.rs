@@ -257,7 +257,10 @@ fn a_primary_ships_to_every_peer_and_waits_for_the_members_alone() {
         for (at, peer) in status.peers.iter().enumerate() {
             assert_eq!(peer.address, addresses[at + 1]);
             assert_eq!((peer.node, peer.site), (Some(at as u32 + 2), Some(2)));
-            assert!(peer.connected && peer.lag_bytes == 0, "{peer:?}");
+            assert!(
+                peer.connected == Some(true) && peer.lag_bytes == 0 && peer.lag_us == Some(0),
+                "{peer:?}"
+            );
             assert_eq!(nodes[at].status().await.tail_chain, status.tail_chain);
         }
         // In a pair's rules one of them is the set, and the other one follows it.
@@ -270,7 +273,7 @@ fn a_primary_ships_to_every_peer_and_waits_for_the_members_alone() {
         nodes.remove(1 - member).stop().await;
         let lost = 1 - member;
         primary
-            .expect_that(|status| !status.peers[lost].connected)
+            .expect_that(|status| status.peers[lost].connected == Some(false))
             .await;
         open_account(&primary.client, 2).await;
         nodes.remove(0).stop().await;

@@ -306,6 +306,41 @@ fn the_own_opening_cuts_the_writer_off_and_never_goes_below_a_grant() {
     assert_eq!(verdict, Err(GrantRefused::Higher(promoted)));
 }
 
+/// A member that was cut after a crash opened an epoch itself, was fenced, and is asked for its
+/// tail: a set of members that are all uncertain could open nothing without an operator.
+#[test]
+fn who_has_opened_an_epoch_is_certain_of_its_own_log() {
+    let mut run = Run::with(|start| start.uncertain = true);
+    let own = OpeningId {
+        node: NodeId::new(2),
+        incarnation: Incarnation::new(2),
+        random: 3,
+    };
+    let promoted = Epoch::from_terms(2, 1);
+    let granted = run
+        .receiver
+        .grant_here(promoted, own, false, &mut Vec::new());
+    assert_eq!(granted, Ok(()));
+    run.receiver.opened();
+    let higher = Epoch::from_terms(3, 1);
+    run.seal(FIRST, higher);
+    let log = LocalLog {
+        tail: Tail::empty(CLUSTER),
+        confirmed: Lsn::ZERO,
+        history: Vec::new(),
+        alone_to: Lsn::ZERO,
+    };
+    let mut sent = run.actions.clone();
+    run.step(Event::LogMoved { log: &log });
+    sent.append(&mut run.actions);
+    run.actions = sent;
+    assert!(
+        matches!(run.sent()[..], [.., Body::Granted(g)] if !g.uncertain),
+        "{:?}",
+        run.actions
+    );
+}
+
 /// A promotion began while the mark stood; before it promised, the primary had the mark cleared
 /// and went on alone. Promoting then would have lost what was answered alone.
 #[test]

@@ -1,14 +1,16 @@
 //! Commands for servers in groups: all of them are asked, the right one is found.
 
+mod checks;
 pub(super) mod failover;
 pub(super) mod fence;
+mod last_switch;
 pub(super) mod protection;
 pub(super) mod switchover;
 pub(super) mod whole;
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kanjo_group::Topology;
 use kanjo_group::topology::Server;
@@ -28,9 +30,9 @@ pub(crate) struct DecisionArgs {
     /// The cluster file, the same that every server has
     #[arg(long, value_name = "FILE")]
     pub(super) cluster_file: PathBuf,
-    /// Who decides; it is written down
+    /// Who decides; it is written down [default: the user's number, where USER is not set]
     #[arg(long, value_name = "NAME", env = "USER")]
-    operator: String,
+    operator: Option<String>,
     /// Why; it is written into the log (at most 128 bytes)
     #[arg(long, value_name = "TEXT", value_parser = super::promote::parse_reason)]
     reason: String,
@@ -49,7 +51,10 @@ impl DecisionArgs {
 
     fn word(&self) -> OperatorWord {
         OperatorWord {
-            operator: self.operator.clone(),
+            operator: match &self.operator {
+                Some(name) if !name.trim().is_empty() => name.clone(),
+                _ => format!("uid {}", rustix::process::getuid().as_raw()),
+            },
             reason: self.reason.clone(),
         }
     }
@@ -67,6 +72,18 @@ impl DecisionArgs {
 pub(super) struct Heard {
     pub(super) server: Server,
     pub(super) status: Result<Box<Status>, String>,
+    /// Its clock, if it answered.
+    pub(super) clock: Option<ClockSeen>,
+}
+
+/// A server's clock as it was read over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClockSeen {
+    /// How far it is ahead, in microseconds, of a clock that is the same for all that were asked
+    /// together.
+    pub(super) ahead_us: i64,
+    /// How much less or more it may be: half of the time that the answer took.
+    pub(super) unsure: Duration,
 }
 
 pub(super) fn load(path: &std::path::Path) -> Result<Topology, Failure> {
@@ -75,22 +92,46 @@ pub(super) fn load(path: &std::path::Path) -> Result<Topology, Failure> {
 
 /// Asks all servers at once how they are.
 pub(super) fn ask_all(topology: &Topology) -> Vec<Heard> {
+    let start = Instant::now();
     thread::scope(|scope| {
         let asked: Vec<_> = topology
             .servers
             .iter()
-            .map(|server| (server, scope.spawn(|| ask_status(&server.admin))))
+            .map(|server| (server, scope.spawn(move || hear(server, start))))
             .collect();
         asked
             .into_iter()
-            .map(|(server, thread)| Heard {
-                server: server.clone(),
-                status: thread
-                    .join()
-                    .unwrap_or_else(|_| Err("could not be asked".to_owned())),
+            .map(|(server, thread)| {
+                thread.join().unwrap_or_else(|_| Heard {
+                    server: server.clone(),
+                    status: Err("could not be asked".to_owned()),
+                    clock: None,
+                })
             })
             .collect()
     })
+}
+
+/// Asks one server; its clock is compared with the time since `start`.
+fn hear(server: &Server, start: Instant) -> Heard {
+    let asked = start.elapsed();
+    let status = ask_status(&server.admin);
+    let answered = start.elapsed();
+    let clock = status.as_ref().ok().map(|status| {
+        // It read its clock at some moment between the two.
+        let unsure = (answered - asked) / 2;
+        let between = i64::try_from((asked + unsure).as_micros()).unwrap_or(i64::MAX);
+        let clock_us = i64::try_from(status.clock_us).unwrap_or(i64::MAX);
+        ClockSeen {
+            ahead_us: clock_us.saturating_sub(between),
+            unsure,
+        }
+    });
+    Heard {
+        server: server.clone(),
+        status,
+        clock,
+    }
 }
 
 fn ask_status(address: &str) -> Result<Box<Status>, String> {

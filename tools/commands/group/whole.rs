@@ -9,16 +9,19 @@ use kanjo_group::{SiteReport, Topology};
 use kanjo_node::status::{GroupStatus, Status};
 use serde_json::json;
 
+use super::super::status::lag;
+use super::last_switch::{last_switch, show_switch};
 use super::{Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, table};
-use crate::quantities::show_size;
 use crate::times::{show_duration, show_second};
 
 /// Between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who has not heard the third witness for so long takes it for silent.
 const THIRD_SILENT_MS: u64 = 2_000;
+/// Where the table of servers shows how far a server is behind, as the writer says.
+const LAG_COLUMN: usize = 8;
 /// Moves the cursor home and clears what is below.
 const HOME: &str = "\x1b[H\x1b[J";
 
@@ -90,6 +93,13 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
             output.line(format!("node {}: {}", status.node, status.why_not_serving))?;
         }
     }
+    if let Some(stage) = groups.iter().find_map(|group| group.switching) {
+        output.line(format!("planned switch: {}", stage.text()))?;
+    }
+    let statuses: Vec<&Status> = heard.iter().filter_map(status).collect();
+    if let Some(switch) = last_switch(&statuses) {
+        output.line(format!("last switch: {}", show_switch(&switch)))?;
+    }
     let fence = groups.iter().filter_map(|g| g.last_fence.as_ref());
     if let Some(fence) = fence.max_by_key(|fence| fence.opened) {
         let at = show_second(Timestamp::new(fence.at_ms.saturating_mul(1_000_000)));
@@ -155,7 +165,7 @@ fn servers(heard: &[Heard]) -> comfy_table::Table {
         "lag",
         "round trip",
     ];
-    let mut rows = table(&columns, &[6, 7, 8, 9]);
+    let mut rows = table(&columns, &[6, 7, LAG_COLUMN, 9]);
     let writer = heard
         .iter()
         .filter_map(status)
@@ -163,11 +173,16 @@ fn servers(heard: &[Heard]) -> comfy_table::Table {
     for one in heard {
         let site = one.server.site.to_string();
         let node = one.server.node.to_string();
+        let number = Some(one.server.node.get());
+        let peer = writer.and_then(|w| w.peers.iter().find(|p| p.node == number));
+        let behind = peer.map_or_else(String::new, lag);
         let Some(status) = status(one) else {
-            rows.add_row(vec![site, node, "unreachable".to_owned()]);
+            let mut row = vec![site, node, "unreachable".to_owned()];
+            row.resize(LAG_COLUMN, String::new());
+            row.push(behind);
+            rows.add_row(row);
             continue;
         };
-        let peer = writer.and_then(|w| w.peers.iter().find(|p| p.node == Some(status.node)));
         rows.add_row([
             site,
             node,
@@ -177,7 +192,7 @@ fn servers(heard: &[Heard]) -> comfy_table::Table {
             in_set(status, writer),
             status.tail_lsn.to_string(),
             status.committed_lsn.to_string(),
-            peer.map_or_else(String::new, |peer| show_size(peer.lag_bytes)),
+            behind,
             peer.and_then(|peer| peer.round_trip_us)
                 .map_or_else(String::new, |micros| {
                     show_duration(Duration::from_micros(micros))
