@@ -39,6 +39,13 @@ pub enum ClientError {
         /// What the node said.
         text: String,
     },
+    /// A transfer is above what the node takes on while it answers alone. Nothing of the request
+    /// was done; repeat it with the same ids once commits are protected again.
+    #[error("held back by the node: {text}")]
+    HeldBack {
+        /// What the node said.
+        text: String,
+    },
     /// The request cannot be executed as it is. Nothing was done; repeating it does not help.
     #[error("the node refused the request as malformed: {text}")]
     Malformed {
@@ -109,6 +116,7 @@ impl ClientError {
             | Self::NotPrimary { .. }
             | Self::Fenced { .. }
             | Self::Overloaded { .. }
+            | Self::HeldBack { .. }
             | Self::Deadline { .. } => true,
             Self::Partial { error, .. } => error.worth_repeating(),
             Self::Malformed { .. }

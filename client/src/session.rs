@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use kanjo_format::client::{Frame, Outcome};
+use kanjo_format::client::{Frame, HELD_BACK, Outcome};
 use kanjo_format::limits::{CLIENT_FRAME_BYTES_MAX, CONNECTION_REQUESTS_MAX};
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
@@ -168,7 +168,13 @@ impl Session {
                     false => self.finish(request, Err(ClientError::Fenced { text })),
                 }
             }
-            Outcome::Overloaded => self.finish(request, Err(ClientError::Overloaded { text })),
+            Outcome::Overloaded => {
+                let error = match text.strip_prefix(HELD_BACK) {
+                    Some(why) => ClientError::HeldBack { text: why.into() },
+                    None => ClientError::Overloaded { text },
+                };
+                self.finish(request, Err(error));
+            }
             Outcome::Malformed => self.finish(request, Err(ClientError::Malformed { text })),
         }
     }

@@ -111,6 +111,11 @@ impl ReignState {
         self.epochs.last().map_or(Epoch::NONE, |e| e.epoch)
     }
 
+    /// Whether commits were protected after what [`Self::unprotected`] counts.
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     pub(crate) fn is_alone(&self) -> bool {
         self.protection == Protection::Alone
     }

@@ -258,6 +258,10 @@ impl Outcome {
     }
 }
 
+/// How the text of an [`Outcome::Overloaded`] begins where transfers are held back because they are
+/// above the server's cap while it answers alone. Repeating does not help until it no longer does.
+pub const HELD_BACK: &str = "held back: ";
+
 /// In front of every frame's body.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,

@@ -105,6 +105,10 @@ pub struct Config {
     /// In a group of servers: nothing is answered while fewer replicas than this have everything.
     #[serde(default = "default_set_size_min")]
     pub set_size_min: usize,
+    /// While this server answers alone, transfers of more minor units than this are held back;
+    /// none are if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_transfer_max: Option<u64>,
     /// The cluster file's content, read with the configuration.
     #[serde(skip)]
     pub(crate) topology: Option<Arc<Topology>>,
@@ -189,6 +193,7 @@ impl Config {
             node: None,
             auto_failover: AutoFailover::Never,
             set_size_min: default_set_size_min(),
+            degraded_transfer_max: None,
             topology: None,
             insecure_listen: false,
             device: Device::default(),

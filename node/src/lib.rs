@@ -39,6 +39,7 @@ mod replay;
 mod restore;
 mod seed_files;
 mod server;
+mod spells;
 pub mod status;
 mod store;
 mod telling;

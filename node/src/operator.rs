@@ -164,6 +164,7 @@ impl Node {
             durable,
             committed: self.hot.store.applied().lsn,
             protection: reign.name(),
+            catching_up: Vec::new(),
             peers,
             in_set: None,
             switching: None,

@@ -56,6 +56,10 @@ pub(crate) struct Health {
     pub(crate) serving: bool,
     /// As primary, how commits are protected; as replica, what the log last said.
     pub(crate) protection: Option<Protection>,
+    /// As primary: commits wait for servers of its own site only.
+    pub(crate) one_site: bool,
+    /// As primary that answers alone, or nobody: another server catches up.
+    pub(crate) catching_up: bool,
     /// As primary: every commit waits for a server of another site, which takes batches.
     pub(crate) protected: bool,
     /// As replica: a primary is followed.

@@ -1,5 +1,6 @@
 //! What a node says of itself to operators and scripts.
 
+use kanjo_engine::ReignState;
 use kanjo_group::SiteReport;
 use kanjo_group::register::{FenceCertificate, Third};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct Status {
     pub role: String,
     /// The epoch that the node is in, `site_term.local_term`.
     pub epoch: String,
-    /// `PROTECTED`, `DEGRADED` or `WAITING`; as replica, what the log last said.
+    /// `PROTECTED`, `ONE SITE ONLY`, `DEGRADED` or `WAITING`; as replica, what the log last said.
     pub protection: String,
     /// Whether new transfers are answered now.
     pub serving: bool,
@@ -62,8 +63,17 @@ pub struct Status {
     /// In a group of servers: what this one knows of both sites.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupStatus>,
+    /// As primary that answers alone, or nobody: the servers that catch up, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catching_up: Vec<CatchingUp>,
     /// Transfers answered while nobody else had them.
     pub unprotected: Unprotected,
+    /// The last times during which this server answered alone, as far as it saw them, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spells: Vec<Spell>,
+    /// While this server answers alone, transfers of more minor units are held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded_transfer_max: Option<u64>,
     /// Accounts open.
     pub accounts: u64,
     /// Transfers posted.
@@ -142,6 +152,15 @@ pub struct PeerStatus {
     pub round_trip_us: Option<u64>,
     /// The last thing that went wrong with it.
     pub last_error: Option<String>,
+}
+
+/// A server that fetches what it lacks. Nothing is protected by it before it has everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchingUp {
+    /// Its number.
+    pub node: u32,
+    /// Bytes of log that it has yet to ack.
+    pub lag_bytes: u64,
 }
 
 /// What a server of a group knows of both sites.
@@ -233,6 +252,42 @@ pub struct Unprotected {
     pub count: u64,
     /// Their sum in minor units per ledger.
     pub amounts: Vec<(u32, String)>,
+}
+
+impl From<&ReignState> for Unprotected {
+    fn from(reign: &ReignState) -> Self {
+        let amounts = reign.unprotected.amounts.iter();
+        Self {
+            count: reign.unprotected.count,
+            amounts: amounts
+                .map(|(ledger, amount)| (ledger.get(), amount.to_string()))
+                .collect(),
+        }
+    }
+}
+
+/// A time during which a server answered alone, as far as that server, or one that took over, saw
+/// it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spell {
+    /// Epoch in which it began.
+    pub epoch: String,
+    /// Position of the record with which it began.
+    pub since_lsn: u64,
+    /// When, in nanoseconds of log time, if it was seen.
+    pub since_ns: Option<u64>,
+    /// Whether it is over.
+    pub over: bool,
+    /// Position of the record from which commits were protected again, if it was seen.
+    pub until_lsn: Option<u64>,
+    /// When, if it was seen.
+    pub until_ns: Option<u64>,
+    /// Who decided it, where that is known.
+    pub operator: Option<String>,
+    /// Why; empty if that is not known.
+    pub reason: String,
+    /// What was answered in it; of one that goes on what it was when it was asked for.
+    pub unprotected: Unprotected,
 }
 
 /// Totals of one ledger.

@@ -90,6 +90,8 @@ impl Node {
                     epoch,
                     serving: can_serve && !stopping && !primary.hot.disk_low,
                     protection: Some(primary.protection()),
+                    one_site: primary.is_one_site(),
+                    catching_up: primary.is_catching_up(),
                     protected: can_serve && primary.waits_for_another_site(),
                     ..Health::default()
                 }

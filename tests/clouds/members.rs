@@ -6,6 +6,7 @@ use std::time::Instant;
 use kanjo_format::Site;
 
 use crate::Scene;
+use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
 use crate::harness::part::{Part, S3, S4};
 use crate::harness::registers::peer;
@@ -198,4 +199,55 @@ fn without_any_member_nothing_is_answered_and_the_writer_does_not_quietly_go_alo
     assert!(load.counts().answered > answered);
     load.finish();
     scene.close();
+}
+
+#[test]
+fn with_fewer_members_than_set_size_min_nothing_is_answered_and_the_words_say_so() {
+    let name =
+        "members::with_fewer_members_than_set_size_min_nothing_is_answered_and_the_words_say_so";
+    let options = CloudOptions {
+        set_size_min: Some(2),
+        ..CloudOptions::default()
+    };
+    let Some(mut scene) = Scene::open_with(name, options) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let primary = scene.cloud.expect_primary();
+    scene.cloud.hit(S4, Fault::Kill);
+    expect_quiet(&load);
+    // Long past the time after which one of two members is dropped by a set of one.
+    assert!(
+        !load.answers_within(1, std::time::Duration::from_secs(3)),
+        "answered with one member"
+    );
+    expect_kept_by_size(&mut scene, primary);
+    let both = Part::servers_of(Site::Two);
+    scene.cloud.expect_set(&both);
+
+    // Nor in the next epoch, which is opened with the one that is left.
+    scene.cloud.hit(primary, Fault::Kill);
+    let next = primary.neighbour();
+    expect_kept_by_size(&mut scene, next);
+    assert!(
+        !load.answers_within(1, std::time::Duration::from_secs(1)),
+        "answered with one member"
+    );
+    scene.cloud.undo(S4, Fault::Kill);
+    load.wait_requests(100);
+    scene.cloud.expect_set(&both);
+    scene.cloud.undo(primary, Fault::Kill);
+    load.finish();
+    scene.close();
+}
+
+fn expect_kept_by_size(scene: &mut Scene, primary: Part) {
+    scene
+        .cloud
+        .expect(primary, "says why nothing is answered", |status| {
+            status.role == "primary"
+                && !status.serving
+                && status.why_not_serving.contains("set_size_min")
+        });
 }

@@ -1,9 +1,11 @@
-//! A primary and an auxiliary as real processes: promotion, rejoin, seeding, stalls, full disks,
+//! A primary and an auxiliary as real processes: a cap alone, promotion, rejoin, seeding, stalls, full disks,
 //! damaged files, strangers on the ports.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod cap;
+mod catching_up;
 mod damage;
 mod disk;
 mod drill;
@@ -15,6 +17,7 @@ mod queries;
 mod rejoin;
 mod repl;
 mod seeding;
+mod spells;
 mod stall;
 mod strangers;
 

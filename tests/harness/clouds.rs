@@ -39,6 +39,8 @@ pub(crate) struct CloudOptions {
     pub(crate) auto_failover: AutoFailover,
     /// A third site has a witness.
     pub(crate) third_witness: bool,
+    /// Other than usual: nothing is answered while fewer replicas than this have everything.
+    pub(crate) set_size_min: Option<usize>,
     /// The disks of this site's servers count as full. As replicas they follow all the same.
     pub(crate) full: Option<Site>,
 }
@@ -172,12 +174,13 @@ impl Cloud {
             true => format!("cluster = \"{:032x}\"\n{common}", self.cluster),
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
-                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nauto_failover = {}\n",
+                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
                 match self.options.full == Some(part.site()) {
                     true => 1_u64 << 60,
                     false => 1 << 20,
                 },
                 4 << 20,
+                self.options.set_size_min.unwrap_or(1),
                 match self.options.auto_failover {
                     AutoFailover::Never => "false",
                     AutoFailover::TakeOver => "true",

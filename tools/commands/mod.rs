@@ -17,6 +17,7 @@ mod log;
 mod promote;
 mod quorum;
 mod rejoin;
+mod spells;
 mod start;
 mod status;
 mod tail;

@@ -8,7 +8,7 @@ use comfy_table::Table;
 use kanjo_node::admin::{Answer, Command, Condition};
 use kanjo_node::status::{LedgerStatus, PeerStatus, Status};
 
-use super::{admin, group};
+use super::{admin, group, spells};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, facts, table};
 use crate::quantities::{parse_duration, show_count, show_size};
@@ -30,7 +30,9 @@ Examples:
 Protection:
   PROTECTED  every commit waits until the auxiliary has it on its disk
   WAITING    nothing is answered until an auxiliary follows
-  DEGRADED   the primary serves alone by an operator's word; unprotected transfers are counted";
+  DEGRADED   the primary serves alone by an operator's word; unprotected transfers are counted
+  Beside the last two stands catching-up, with which node and how much it lacks, while another
+  server fetches what it needs before commits are protected by it.";
 
 /// Show how a node is, or wait until it is as it should be.
 ///
@@ -137,6 +139,9 @@ fn shown(status: &Status) -> String {
     if status.unprotected.count > 0 {
         blocks.push(unprotected(status));
     }
+    if !status.spells.is_empty() {
+        blocks.push(spells::spells(&status.spells).to_string());
+    }
     if !status.trial_balance.is_empty() {
         blocks.push(trial_balance(&status.trial_balance).to_string());
     }
@@ -154,7 +159,7 @@ fn node_facts(status: &Status) -> Vec<(&'static str, String)> {
         ("node", format!("{} in site {}", status.node, status.site)),
         ("role", status.role.clone()),
         ("epoch", status.epoch.clone()),
-        ("protection", status.protection.clone()),
+        ("protection", protection_text(status)),
         ("serving", serving),
         ("cluster", status.cluster.clone()),
         ("incarnation", status.incarnation.clone()),
@@ -171,11 +176,32 @@ fn node_facts(status: &Status) -> Vec<(&'static str, String)> {
     if status.role == "replica" {
         facts.insert(4, ("in-sync mark", yes_no(status.in_sync)));
     }
+    if let Some(cap) = status.degraded_transfer_max {
+        facts.insert(4, ("cap when alone", cap_text(cap)));
+    }
     if status.uncertain {
         let text = "UNCERTAIN since a crash: not promoted without words that accept it";
         facts.insert(4, ("log end", text.to_owned()));
     }
     facts
+}
+
+/// How commits are protected, and who is about to make it more.
+pub(super) fn protection_text(status: &Status) -> String {
+    let lacking = status.catching_up.iter().map(|one| {
+        let lag = show_size(one.lag_bytes);
+        format!("node {} lacks {lag}", one.node)
+    });
+    match lacking.collect::<Vec<_>>() {
+        all if all.is_empty() => status.protection.clone(),
+        all => format!("{}, catching-up: {}", status.protection, all.join(", ")),
+    }
+}
+
+/// What the cap on transfers does.
+pub(super) fn cap_text(cap: u64) -> String {
+    let cap = show_count(cap);
+    format!("while DEGRADED transfers above {cap} minor units are held back")
 }
 
 fn log_facts(status: &Status) -> Vec<(&'static str, String)> {
@@ -303,6 +329,8 @@ fn yes_no(yes: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kanjo_node::status::CatchingUp;
+
     use super::*;
 
     fn status_of(nodes: &[u32]) -> Status {
@@ -327,6 +355,17 @@ mod tests {
             assert_eq!(text.matches(address).count(), 1, "{text}");
         }
         assert!(text.contains("round trip") && text.contains("member"));
+    }
+
+    #[test]
+    fn who_catches_up_stands_beside_the_protection() {
+        let mut status = status_of(&[7502]);
+        status.protection = "DEGRADED".to_owned();
+        assert_eq!(protection_text(&status), "DEGRADED");
+        let (node, lag_bytes) = (2, 3 << 20);
+        status.catching_up = vec![CatchingUp { node, lag_bytes }];
+        let text = protection_text(&status);
+        assert_eq!(text, "DEGRADED, catching-up: node 2 lacks 3 MiB");
     }
 
     #[test]

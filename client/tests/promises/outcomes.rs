@@ -142,6 +142,19 @@ async fn refusals_keep_their_kind_and_their_text() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_while_a_node_answers_alone_is_told_apart_and_worth_repeating() {
+    let server = Server::start(true, 1).await;
+    let client = Client::connect(config([&server.address])).await.unwrap();
+    let text = "held back: it answers alone".to_owned();
+    server.will([Act::Refuse(Outcome::Overloaded, text)]);
+    let error = client.create_transfers(&[transfer(1)]).await.unwrap_err();
+    assert!(matches!(&error, ClientError::HeldBack { text } if text == "it answers alone"));
+    assert!(error.worth_repeating() && !error.outcome_unknown());
+    client.create_transfers(&[transfer(1)]).await.unwrap();
+    assert_eq!(server.posted(), 1);
+}
+
+#[tokio::test]
 async fn a_split_call_keeps_the_answers_that_it_has() {
     let server = Server::start(true, 1).await;
     let client = Client::connect(config([&server.address])).await.unwrap();

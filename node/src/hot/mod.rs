@@ -22,7 +22,10 @@ use crate::link::Traffic;
 use crate::published::Info;
 use crate::query::{AccountLedgers, QueryThread};
 use crate::server::{Inbound, Shared};
-use crate::status::{GroupStatus, LedgerStatus, PeerStatus, Status, SwitchStage, Unprotected};
+use crate::spells::Spells;
+use crate::status::{
+    CatchingUp, GroupStatus, LedgerStatus, PeerStatus, Status, SwitchStage, Unprotected,
+};
 use crate::store::Store;
 use crate::threads::{JobThreads, SyncThread};
 
@@ -56,6 +59,7 @@ pub(crate) struct Standing {
     pub(crate) durable: Lsn,
     pub(crate) committed: Lsn,
     pub(crate) protection: &'static str,
+    pub(crate) catching_up: Vec<CatchingUp>,
     /// One for each peer, in their order.
     pub(crate) peers: Vec<PeerStatus>,
     /// In a group: whether the register names this server in the in-sync set.
@@ -102,6 +106,7 @@ pub(crate) struct Hot {
     pub(crate) counters: Counters,
     pub(crate) disk_times: DiskTimes,
     pub(crate) drills: Drills,
+    pub(crate) spells: Spells,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) disk_low: bool,
     /// The hot thread waited for a disk for so long that much may have come meanwhile.
@@ -167,6 +172,7 @@ impl Hot {
         // Known from the start: a reign may begin before the next look at the disk.
         let free_disk_bytes = store.dir.free_bytes()?;
         let disk_low = free_disk_bytes < config.free_disk_floor_bytes;
+        let spells = Spells::load(store.dir.path());
         let control = store.dir.control();
         let info = Info {
             cluster: control.cluster.to_string(),
@@ -201,6 +207,7 @@ impl Hot {
             counters: Counters::default(),
             disk_times: DiskTimes::default(),
             drills: Drills::default(),
+            spells,
             traffic: Rc::default(),
             disk_low,
             stood_still: false,
@@ -356,7 +363,10 @@ impl Hot {
             peer: standing.peers.first().cloned().unwrap_or_default(),
             peers: standing.peers.clone(),
             group: standing.group.clone(),
+            catching_up: standing.catching_up.clone(),
             unprotected: self.unprotected(),
+            spells: self.spells.told(&self.store.ledger),
+            degraded_transfer_max: self.config.degraded_transfer_max,
             accounts: self.store.ledger.account_count().into(),
             transfers: self.store.ledger.posted_count(),
             trial_balance: self.trial_balance(),
@@ -394,15 +404,7 @@ impl Hot {
 
 /// Transfers of this ledger that were answered without an auxiliary.
 pub(crate) fn unprotected(ledger: &kanjo_engine::Ledger) -> Unprotected {
-    let unprotected = &ledger.reign().unprotected;
-    Unprotected {
-        count: unprotected.count,
-        amounts: unprotected
-            .amounts
-            .iter()
-            .map(|(ledger, amount)| (ledger.get(), amount.to_string()))
-            .collect(),
-    }
+    ledger.reign().into()
 }
 
 /// Totals per ledger, as the status shows them.

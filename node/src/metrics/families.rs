@@ -7,6 +7,8 @@ use kanjo_engine::WideAmount;
 use kanjo_format::record::Protection;
 
 use super::page::{Page, flag};
+use kanjo_group::register::Protection as RegisterProtection;
+
 use crate::published::{Figures, Health, PeerFigures, Role, Snapshot};
 
 /// Every protection there is.
@@ -26,9 +28,9 @@ pub(super) fn health(page: &mut Page<'_>, health: &Health) -> fmt::Result {
     )?;
     page.gauges(
         "kanjo_protection",
-        "1 at how commits are protected; as replica, what the log last said",
+        "1 at how commits are protected; beside DEGRADED or WAITING also at CATCHING-UP while another server fetches what it lacks; as replica, what the log last said",
         "protection",
-        PROTECTIONS.map(|p| (p.name(), flag(health.protection == Some(p)))),
+        protections(health),
     )?;
     for (name, help, holds) in [
         (
@@ -63,6 +65,18 @@ pub(super) fn health(page: &mut Page<'_>, health: &Health) -> fmt::Result {
             ("local", u64::from(health.epoch.local_term())),
         ],
     )
+}
+
+/// Every protection, and what else is told of it.
+fn protections(health: &Health) -> impl Iterator<Item = (&'static str, u64)> {
+    let is = |p: Protection| {
+        health.protection == Some(p) && !(health.one_site && p == Protection::Protected)
+    };
+    let names = PROTECTIONS.map(|p| (p.name(), flag(is(p))));
+    names.into_iter().chain([
+        (RegisterProtection::OneSite.name(), flag(health.one_site)),
+        ("CATCHING-UP", flag(health.catching_up)),
+    ])
 }
 
 /// Positions in the log.

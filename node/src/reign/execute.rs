@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use kanjo_engine::{Ledger, OpenBatch};
-use kanjo_format::client::{FrameKind, ResultRun};
+use kanjo_format::client::{FrameKind, Outcome, ResultRun};
 use kanjo_format::limits::{BATCH_RECORDS_MAX, SEND_WINDOW_BYTES_MAX};
+use kanjo_format::record::Protection;
 use kanjo_format::{AccountId, BatchHeader, TransferId};
 use zerocopy::little_endian::U128;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Primary;
+use super::holding::Holding;
 use super::replies::Reply;
 use crate::clock;
 use crate::error::NodeError;
@@ -70,6 +72,7 @@ impl Primary<'_> {
             Some(since) => since,
             None => self.reign.clock.next()?,
         };
+        let cap = self.cap_in_force();
         let metrics = &self.hot.shared.metrics;
         let store = &mut self.hot.store;
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
@@ -98,7 +101,13 @@ impl Primary<'_> {
                 open: &mut open,
                 metrics,
             };
-            executed.push(desk.execute(&request)?);
+            match desk.hold_back(&request, cap)? {
+                None => executed.push(desk.execute(&request)?),
+                Some(text) => {
+                    let (ticket, outcome) = (request.ticket, Outcome::Overloaded);
+                    self.hot.front.answer(ticket, outcome, 0, text.as_bytes());
+                }
+            }
         }
         if open.is_empty() {
             assert!(
@@ -121,6 +130,12 @@ impl Primary<'_> {
             self.reign.replies.hold_write(reply, lsn);
         }
         self.begin_queries(queries)
+    }
+
+    /// The most that one transfer may move now; `None` where nothing is held back.
+    fn cap_in_force(&self) -> Option<u64> {
+        let alone = self.reign.gate.protection() == Protection::Alone;
+        self.hot.config.degraded_transfer_max.filter(|_| alone)
     }
 
     fn append_open(&mut self, mut open: OpenBatch, begun: Instant) -> Result<(), NodeError> {
@@ -200,6 +215,24 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// What to answer to a request of which nothing is executed because of the cap in force.
+    fn hold_back(
+        &mut self,
+        request: &Request,
+        cap: Option<u64>,
+    ) -> Result<Option<String>, NodeError> {
+        let Some(cap) = cap else {
+            return Ok(None);
+        };
+        let mut holding = Holding {
+            cap: cap.into(),
+            ledger: self.ledger,
+            open: self.open,
+            history: self.history,
+        };
+        Ok(holding.refusal(request)?)
+    }
+
     /// Executes a request that is answered by rows at once.
     fn execute(&mut self, request: &Request) -> Result<Reply, NodeError> {
         let (count, body) = match request.kind.is_write() {
@@ -298,6 +331,6 @@ fn packed<T: IntoBytes + Immutable>(rows: &[T]) -> (usize, Vec<u8>) {
 }
 
 /// The rows of a request, whose size the front has checked.
-fn rows<T: FromBytes + Immutable + KnownLayout + Unaligned>(request: &Request) -> &[T] {
+pub(super) fn rows<T: FromBytes + Immutable + KnownLayout + Unaligned>(request: &Request) -> &[T] {
     <[T]>::ref_from_bytes(&request.rows).expect("the front checked the count")
 }

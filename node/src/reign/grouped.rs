@@ -22,6 +22,8 @@ pub(crate) struct Grouped {
     pub(super) switching: Option<Switching>,
     /// The next epoch is to be opened here, to answer alone in it.
     pub(crate) reopens: bool,
+    /// Why this reign, which answered alone, does so no longer.
+    pub(super) ended: Option<&'static str>,
 }
 
 impl Grouped {
@@ -30,6 +32,7 @@ impl Grouped {
             membership,
             switching: None,
             reopens: false,
+            ended: None,
         }
     }
 
@@ -222,12 +225,20 @@ impl Primary<'_> {
             && peers.any(|peer| away(&peer) && waited_for(&peer))
     }
 
-    /// Nothing is answered alone any more.
+    /// An operator wants nothing answered alone any more.
     pub(crate) fn end_degraded(&mut self) {
+        self.end_alone(
+            "an operator ended answering alone: nothing is answered until another server has caught up",
+        );
+    }
+
+    fn end_alone(&mut self, why: &'static str) {
+        let was_alone = self.reign.gate.protection() == Protection::Alone;
         if let Some(grouped) = &mut self.reign.grouped {
             grouped.membership.set_degraded(None);
+            grouped.ended = was_alone.then_some(why).or(grouped.ended);
         }
-        if self.reign.gate.protection() == Protection::Alone {
+        if was_alone {
             self.reign.gate.set_protection(Protection::Waiting);
         }
     }
@@ -237,10 +248,9 @@ impl Primary<'_> {
         let grouped = self.reign.grouped.as_ref();
         let degraded = grouped.and_then(|grouped| grouped.membership.degraded());
         if degraded.is_some_and(|degraded| degraded.until_ms <= now_ms) {
-            tracing::warn!(
-                "the time for answering alone is over: nothing is answered until another server has caught up"
-            );
-            self.end_degraded();
+            let why = "the time for answering alone is over: nothing is answered until another server has caught up";
+            tracing::warn!("{why}");
+            self.end_alone(why);
         }
     }
 

@@ -119,6 +119,7 @@ impl Primary<'_> {
             promotion::write_reign(store, epoch, committed, RecordKind::SetChange, row, now)?;
         self.reign.last.payload.clear();
         self.note_appended(&header)?;
+        self.hot.note_spell(None);
         let first = self.reign.gate.members().next();
         let store = &self.hot.store;
         store.dir.promise(|control: &mut Control| {
@@ -171,7 +172,7 @@ impl Primary<'_> {
         members.peek().is_some() && members.all(|member| self.streams_to(member))
     }
 
-    fn streams_to(&self, member: Member) -> bool {
+    pub(super) fn streams_to(&self, member: Member) -> bool {
         self.peers.indices().any(|peer| {
             let session = &self.reign.sessions[peer.get()];
             session.live == Some(member)

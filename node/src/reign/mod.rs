@@ -7,6 +7,7 @@
 
 mod execute;
 mod grouped;
+mod holding;
 mod last_batch;
 mod membership;
 mod queries;
@@ -102,6 +103,9 @@ impl Node {
     ) -> Result<(), NodeError> {
         self.receiver.opened();
         let hot = &mut self.hot;
+        let word = membership.as_ref().and_then(Membership::degraded);
+        // Before anything is answered in it.
+        hot.note_spell(word.map(|word| word.operator.as_str()));
         let known = hot.committed().min(open.base.lsn);
         let mut gate = CommitGate::new(open.epoch, open.base, known, open.protection);
         for member in &open.members {

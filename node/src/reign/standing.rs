@@ -5,21 +5,20 @@ use std::time::Instant;
 use kanjo_format::record::Protection;
 use kanjo_format::{Lsn, NodeId};
 
+use kanjo_group::register::Protection as RegisterProtection;
+
 use super::Primary;
 use crate::hot::Standing;
 use crate::peers::PeerIndex;
 use crate::published::{PeerFigures, ShippedFigures};
-use crate::status::PeerStatus;
+use crate::status::{CatchingUp, PeerStatus};
 
 impl Primary<'_> {
     pub(crate) fn standing(&self, base: Standing) -> Standing {
         let reign = &self.reign;
         let serving = self.can_serve();
-        let one_site = reign.grouped.as_ref().is_some_and(|grouped| {
-            *grouped.membership.protection() == kanjo_group::register::Protection::OneSite
-        });
         let protection = match reign.gate.protection() {
-            Protection::Protected if one_site => "ONE SITE ONLY",
+            Protection::Protected if self.is_one_site() => RegisterProtection::OneSite.name(),
             protection => protection.name(),
         };
         Standing {
@@ -28,6 +27,7 @@ impl Primary<'_> {
             why_not_serving: self.why_not_serving().to_owned(),
             committed: reign.gate.committed(),
             protection,
+            catching_up: self.catching_up(),
             peers: self
                 .peers
                 .indices()
@@ -45,17 +45,70 @@ impl Primary<'_> {
             .grouped
             .as_ref()
             .and_then(|grouped| grouped.why_not());
+        let ended = self
+            .reign
+            .grouped
+            .as_ref()
+            .and_then(|grouped| grouped.ended);
         match self.reign.gate.protection() {
             _ if self.can_serve() => "",
+            Protection::Waiting if ended.is_some() => ended.unwrap_or_default(),
             Protection::Waiting => "no auxiliary follows yet; writes are held until one does",
             _ if !self.reign.gate.is_open() => "the epoch is not committed yet",
             _ if in_group.is_some() => in_group.unwrap_or_default(),
+            _ if self.size_keeps_members() => {
+                "a member of the in-sync set cannot be reached, and without it the set would have fewer members than set_size_min: nothing is answered until it is back or another one has caught up"
+            }
             _ => "the auxiliary cannot be reached; nothing is answered without it",
         }
     }
 
+    /// Whether there are members of the set to go on with, but fewer than `set_size_min`.
+    fn size_keeps_members(&self) -> bool {
+        let here = self.reign.gate.members().filter(|m| self.streams_to(*m));
+        let here = here.count();
+        self.reign.grouped.is_some() && here > 0 && here < self.hot.config.set_size_min
+    }
+
     pub(crate) fn protection(&self) -> Protection {
         self.reign.gate.protection()
+    }
+
+    /// Whether commits wait for servers of the own site only.
+    pub(crate) fn is_one_site(&self) -> bool {
+        let grouped = self.reign.grouped.as_ref();
+        let one_site = RegisterProtection::OneSite;
+        self.reign.gate.protection() == Protection::Protected
+            && grouped.is_some_and(|grouped| *grouped.membership.protection() == one_site)
+    }
+
+    /// While it answers alone, or nobody because nobody is in the set: the servers that follow,
+    /// the one that lacks least first. Commits may wait for one of them already; protected they are once it has everything.
+    fn catching_up(&self) -> Vec<CatchingUp> {
+        if self.reign.gate.protection() == Protection::Protected {
+            return Vec::new();
+        }
+        let mut found: Vec<CatchingUp> =
+            self.peers.indices().filter_map(|p| self.lacks(p)).collect();
+        found.sort_by_key(|one| one.lag_bytes);
+        found
+    }
+
+    /// The same, of whether there is one.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        let follows = |peer| self.lacks(peer).is_some();
+        self.reign.gate.protection() != Protection::Protected && self.peers.indices().any(follows)
+    }
+
+    /// What a peer lacks that is connected and takes batches or files.
+    fn lacks(&self, peer: PeerIndex) -> Option<CatchingUp> {
+        let sender = &self.reign.sessions[peer.get()].sender;
+        let (member, _) = sender.peer()?;
+        let lag_bytes = sender
+            .lag_bytes()
+            .filter(|_| self.peers[peer].is_connected())?;
+        let node = member.node.get();
+        Some(CatchingUp { node, lag_bytes })
     }
 
     /// Whether commits wait for a server of another site.

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use kanjo_format::Timestamp;
+use kanjo_group::Register;
 use kanjo_group::register::Protection;
 use kanjo_node::admin::{Command, ProtectMode, ProtectOptions};
+use kanjo_node::status::Status;
 use serde_json::json;
 
+use super::super::spells;
+use super::super::status::{cap_text, protection_text};
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, facts};
@@ -38,6 +42,11 @@ pub(crate) enum ProtectionCommand {
 }
 
 /// Show how commits are protected, and what was answered without protection.
+///
+/// Beside DEGRADED or WAITING it says catching-up, with which node and how many bytes it lacks,
+/// while another server fetches what it needs before commits are protected by it.
+/// Below stand the times alone that the servers saw, former ones too: since and until when, the
+/// epoch in which each began, how much was answered, and by whose word and why, where that is known.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// The cluster file, the same that every server has
@@ -135,21 +144,36 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     let holder = reports
         .map(|report| &report.register)
         .find(|register| register.holds_authority());
+    let told = heard.iter().filter_map(|one| one.status.as_ref().ok());
+    let spells = spells::merged(told.map(|status| status.spells.as_slice()));
     let mut output = Output::new();
     if args.json {
         output.json(&json!({
             "node": status.node,
             "protection": status.protection,
+            "catching_up": status.catching_up,
             "serving": status.serving,
             "register": holder.map(|register| &register.protection),
             "set": holder.map(|register| &register.set),
             "unprotected": status.unprotected,
+            "spells": spells,
+            "degraded_transfer_max": status.degraded_transfer_max,
         }))?;
         output.finish()?;
         return Ok(Exit::Done);
     }
+    output.line(facts(&protection_facts(status, holder)))?;
+    if !spells.is_empty() {
+        output.line("")?;
+        output.line(spells::spells(&spells))?;
+    }
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+fn protection_facts(status: &Status, holder: Option<&Register>) -> Vec<(&'static str, String)> {
     let mut rows = vec![
-        ("protection", status.protection.clone()),
+        ("protection", protection_text(status)),
         (
             "serving",
             if status.serving {
@@ -176,6 +200,8 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             rows.push(("ends", time(word.until_ms)));
         }
     }
+    let cap = status.degraded_transfer_max;
+    rows.push(("cap", cap.map_or_else(|| "none".to_owned(), cap_text)));
     rows.push((
         "unprotected",
         format!("{} transfers", show_count(status.unprotected.count)),
@@ -183,7 +209,5 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     for (ledger, amount) in &status.unprotected.amounts {
         rows.push(("", format!("{amount} in ledger {ledger}")));
     }
-    output.line(facts(&rows))?;
-    output.finish()?;
-    Ok(Exit::Done)
+    rows
 }
