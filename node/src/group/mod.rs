@@ -259,12 +259,12 @@ impl Group {
     }
 
     /// What an opening has to make sure of before it claims what was read.
-    pub(crate) fn clearing(&self, read: WasRead) -> Option<Clearing> {
-        self.topology.third_witness.as_ref()?;
+    pub(crate) fn clearing(&self, read: WasRead) -> Clearing {
+        let third = self.topology.third_witness.is_some();
         let view = self.view.borrow();
         let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
         let number = nominee.map_or(0, |nominee| nominee.number);
-        Some(Clearing::new((self.me, self.site), read, number))
+        Clearing::new((self.me, self.site), (read, third), number)
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is
