@@ -2,9 +2,11 @@
 //! database, synchronised.
 
 use kanjo_format::Site;
+use kanjo_node::admin::{Answer, Command};
 use kanjo_node::status::Status;
 
 use crate::Scene;
+use crate::harness::PATIENCE;
 use crate::harness::cuts::Fault;
 use crate::harness::part::{Part, SERVERS};
 use crate::harness::registers::peer;
@@ -32,6 +34,29 @@ fn a_server_in_site_1_processes_and_site_2_holds_the_same() {
         assert_eq!(theirs.trial_balance, status.trial_balance, "{server}");
         assert_eq!(theirs.accounts, status.accounts, "{server}");
     }
+    scene.close();
+}
+
+#[test]
+fn a_drill_on_every_replica_finds_what_a_recovery_would_have_had() {
+    let name = "same::a_drill_on_every_replica_finds_what_a_recovery_would_have_had";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(200);
+    let writer = scene.cloud.expect_protected();
+    for server in SERVERS.into_iter().filter(|&server| server != writer) {
+        let drill = Command::Drill { full: true };
+        match scene.cloud.ask(server, &drill, PATIENCE) {
+            Ok(Answer::Drill(report)) => {
+                assert!(report.good && report.digest_equal, "{server}: {report:#?}");
+            }
+            other => panic!("{server}: {other:#?}"),
+        }
+        load.wait_requests(20);
+    }
+    load.finish();
     scene.close();
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Group {
     pub(crate) told: bool,
     failover: Option<Failover>,
     protecting: Option<Protecting>,
+    /// Before this it does not try to go on without the other site by itself.
+    alone_rest_until: Option<Instant>,
     /// When the writer, or a majority of the register, of the active site was heard last.
     active_heard: Instant,
     pub(crate) runs: u64,
@@ -115,6 +117,7 @@ impl Group {
             told: false,
             failover: None,
             protecting: None,
+            alone_rest_until: None,
             active_heard: Instant::now(),
             runs: 0,
             rest_until: None,

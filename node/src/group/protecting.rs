@@ -21,6 +21,8 @@ use crate::node::{Node, Part};
 const SILENT_FOR: Duration = Duration::from_secs(5);
 /// The longest time for which one word holds.
 const EXPIRES_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After the third witness refused its word, it is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How long the change may take before its operator is told.
 const CHANGE_MAX: Duration = Duration::from_secs(20);
 
@@ -268,7 +270,8 @@ impl Node {
         let view = group.view();
         let led = view.own.is_some_and(|own| own.leader.is_some());
         let third = view.third.is_some_and(|(_, at)| at.elapsed() < patience);
-        if group.protecting.is_some() || !led || !third {
+        let rests = group.alone_rest_until.is_some_and(|t| t > Instant::now());
+        if group.protecting.is_some() || rests || !led || !third {
             return Ok(());
         }
         let stalled = match self.primary() {
@@ -362,7 +365,12 @@ impl Node {
             // The asker may have gone away.
             Some(waiting) => drop(waiting.send(answer)),
             None => match answer {
-                Answer::Refused { message } => tracing::warn!(%message, "auto_failover"),
+                Answer::Refused { message } => {
+                    tracing::warn!(%message, "auto_failover: it does not go on without the other site");
+                    if let Some(group) = &mut self.group {
+                        group.alone_rest_until = Some(Instant::now() + TRY_AGAIN);
+                    }
+                }
                 other => tracing::info!(?other, "auto_failover"),
             },
         }
