@@ -21,5 +21,6 @@ mod scene;
 mod stopped;
 mod third;
 mod two_of_three;
+mod watching;
 
 use scene::{Scene, Turn};

@@ -40,6 +40,7 @@ pub(crate) mod registers;
 pub(crate) mod report;
 pub(crate) mod sockets;
 pub(crate) mod stranger;
+pub(crate) mod terminal;
 
 pub(crate) use book::Book;
 pub(crate) use link::Link;
