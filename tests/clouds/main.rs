@@ -9,6 +9,7 @@ mod harness;
 mod after;
 mod alone;
 mod cut_off;
+mod degraded;
 mod endpoints;
 mod flapping;
 mod lost_site;

@@ -41,6 +41,8 @@ pub(crate) struct CloudOptions {
     pub(crate) third_witness: bool,
     /// Other than usual: nothing is answered while fewer replicas than this have everything.
     pub(crate) set_size_min: Option<usize>,
+    /// While a server answers alone, larger transfers are held back.
+    pub(crate) degraded_transfer_max: Option<u64>,
     /// The disks of this site's servers count as full. As replicas they follow all the same.
     pub(crate) full: Option<Site>,
 }
@@ -117,7 +119,7 @@ impl Cloud {
             replication: part.replication(),
             admin: part.admin(),
             register: part.register(),
-            http: None,
+            http: Some(part.http()),
         };
         let witness = |part: Part| Witness {
             node: NodeId::new(part.node()),
@@ -174,7 +176,12 @@ impl Cloud {
             true => format!("cluster = \"{:032x}\"\n{common}", self.cluster),
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
-                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
+                "{common}{}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
+                self.options
+                    .degraded_transfer_max
+                    .map_or_else(String::new, |cap| format!(
+                        "degraded_transfer_max = {cap}\n"
+                    )),
                 match self.options.full == Some(part.site()) {
                     true => 1_u64 << 60,
                     false => 1 << 20,

@@ -30,6 +30,7 @@ pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod netns;
 pub(crate) mod node;
+pub(crate) mod pages;
 pub(crate) mod pair;
 pub(crate) mod part;
 pub(crate) mod posting;
