@@ -180,7 +180,11 @@ fn livez_says_no_while_the_hot_thread_hangs_and_yes_when_it_goes_on() {
     let answer = scene.pair.primary().expect_probe("/livez", 503);
     let took = since.elapsed();
     assert!(answer.body.contains("has not turned"), "{answer:?}");
-    assert!((HUNG - AT_ONCE..HUNG + AT_ONCE).contains(&took), "{took:?}");
+    // It turned last a little before, and on a busy machine this is seen late.
+    assert!(
+        (HUNG - AT_ONCE..HUNG + 2 * AT_ONCE).contains(&took),
+        "{took:?}"
+    );
     let page = metrics(scene.pair.primary());
     assert_eq!(page.value("kanjo_probe{probe=\"livez\"}"), 0.0);
     let age = page.value("kanjo_hot_thread_turn_age_seconds");
