@@ -475,13 +475,23 @@ impl Node {
         self.following.restart(confirmed);
         if let Some(switching) = switched {
             self.following.unanswered_since = switching.draining.map(|since| (since, tail.lsn));
-            let message = format!(
-                "switched: the other site opened epoch {epoch}, {} ms after the word; this server follows it",
-                switching.began.elapsed().as_millis()
-            );
+            let took = switching.began.elapsed().as_millis();
+            let own_site = epoch.may_be_opened_by(self.hot.store.dir.control().site);
+            let told = match own_site {
+                true => Answer::Refused {
+                    message: format!(
+                        "not switched: another server of this site opened epoch {epoch} meanwhile; it processes, say it again"
+                    ),
+                },
+                false => Answer::Done {
+                    message: format!(
+                        "switched: the other site opened epoch {epoch}, {took} ms after the word; this server follows it"
+                    ),
+                },
+            };
             if let Some(answer) = switching.answer {
                 // The asker may have gone away.
-                let _ = answer.send(Answer::Done { message });
+                let _ = answer.send(told);
             }
         }
         let log = self.hot.store.local_log(confirmed)?;

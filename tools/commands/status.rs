@@ -188,14 +188,20 @@ fn node_facts(status: &Status) -> Vec<(&'static str, String)> {
 
 /// How commits are protected, and who is about to make it more.
 pub(super) fn protection_text(status: &Status) -> String {
+    match catching_up(status) {
+        Some(who) => format!("{}, {who}", status.protection),
+        None => status.protection.clone(),
+    }
+}
+
+/// Who is about to make commits more protected, and how much that one lacks.
+pub(super) fn catching_up(status: &Status) -> Option<String> {
     let lacking = status.catching_up.iter().map(|one| {
         let lag = show_size(one.lag_bytes);
         format!("node {} lacks {lag}", one.node)
     });
-    match lacking.collect::<Vec<_>>() {
-        all if all.is_empty() => status.protection.clone(),
-        all => format!("{}, catching-up: {}", status.protection, all.join(", ")),
-    }
+    let lacking: Vec<String> = lacking.collect();
+    (!lacking.is_empty()).then(|| format!("catching-up: {}", lacking.join(", ")))
 }
 
 /// What the cap on transfers does.

@@ -1,13 +1,14 @@
-//! What an opening makes sure of before it claims, where there is a witness in a third site. Values
-//! in, one question out at a time.
+//! What an opening makes sure of before it claims. Values in, one question out at a time.
 //!
 //! ```text
 //! the authority's register was read ─▶ own register: nominated anew, has not seized ─▶ third
-//! witness: its word to take over, or how it stands ─▶ claim what was read
+//! witness, if there is one: its word to take over, or how it stands ─▶ claim what was read
 //! ```
 //!
-//! The order is what counts. A writer that seizes the authority needs to be the one nominated last,
-//! so that after the second step no seizure of before can come about any more.
+//! What this server knows of its own register may be old, if it stood still for a while: being
+//! nominated anew shows whether it is still to process. With a third witness the order counts, too:
+//! a writer that seizes the authority needs to be the one nominated last, so that after the second
+//! step no seizure of before can come about any more.
 
 use kanjo_format::{Epoch, Site};
 use kanjo_group::register::ThirdMark;
@@ -71,17 +72,24 @@ pub(crate) struct Clearing {
     me: SetMember,
     site: Site,
     read: WasRead,
+    /// Whether there is a third witness.
+    third: bool,
     stage: Stage,
 }
 
 impl Clearing {
     /// Begins after the register with the authority was read. `replaces` is the nomination that
     /// this server opens under so far.
-    pub(crate) const fn new((me, site): (SetMember, Site), read: WasRead, replaces: u64) -> Self {
+    pub(crate) const fn new(
+        (me, site): (SetMember, Site),
+        (read, third): (WasRead, bool),
+        replaces: u64,
+    ) -> Self {
         Self {
             me,
             site,
             read,
+            third,
             stage: Stage::Nominating { replaces },
         }
     }
@@ -150,9 +158,13 @@ impl Clearing {
             return Next::Lost("this site's register has taken the authority".to_owned());
         }
         let number = nominee.number;
-        self.stage = match done {
-            true => Stage::Asking { nomination: number },
-            false => Stage::Nominating { replaces: number },
+        self.stage = match (done, self.third) {
+            (false, _) => Stage::Nominating { replaces: number },
+            (true, true) => Stage::Asking { nomination: number },
+            (true, false) => Stage::Clear(Cleared {
+                nomination: number,
+                mark: None,
+            }),
         };
         self.next()
     }
@@ -163,7 +175,17 @@ impl Clearing {
             return self.next();
         };
         let mark = match (reply, self.needed()) {
-            (ThirdReply::Stands { third }, _) => Some(third.mark),
+            (ThirdReply::Stands { third }, None) => Some(third.mark),
+            (ThirdReply::Stands { third }, Some(follows)) => {
+                let given = third.mark.number == follows.number + 1
+                    && third.mark.incarnation == follows.incarnation
+                    && third.decides == Some(self.site);
+                if !given {
+                    // It answers another question than this one.
+                    return self.next();
+                }
+                Some(third.mark)
+            }
             (ThirdReply::Silent { .. } | ThirdReply::Refused { .. }, None) => None,
             (ThirdReply::Refused { why }, Some(_)) => return Next::Lost(why.to_string()),
             (ThirdReply::Silent { why }, Some(_)) => {
@@ -213,7 +235,7 @@ mod tests {
         let mut register = Register::new(CLUSTER, Site::Two);
         register.reign.third = Some(third.mark);
         nominate(&mut register, ME);
-        let clearing = Clearing::new((ME, Site::Two), WasRead::of(&register), 1);
+        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), 1);
         (register, clearing)
     }
 
@@ -235,6 +257,13 @@ mod tests {
         assert_eq!(
             clearing.nominated(&reply),
             Next::AskThird(ThirdQuestion::Decide { follows, site })
+        );
+        let other = ThirdReply::Stands {
+            third: third.clone(),
+        };
+        assert!(
+            matches!(clearing.third_said(other), Next::AskThird(_)),
+            "how it stands is no word"
         );
         third.decide(follows, site).unwrap();
         let cleared = Cleared {
@@ -269,7 +298,7 @@ mod tests {
         let mut other = Register::new(CLUSTER, Site::Two);
         other.reign.third = Some(third().mark);
         nominate(&mut own, ME);
-        let mut clearing = Clearing::new((ME, Site::One), WasRead::of(&other), 1);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), 1);
         let reply = carried_out(&mut own, &clearing);
         assert_eq!(
             clearing.nominated(&reply),
@@ -285,7 +314,7 @@ mod tests {
         let mut own = Register::new(CLUSTER, Site::One);
         nominate(&mut own, ME);
         let other = Register::new(CLUSTER, Site::Two);
-        let mut clearing = Clearing::new((ME, Site::One), WasRead::of(&other), 1);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), 1);
         let seize = Command::Seize {
             follows: 1,
             nomination: Some(1),
@@ -307,6 +336,17 @@ mod tests {
         nominate(&mut register, OTHER);
         let reply = carried_out(&mut register, &clearing);
         assert!(matches!(clearing.nominated(&reply), Next::Lost(_)));
+    }
+
+    #[test]
+    fn without_a_third_witness_the_nomination_is_enough() {
+        let mut own = Register::new(CLUSTER, Site::One);
+        nominate(&mut own, ME);
+        let read = WasRead::of(&Register::new(CLUSTER, Site::Two));
+        let mut clearing = Clearing::new((ME, Site::One), (read, false), 1);
+        let reply = carried_out(&mut own, &clearing);
+        let next = clearing.nominated(&reply);
+        assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use kanjo_format::Site;
+use kanjo_format::control::Control;
+use kanjo_format::{Epoch, Site};
 use kanjo_group::register::{Authority, HandOver};
 use kanjo_group::{Register, SetMember, View};
 
@@ -64,6 +65,16 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: In
     Decision::Open(WasRead::of(holder))
 }
 
+/// Whether this directory has granted an epoch to somebody else, or was fenced by one, that is later
+/// than what was read of a register. A register that has forgotten everything is another matter.
+pub(crate) fn knows_later(control: &Control, read: Epoch) -> bool {
+    let granted = match control.granted_opening.node == control.node {
+        true => Epoch::NONE,
+        false => control.granted_epoch,
+    };
+    read != Epoch::NONE && granted.max(control.peer_granted_epoch) > read
+}
+
 /// What two registers that were both read have to settle between them first.
 fn settle(own: &Register, other: &Register) -> Option<Decision> {
     for (source, destination) in [(own, other), (other, own)] {
@@ -92,7 +103,8 @@ fn settle(own: &Register, other: &Register) -> Option<Decision> {
 
 #[cfg(test)]
 mod tests {
-    use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId};
+    use kanjo_format::control::Role;
+    use kanjo_format::{ClusterId, Incarnation, NodeId};
     use kanjo_group::SiteReport;
     use kanjo_group::register::Nominee;
 
@@ -151,6 +163,30 @@ mod tests {
         let auxiliary = view(Site::Two, true);
         assert_ne!(decide(&auxiliary, ME, Site::Two, false, now), open);
         assert_eq!(decide(&auxiliary, ME, Site::Two, true, now), open);
+    }
+
+    /// It stood still while another server was nominated and opened; its own voter has not heard yet.
+    #[test]
+    fn a_server_that_was_fenced_opens_nothing_on_what_is_older() {
+        let (first, second) = (Epoch::from_terms(1, 1), Epoch::from_terms(1, 2));
+        let mut control = Control::fresh(
+            ClusterId::new(7),
+            (ME.node, ME.incarnation),
+            Site::One,
+            Role::Replica,
+            1 << 21,
+        );
+        control.granted_epoch = first;
+        control.granted_opening.node = ME.node;
+        assert!(!knows_later(&control, first), "its own");
+        control.peer_granted_epoch = second;
+        assert!(knows_later(&control, first), "fenced");
+        assert!(!knows_later(&control, second));
+        control.peer_granted_epoch = Epoch::NONE;
+        control.granted_epoch = second;
+        control.granted_opening.node = NodeId::new(2);
+        assert!(knows_later(&control, first), "granted to another one");
+        assert!(!knows_later(&control, Epoch::NONE), "a wiped register");
     }
 
     #[test]

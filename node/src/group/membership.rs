@@ -22,6 +22,9 @@ use super::Cleared;
 /// A peer that has been away for so long is dropped, if another member remains.
 const LOST_FOR: Duration = Duration::from_millis(150);
 
+/// A destination that does not say whether it is prepared is asked so often again.
+const PREPARE_AGAIN_MAX: u32 = 3;
+
 /// One peer, as its session tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerNow {
@@ -69,6 +72,8 @@ struct Moving {
     plan: Move,
     to: Site,
     stage: Stage,
+    /// How often it was not decided whether the destination is prepared.
+    undecided: u32,
 }
 
 /// The set of one reign.
@@ -266,6 +271,10 @@ impl Membership {
         };
         let outcome = match reply {
             Reply::Outcome { outcome } => outcome,
+            Reply::Unknown { .. } if self.may_ask_prepare_again() => {
+                self.asked = Some((site, command));
+                return Vec::new();
+            }
             Reply::Report { .. } | Reply::Unreachable { .. } | Reply::Unknown { .. } => {
                 return self.undecided(site, command);
             }
@@ -298,6 +307,16 @@ impl Membership {
         self.asked.clone()
     }
 
+    /// A register that changes its leader at this moment decides the next time.
+    fn may_ask_prepare_again(&mut self) -> bool {
+        let moving = self.moving.as_mut();
+        let Some(moving) = moving.filter(|moving| moving.stage == Stage::Prepare) else {
+            return false;
+        };
+        moving.undecided += 1;
+        moving.undecided <= PREPARE_AGAIN_MAX
+    }
+
     /// A question that may be given up was certainly not carried out, or is asked again.
     fn undecided(&mut self, site: Site, command: Command) -> Vec<Act> {
         if let (Some(moving), Command::Prepare { .. }) = (&self.moving, &command) {
@@ -305,9 +324,9 @@ impl Membership {
             let planned = moving.plan.active != self.site;
             self.moving = None;
             return match planned {
-                true => vec![Act::NotSwitched(
-                    "the other site's register has no majority".to_owned(),
-                )],
+                true => vec![Act::NotSwitched(format!(
+                    "the register of site {site}, which is to take the authority, does not decide"
+                ))],
                 false => Vec::new(),
             };
         }
@@ -328,6 +347,7 @@ impl Membership {
             plan: plan.clone(),
             to,
             stage: Stage::Prepare,
+            undecided: 0,
         });
         self.ask(to, Command::Prepare { plan })
     }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub(crate) use clearing::{Cleared, Clearing, Next, WasRead};
-pub(crate) use deciding::{Decision, decide};
+pub(crate) use deciding::{Decision, decide, knows_later};
 pub use fence::FenceFile;
 use fence::keep_fence;
 pub(crate) use membership::{Act, Membership, PeerNow};
@@ -35,6 +35,9 @@ use running::Failover;
 
 /// A question without a decision is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// A certificate is carried, or a concession told, again after this long: the view that it is
+/// decided by is renewed by then.
+const CARRY_AGAIN: Duration = Duration::from_millis(300);
 /// What a register said is taken for how it is for so long.
 const HEARD_OF_LATE: Duration = Duration::from_secs(1);
 /// A hot thread that says nothing new for so long falls silent.
@@ -149,12 +152,12 @@ impl Group {
         decision
     }
 
-    /// Whether what was read of a register is of before the epoch that this server has granted to
-    /// somebody else, who had claimed it first. It is read anew within a moment; an opening on what
-    /// is outdated would only make the new writer open once more.
+    /// Whether what was read of a register is of before an epoch that this server has granted to
+    /// somebody else, or was fenced by: it was claimed first. It is read anew within a moment; an
+    /// opening on what is outdated, of a server that stood still for instance, would only make the
+    /// new writer open once more.
     pub(crate) fn is_of_before(&mut self, control: &Control, read: Epoch) -> bool {
-        let others = control.granted_opening.node != control.node;
-        if !others || read == Epoch::NONE || control.granted_epoch <= read {
+        if !knows_later(control, read) {
             self.outdated = None;
             return false;
         }
@@ -256,19 +259,21 @@ impl Group {
     }
 
     /// What an opening has to make sure of before it claims what was read.
-    pub(crate) fn clearing(&self, read: WasRead) -> Option<Clearing> {
-        self.topology.third_witness.as_ref()?;
+    pub(crate) fn clearing(&self, read: WasRead) -> Clearing {
+        let third = self.topology.third_witness.is_some();
         let view = self.view.borrow();
         let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
         let number = nominee.map_or(0, |nominee| nominee.number);
-        Some(Clearing::new((self.me, self.site), read, number))
+        Clearing::new((self.me, self.site), (read, third), number)
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is
     /// renewed.
     pub(crate) fn carry(&mut self, site: Site, command: Command) {
-        let pause = Duration::from_millis(300);
-        if self.last_carried.is_none_or(|at| at.elapsed() >= pause) {
+        if self
+            .last_carried
+            .is_none_or(|at| at.elapsed() >= CARRY_AGAIN)
+        {
             self.last_carried = Some(Instant::now());
             self.ask(Asker::Carrier, site, command);
         }
@@ -279,6 +284,14 @@ impl Group {
         let view = self.view.borrow();
         let heard = view.other.as_ref();
         heard.is_some_and(|(_, at)| at.elapsed() < time)
+    }
+
+    /// Whether both registers are led by a majority, as far as is known here.
+    pub(crate) fn both_lead(&self) -> bool {
+        let view = self.view.borrow();
+        let own = view.own.as_ref().is_some_and(|own| own.leader.is_some());
+        drop(view);
+        own && self.other_has_majority()
     }
 
     /// Whether the other site's register answers and has a majority.

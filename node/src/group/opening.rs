@@ -32,8 +32,8 @@ pub(crate) struct GroupOpeningRun {
     number: u64,
     /// The register as it was read: what the claim expects to find.
     read: WasRead,
-    /// What is made sure of before the claim, where there is a third witness.
-    clearing: Option<Clearing>,
+    /// What is made sure of before the claim.
+    clearing: Clearing,
     /// The epoch that is promised here and to be claimed.
     promised: (Epoch, OpeningId),
     /// The set as the register last said.
@@ -170,8 +170,8 @@ impl Node {
         if run.number != number {
             return Ok(());
         }
-        if let Some(clearing) = run.clearing.as_mut().filter(|c| c.is_nominating()) {
-            let next = clearing.nominated(&reply);
+        if run.clearing.is_nominating() {
+            let next = run.clearing.nominated(&reply);
             return self.clear(next);
         }
         let claims = !run.opening.is_claimed();
@@ -210,11 +210,11 @@ impl Node {
         let Part::GroupOpening(run) = &mut self.part else {
             return Ok(());
         };
-        let clearing = run.clearing.as_mut().filter(|_| run.number == number);
-        match clearing.map(|clearing| clearing.third_said(reply)) {
-            Some(next) => self.clear(next),
-            None => Ok(()),
+        if run.number != number {
+            return Ok(());
         }
+        let next = run.clearing.third_said(reply);
+        self.clear(next)
     }
 
     /// Goes on towards the claim.
@@ -282,13 +282,8 @@ impl Node {
             }
             Action::Claim { epoch, opening } => {
                 run.promised = (epoch, opening);
-                match &run.clearing {
-                    Some(clearing) => {
-                        let next = clearing.next();
-                        return self.clear(next);
-                    }
-                    None => run.claim(group, &self.hot.config.client_listen, None),
-                }
+                let next = run.clearing.next();
+                return self.clear(next);
             }
             Action::ChangeSet {
                 epoch,
@@ -418,7 +413,7 @@ impl Node {
         };
         let (me, site) = (group.me, group.site);
         let (authority, set) = (run.read.authority, std::mem::take(&mut run.set));
-        let cleared = run.clearing.as_ref().and_then(Clearing::cleared);
+        let cleared = run.clearing.cleared();
         let changes = run.changes;
         let mut open = opened.open;
         let protecting = group.protecting.as_ref();

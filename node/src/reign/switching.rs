@@ -13,6 +13,9 @@ use crate::status::SwitchStage;
 /// How long what is under way may take to commit before a planned switch is given up.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// How long a register may be without a leader before a planned switch is given up.
+const LEADERS_MAX: Duration = Duration::from_secs(2);
+
 /// After this long the operator of a switch that nobody decides is told so.
 const IN_DOUBT: Duration = Duration::from_secs(8);
 
@@ -91,13 +94,8 @@ impl Primary<'_> {
             return Err("this server cannot commit at the moment: a planned switch would lose what waits; see `kanjo status`".to_owned());
         }
         let view = group.view();
-        let own_leads = view.own.as_ref().is_some_and(|own| own.leader.is_some());
-        let Some((other, _)) = view
-            .other
-            .as_ref()
-            .filter(|_| own_leads && group.other_has_majority())
-        else {
-            return Err("one of the registers has no majority".to_owned());
+        let Some((other, _)) = &view.other else {
+            return Err("the other site's register was never heard".to_owned());
         };
         let nominee = other.register.nominee;
         let ready = nominee.is_some_and(|nominee| {
@@ -121,18 +119,23 @@ impl Primary<'_> {
             return Ok(());
         };
         let settled = grouped.membership.is_settled();
+        let led = self.group.as_ref().is_some_and(|group| group.both_lead());
         let Some(switching) = &mut grouped.switching else {
             return Ok(());
         };
         if switching.moving {
             return Ok(());
         }
-        if settled && switching.draining.is_none() {
+        if settled && led && switching.draining.is_none() {
             switching.draining = Some(Instant::now());
         }
         let began = switching.began;
         if switching.draining.is_none() {
-            if began.elapsed() >= DRAIN_MAX {
+            // A register that changes its leader, as the set that is being changed, is waited for
+            // while everything goes on.
+            if !led && began.elapsed() >= LEADERS_MAX {
+                self.switch_failed("one of the registers has no majority");
+            } else if began.elapsed() >= DRAIN_MAX {
                 self.switch_failed("a change of the in-sync set does not come to its end");
             }
             return Ok(());

@@ -9,7 +9,7 @@ use kanjo_group::{SiteReport, Topology};
 use kanjo_node::status::{GroupStatus, Status};
 use serde_json::json;
 
-use super::super::status::lag;
+use super::super::status::{catching_up, lag};
 use super::last_switch::{last_switch, show_switch};
 use super::{Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
@@ -141,6 +141,12 @@ fn headline(heard: &[Heard], groups: &[&GroupStatus]) -> String {
         .and_then(|status| status.group.as_ref())
         .or(groups.first().copied())
         .map_or("UNKNOWN", |group| group.protection.as_str());
+    let mut writers = heard.iter().filter_map(status);
+    let writer = serving.or_else(|| writers.find(|s| s.role == "primary"));
+    let protection = match writer.and_then(catching_up) {
+        Some(who) => format!("{protection}, {who}"),
+        None => protection.to_owned(),
+    };
     match serving {
         Some(status) => format!(
             "site {} processes: node {} in epoch {}, {protection}",

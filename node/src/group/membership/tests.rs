@@ -208,6 +208,23 @@ fn a_switch_that_cannot_be_prepared_changes_nothing() {
 }
 
 #[test]
+fn a_destination_that_changes_its_leader_is_asked_again_and_not_for_ever() {
+    let mut membership = membership(Site::Two, &[FIRST]);
+    let act = membership.switch_away(vec![ME]).unwrap();
+    let unknown = || Reply::Unknown {
+        why: "it is being elected".to_owned(),
+    };
+    for _ in 0..3 {
+        assert_eq!(membership.reply(unknown()), []);
+        let (site, command) = membership.ask_again().unwrap();
+        assert_eq!(Act::Ask(site, command), act);
+    }
+    let acts = membership.reply(unknown());
+    assert!(matches!(acts[..], [Act::NotSwitched(_)]), "{acts:?}");
+    assert!(membership.is_settled());
+}
+
+#[test]
 fn a_writer_that_was_superseded_changes_no_set() {
     let mut both = registers(&[FIRST, SECOND]);
     let next = Reign {
