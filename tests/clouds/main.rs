@@ -12,6 +12,7 @@ mod cut_off;
 mod degraded;
 mod endpoints;
 mod flapping;
+mod held_disk;
 mod lost_site;
 mod members;
 mod one_of_three;

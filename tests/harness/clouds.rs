@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::brief::brief;
 use super::netns::{Inside, Net};
-use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, SERVERS, T21, WITNESSES};
+use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, S1, SERVERS, T21, WITNESSES};
 use super::process::Process;
 use super::program::{kanjo, said};
 use super::sockets::connections;
@@ -43,6 +43,8 @@ pub(crate) struct CloudOptions {
     pub(crate) set_size_min: Option<usize>,
     /// While a server answers alone, larger transfers are held back.
     pub(crate) degraded_transfer_max: Option<u64>,
+    /// The data directory of the first server elsewhere, on a small file system.
+    pub(crate) first_dir: Option<PathBuf>,
     /// The disks of this site's servers count as full. As replicas they follow all the same.
     pub(crate) full: Option<Site>,
 }
@@ -148,7 +150,10 @@ impl Cloud {
     }
 
     pub(crate) fn data_dir(&self, part: Part) -> PathBuf {
-        self.folder().join(format!("{}-data", part.name()))
+        match &self.options.first_dir {
+            Some(dir) if part == S1 => dir.clone(),
+            _ => self.folder().join(format!("{}-data", part.name())),
+        }
     }
 
     fn format_server(&self, server: Part) {
