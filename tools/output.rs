@@ -23,6 +23,11 @@ impl Output {
         Ok(writeln!(self.out, "{text}")?)
     }
 
+    /// The terminal shows nothing any more, and what comes stands at its top.
+    pub(crate) fn clear_screen(&mut self) -> Result<(), Failure> {
+        Ok(write!(self.out, "\x1b[H\x1b[J")?)
+    }
+
     /// One value, over several lines.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;

@@ -13,7 +13,8 @@ use crate::harness::part::Part;
 use crate::harness::program::{kanjo, said};
 use crate::scene::expect_quiet;
 
-fn degraded(words: bool) -> Command {
+/// Goes on alone for an hour; `words` says twice that the other site is off.
+pub(crate) fn degraded(words: bool) -> Command {
     degraded_for(Duration::from_secs(3_600), words)
 }
 

@@ -9,8 +9,10 @@ mod harness;
 mod after;
 mod alone;
 mod cut_off;
+mod degraded;
 mod endpoints;
 mod flapping;
+mod held_disk;
 mod lost_site;
 mod members;
 mod one_of_three;
@@ -21,5 +23,6 @@ mod scene;
 mod stopped;
 mod third;
 mod two_of_three;
+mod watching;
 
 use scene::{Scene, Turn};

@@ -211,7 +211,8 @@ fn bring_back(scene: &mut Scene, victim: usize) {
     scene.pair.expect_protected();
 }
 
-fn small_disk(name: &str) -> Option<SmallDisk> {
+/// One of 64 MiB; `None`, with a line that says so, where none can be mounted.
+pub(crate) fn small_disk(name: &str) -> Option<SmallDisk> {
     match SmallDisk::mount(64) {
         Ok(disk) => Some(disk),
         Err(why) => {

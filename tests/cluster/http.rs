@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::Scene;
+use crate::disk::small_disk;
 use crate::harness::exposition::Page;
 use crate::harness::http::{Answer, ask};
 use crate::harness::pair::{PairOptions, alone};
@@ -22,6 +23,8 @@ const OF_A_PRIMARY: [&str; 4] = ["/livez", "/readyz", "/primary", "/protected"];
 const OF_A_REPLICA: [&str; 4] = ["/livez", "/readyz", "/replica", "/in-sync"];
 /// What is no longer so must be shown within this time.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// Without a turn of its hot thread for so long a node counts as hung.
+const HUNG: Duration = Duration::from_secs(5);
 
 /// The node answers exactly these with yes, soon.
 fn expect_yes(node: &Node, yes: &[&str]) {
@@ -153,6 +156,53 @@ fn a_primary_whose_disk_is_nearly_full_is_not_offered_to_writers() {
     assert!(answer.body.contains("of disk are free"), "{answer:?}");
     expect_yes(pair.primary(), &["/livez", "/protected"]);
     pair.shut_down_and_verify();
+}
+
+/// The hot thread writes into a file system that holds whoever writes: it hangs, as it would on a
+/// disk that stopped to answer.
+#[test]
+fn livez_says_no_while_the_hot_thread_hangs_and_yes_when_it_goes_on() {
+    let test = "http::livez_says_no_while_the_hot_thread_hangs_and_yes_when_it_goes_on";
+    let Some(disk) = small_disk(test) else { return };
+    let options = PairOptions {
+        first_dir: Some(disk.path().join("node-1")),
+        ..PairOptions::default()
+    };
+    let mut scene = Scene::open_with(test, options);
+    let load = scene.load(LoadOptions::default());
+    load.wait_answers(200);
+    let (held, since) = (disk.hold(), Instant::now());
+    for path in ["/primary", "/readyz", "/protected"] {
+        expect_fallen(scene.pair.primary(), path, since);
+    }
+    let answer = scene.pair.primary().get("/livez");
+    assert_eq!(answer.status, 200, "a short stall restarts nobody");
+    let answer = scene.pair.primary().expect_probe("/livez", 503);
+    let took = since.elapsed();
+    assert!(answer.body.contains("has not turned"), "{answer:?}");
+    // It turned last a little before, and on a busy machine this is seen late.
+    assert!(
+        (HUNG - AT_ONCE..HUNG + 2 * AT_ONCE).contains(&took),
+        "{took:?}"
+    );
+    let page = metrics(scene.pair.primary());
+    assert_eq!(page.value("kanjo_probe{probe=\"livez\"}"), 0.0);
+    let age = page.value("kanjo_hot_thread_turn_age_seconds");
+    assert!(age > HUNG.as_secs_f64(), "{age}");
+    let moment = Duration::from_millis(300);
+    assert!(!load.answers_within(1, moment), "answered without a sync");
+    // Its replica is well, and says that nobody speaks to it.
+    assert_eq!(scene.pair.replica().get("/livez").status, 200);
+    scene.pair.replica().expect_probe("/in-sync", 503);
+
+    drop(held);
+    scene.pair.expect_protected();
+    expect_yes(scene.pair.primary(), &OF_A_PRIMARY);
+    load.wait_answers(200);
+    let counts = load.finish();
+    assert_eq!((counts.unknown, counts.not_done), (0, 0), "{counts:#?}");
+    scene.close();
+    drop(disk);
 }
 
 /// A page of metrics, which must fit the grammar in both formats.

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::brief::brief;
 use super::netns::{Inside, Net};
-use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, SERVERS, T21, WITNESSES};
+use super::part::{CLIENT, PARTS, Part, REPLICATION_PORT, S1, SERVERS, T21, WITNESSES};
 use super::process::Process;
 use super::program::{kanjo, said};
 use super::sockets::connections;
@@ -41,6 +41,10 @@ pub(crate) struct CloudOptions {
     pub(crate) third_witness: bool,
     /// Other than usual: nothing is answered while fewer replicas than this have everything.
     pub(crate) set_size_min: Option<usize>,
+    /// While a server answers alone, larger transfers are held back.
+    pub(crate) degraded_transfer_max: Option<u64>,
+    /// The data directory of the first server elsewhere, on a small file system.
+    pub(crate) first_dir: Option<PathBuf>,
     /// The disks of this site's servers count as full. As replicas they follow all the same.
     pub(crate) full: Option<Site>,
 }
@@ -117,7 +121,7 @@ impl Cloud {
             replication: part.replication(),
             admin: part.admin(),
             register: part.register(),
-            http: None,
+            http: Some(part.http()),
         };
         let witness = |part: Part| Witness {
             node: NodeId::new(part.node()),
@@ -146,7 +150,10 @@ impl Cloud {
     }
 
     pub(crate) fn data_dir(&self, part: Part) -> PathBuf {
-        self.folder().join(format!("{}-data", part.name()))
+        match &self.options.first_dir {
+            Some(dir) if part == S1 => dir.clone(),
+            _ => self.folder().join(format!("{}-data", part.name())),
+        }
     }
 
     fn format_server(&self, server: Part) {
@@ -174,7 +181,12 @@ impl Cloud {
             true => format!("cluster = \"{:032x}\"\n{common}", self.cluster),
             // Tests run on what is left of a disk, and write small logs.
             false => format!(
-                "{common}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
+                "{common}{}free_disk_floor_bytes = {}\ncheckpoint_every_bytes = {}\nset_size_min = {}\nauto_failover = {}\n",
+                self.options
+                    .degraded_transfer_max
+                    .map_or_else(String::new, |cap| format!(
+                        "degraded_transfer_max = {cap}\n"
+                    )),
                 match self.options.full == Some(part.site()) {
                     true => 1_u64 << 60,
                     false => 1 << 20,

@@ -1,9 +1,15 @@
-//! A small file system of its own, and ballast that fills one.
+//! A small file system of its own, ballast that fills one, and a hand that holds it still.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use super::program::said;
+
+/// Holds a file system until its input ends, which it does with the test, however that ends: what
+/// is blocked in a held file system cannot even be killed.
+const HOLD: &str =
+    r#"trap "" INT; fsfreeze --freeze "$1" && echo held && read -r _; fsfreeze --unfreeze "$1""#;
 
 /// An ext4 file system in a file, mounted through a loop device; unmounted on drop.
 #[derive(Debug)]
@@ -84,6 +90,21 @@ impl SmallDisk {
         }
     }
 
+    /// As if the disk had stopped to answer: whoever writes waits until this is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        let spawned = Command::new("sh")
+            .args(["-c", HOLD, "sh"])
+            .arg(&self.mount)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut held = Held(spawned.expect("a shell can be run"));
+        let told = held.0.stdout.as_mut().expect("it is piped");
+        let read = told.read_exact(&mut [0; "held\n".len()]);
+        read.expect("fsfreeze says that it is held");
+        held
+    }
+
     /// Takes the ballast away.
     pub(crate) fn clear(&self) {
         std::fs::remove_file(self.ballast()).expect("ballast can be removed");
@@ -96,6 +117,20 @@ impl Drop for SmallDisk {
         let _ = run(Command::new("umount").arg("-l").arg(&self.mount));
         let _ = std::fs::remove_dir(&self.mount);
         let _ = std::fs::remove_file(&self.image);
+    }
+}
+
+/// A file system to which nothing is written until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let ended = self.0.wait().expect("a child can be waited for");
+        if !std::thread::panicking() {
+            assert!(ended.success(), "it cannot be released: {ended}");
+        }
     }
 }
 

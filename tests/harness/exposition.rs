@@ -35,6 +35,16 @@ impl Page {
         *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.series))
     }
 
+    /// The protections that are told, in alphabetical order.
+    pub(crate) fn protections(&self) -> Vec<&str> {
+        let told = self.series.iter().filter(|(_, value)| **value == 1.0);
+        let names = told.filter_map(|(series, _)| {
+            let name = series.strip_prefix("kanjo_protection{protection=\"")?;
+            name.strip_suffix("\"}")
+        });
+        names.collect()
+    }
+
     /// Every series of a counter or histogram has at least the value that it had before.
     pub(crate) fn expect_no_counter_fell(&self, earlier: &Self) {
         for (series, before) in &earlier.series {

@@ -30,6 +30,7 @@ pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod netns;
 pub(crate) mod node;
+pub(crate) mod pages;
 pub(crate) mod pair;
 pub(crate) mod part;
 pub(crate) mod posting;
@@ -40,6 +41,7 @@ pub(crate) mod registers;
 pub(crate) mod report;
 pub(crate) mod sockets;
 pub(crate) mod stranger;
+pub(crate) mod terminal;
 
 pub(crate) use book::Book;
 pub(crate) use link::Link;

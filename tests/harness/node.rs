@@ -126,7 +126,7 @@ impl Node {
         }
     }
 
-    fn look<T>(&self, what: &str, mut see: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn look<T>(&self, what: &str, mut see: impl FnMut() -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(seen) = see() {

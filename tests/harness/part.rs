@@ -105,6 +105,10 @@ impl Part {
     pub(crate) fn register(self) -> String {
         self.port(7004)
     }
+
+    pub(crate) fn http(self) -> String {
+        self.port(7005)
+    }
 }
 
 /// Where servers connect for the log.

@@ -2,7 +2,7 @@
 
 use kanjo_client::{AccountBody, AccountFlags, TransferBody};
 
-use super::Random;
+use super::{Book, Random};
 
 /// A transfer as a client asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,19 @@ impl Posting {
     /// Whether a balance limit may have rejected it.
     pub(crate) fn may_be_rejected(&self) -> bool {
         self.debit & u128::from(u64::MAX) > FREE_ACCOUNTS
+    }
+}
+
+impl Book {
+    /// A transfer of this amount, which no limit rejects.
+    pub(crate) fn draw_of(&self, amount: u64, random: &mut Random) -> Posting {
+        loop {
+            let posting = self.draw(random);
+            if !posting.may_be_rejected() {
+                return Posting { amount, ..posting };
+            }
+            self.not_done(&[posting]);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use kanjo_format::NodeId;
 use kanjo_format::limits::APPLY_LAG_BYTES_MAX;
 
 use crate::published::{Role, Snapshot};
@@ -124,20 +125,43 @@ pub(crate) fn judge(probe: Probe, told: &Snapshot, ages: &Ages) -> Verdict {
 
 fn serving(told: &Snapshot, ages: &Ages) -> Verdict {
     if !told.health.serving {
-        return Verdict::no(told.why.clone());
+        return unprotected(told, &told.why);
     }
     silent_member(ages).unwrap_or_else(|| Verdict::yes("primary, answers new transfers"))
 }
 
 fn protected(told: &Snapshot, ages: &Ages) -> Verdict {
     if !told.health.protected {
-        return Verdict::no(match told.health.serving {
-            true => "commits wait for no server of another site".into(),
-            false => told.why.clone(),
-        });
+        return match told.health.serving {
+            true => unprotected(told, "commits wait for no server of another site"),
+            false => unprotected(told, &told.why),
+        };
     }
     silent_member(ages)
         .unwrap_or_else(|| Verdict::yes("every commit waits for a server of another site"))
+}
+
+/// No, and who is about to change that, which protects nothing so far.
+fn unprotected(told: &Snapshot, why: &str) -> Verdict {
+    if !told.health.catching_up {
+        return Verdict::no(why.to_owned());
+    }
+    let behind = told.peers.iter().filter(|peer| peer.connected);
+    let mut behind: Vec<(u64, NodeId)> = behind
+        .filter_map(|peer| Some((peer.shipped?.lag_bytes, peer.node)))
+        .collect();
+    behind.sort_unstable();
+    let each = behind
+        .iter()
+        .map(|(bytes, node)| format!("node {node} lacks {bytes} bytes"));
+    let each = each.collect::<Vec<_>>().join(", ");
+    // That there is one is told at once, who it is a moment later.
+    let who = if each.is_empty() {
+        "another server"
+    } else {
+        &each
+    };
+    Verdict::no(format!("{why}; catching-up: {who}"))
 }
 
 fn silent_member(ages: &Ages) -> Option<Verdict> {
@@ -194,7 +218,7 @@ mod tests {
     use kanjo_format::Lsn;
 
     use super::*;
-    use crate::published::Health;
+    use crate::published::{Health, PeerFigures, ShippedFigures};
 
     const FRESH: Ages = Ages {
         turn: Duration::from_millis(3),
@@ -279,6 +303,42 @@ mod tests {
             ..FRESH
         };
         assert_eq!(yes(&told, &alone), ["/livez", "/readyz", "/primary"]);
+    }
+
+    #[test]
+    fn who_catches_up_stands_in_the_answer_and_makes_none_a_yes() {
+        let behind = |node, lag_bytes, connected| PeerFigures {
+            node: NodeId::new(node),
+            connected,
+            shipped: Some(ShippedFigures {
+                acked: Lsn::ZERO,
+                lag_bytes,
+                lag: Duration::ZERO,
+                round_trip_us: None,
+            }),
+        };
+        let mut told = primary();
+        told.health.protected = false;
+        told.health.catching_up = true;
+        let alone = Ages {
+            member: None,
+            ..FRESH
+        };
+        let why = judge(Probe::Protected, &told, &alone).why;
+        assert!(why.ends_with("; catching-up: another server"), "{why}");
+        told.peers = vec![behind(2, 8_192, true), behind(3, 4_096, true)];
+        told.peers.push(behind(4, 1, false));
+        let all = "; catching-up: node 3 lacks 4096 bytes, node 2 lacks 8192 bytes";
+        assert_eq!(yes(&told, &alone), ["/livez", "/readyz", "/primary"]);
+        let why = judge(Probe::Protected, &told, &alone).why;
+        assert!(why.ends_with(all), "{why}");
+        told.health.serving = false;
+        told.why = "no auxiliary follows yet".into();
+        assert_eq!(yes(&told, &alone), ["/livez"]);
+        for probe in [Probe::Readyz, Probe::Primary, Probe::Protected] {
+            let why = judge(probe, &told, &alone).why;
+            assert_eq!(why, format!("{}{all}", told.why));
+        }
     }
 
     #[test]

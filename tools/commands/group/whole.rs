@@ -22,8 +22,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const THIRD_SILENT_MS: u64 = 2_000;
 /// Where the table of servers shows how far a server is behind, as the writer says.
 const LAG_COLUMN: usize = 8;
-/// Moves the cursor home and clears what is below.
-const HOME: &str = "\x1b[H\x1b[J";
 
 /// Shows all servers and both registers; with `watch` until it is stopped.
 pub(in crate::commands) fn run(file: &Path, watch: bool, as_json: bool) -> Result<Exit, Failure> {
@@ -35,7 +33,7 @@ pub(in crate::commands) fn run(file: &Path, watch: bool, as_json: bool) -> Resul
             output.json_line(&as_value(&heard))?;
         } else {
             if watch && std::io::stdout().is_terminal() {
-                output.line(HOME)?;
+                output.clear_screen()?;
             }
             show(&topology, &heard, &mut output)?;
         }
