@@ -49,7 +49,8 @@ impl Form {
             .position(|b| *b == b'\n');
         let header = end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok());
         let (Some(end), Some(header)) = (end, header) else {
-            return damaged("first line", "there is none".to_owned());
+            let why = format!("it is no line of text that ends within {HEADER_BYTES_MAX} bytes");
+            return damaged("first line", why);
         };
         let mut fields = header.split(' ');
         if fields.next() != Some(self.magic) {

@@ -113,7 +113,7 @@ fn make(dir: &Path, identity: &Identity) -> Result<(), GroupError> {
 }
 
 /// A random number that is not zero, which stands for "none".
-fn draw() -> Result<Incarnation, GroupError> {
+pub(crate) fn draw() -> Result<Incarnation, GroupError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| GroupError::Setup {
         why: format!("the system gives no random bytes: {error}"),

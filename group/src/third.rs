@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::GroupError;
 use crate::disk::{Form, lock, replace};
+use crate::identity::draw;
 use crate::port::{ThirdQuestion, ThirdReply};
 use crate::register::{SetMember, Third};
 use crate::topology::Topology;
@@ -87,10 +88,15 @@ impl Keeper {
         let file = setup.dir.join(NAME);
         let kept = match FORM.read(&file)? {
             Some(bytes) => FORM.decode(&file, &bytes)?,
-            None => Kept {
-                node: setup.node,
-                record: Third::new(setup.cluster, setup.incarnation),
-            },
+            None => {
+                // Not the directory's: a file that was lost alone must not seem to know its words.
+                let kept = Kept {
+                    node: setup.node,
+                    record: Third::new(setup.cluster, draw()?),
+                };
+                replace(&setup.dir.join(TEMPORARY), &file, &FORM.encode(&kept))?;
+                kept
+            }
         };
         let record = &kept.record;
         let pairs = [
@@ -100,11 +106,6 @@ impl Keeper {
                 setup.cluster.to_string(),
             ),
             ("node", kept.node.to_string(), setup.node.to_string()),
-            (
-                "incarnation",
-                record.mark.incarnation.to_string(),
-                setup.incarnation.to_string(),
-            ),
         ];
         for (field, found, expected) in pairs {
             if found != expected {

@@ -103,6 +103,35 @@ fn each_site_goes_on_by_itself_without_the_other_one() {
     scene.close();
 }
 
+/// Its connections stay, and nothing is said on them any more.
+#[test]
+fn a_site_that_stands_still_is_taken_over_from() {
+    let name = "third::a_site_that_stands_still_is_taken_over_from";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let begun = Instant::now();
+    for part in Part::all_of(Site::One) {
+        scene.cloud.hit(part, Fault::Stop);
+    }
+    expect_quiet(&load);
+    scene.cloud.expect_primary_in(Site::Two);
+    load.wait_requests(50);
+    let took = begun.elapsed().as_millis();
+    report::line(
+        "note",
+        &format!("site 1 stands still: site 2 answers {took} ms after it"),
+    );
+    for part in Part::all_of(Site::One) {
+        scene.cloud.undo(part, Fault::Stop);
+    }
+    assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
+    load.finish();
+    scene.close();
+}
+
 #[test]
 fn without_the_third_witness_nothing_stops_and_nobody_goes_on_without_the_other_site() {
     let name =

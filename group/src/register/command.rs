@@ -151,7 +151,7 @@ pub enum Refusal {
         named: u64,
     },
     /// The third site's witness gave the word to somebody else, or does not know of the mark.
-    #[error("the third witness stands at {}{}, {} was to be followed", mark.number, decided(decides), named.number)]
+    #[error("the third witness {}", decided(*mark, *named, *decides))]
     Decided {
         /// The witness's.
         mark: ThirdMark,
@@ -165,9 +165,17 @@ pub enum Refusal {
     NotForHere(String),
 }
 
-fn decided(site: &Option<Site>) -> String {
-    match site {
-        Some(site) => format!(" (its last word went to site {site})"),
-        None => String::new(),
+fn decided(mark: ThirdMark, named: ThirdMark, decides: Option<Site>) -> String {
+    if mark.incarnation != named.incarnation {
+        return "does not know this epoch, because its file was lost or replaced: it gives words again from the next opening on"
+            .to_owned();
     }
+    let last = match decides {
+        Some(site) => format!("has let site {site} decide alone"),
+        None => "has let no site decide alone".to_owned(),
+    };
+    format!(
+        "{last}: it stands at word {}, the one after {} was asked for",
+        mark.number, named.number
+    )
 }

@@ -13,7 +13,7 @@ use super::Refusal;
 /// What a reign notes of the third witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ThirdMark {
-    /// The directory of the witness: another one knows nothing of this one's words.
+    /// Drawn with the file of the witness: another file knows nothing of this one's words.
     pub incarnation: Incarnation,
     /// Words that it had given.
     pub number: u64,
@@ -24,14 +24,14 @@ pub struct ThirdMark {
 pub struct Third {
     /// The cluster.
     pub cluster: ClusterId,
-    /// Its directory, and the words that it gave.
+    /// Which file it is, and the words that it gave.
     pub mark: ThirdMark,
     /// Who got the last one.
     pub decides: Option<Site>,
 }
 
 impl Third {
-    /// The record of a fresh directory.
+    /// The record of a fresh file.
     pub const fn new(cluster: ClusterId, incarnation: Incarnation) -> Self {
         Self {
             cluster,

@@ -85,6 +85,28 @@ async fn another_directory_knows_nothing_of_the_words_of_the_former() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_lost_alone_knows_nothing_of_its_words_either() {
+    let mut cluster = Cluster::new();
+    let third = ThirdWitness::start(cluster.third()).unwrap();
+    cluster.start(&[1, 3]);
+    let (one, two) = (cluster.port(1), cluster.port(3));
+    let first = read(&one).await.mark;
+    decide(&one, first, Site::One).await;
+    third.stop().unwrap();
+    std::fs::remove_file(cluster.dir(20).join("third")).unwrap();
+    let third = ThirdWitness::start(cluster.third()).unwrap();
+    match decide(&two, first, Site::Two).await {
+        ThirdReply::Refused { why } => assert!(why.to_string().contains("lost"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // The new one is kept from the start.
+    let second = read(&two).await.mark;
+    third.stop().unwrap();
+    let _third = ThirdWitness::start(cluster.third()).unwrap();
+    assert_eq!(read(&two).await.mark, second);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_named_and_left_alone() {
     let mut cluster = Cluster::new();
     let third = ThirdWitness::start(cluster.third()).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::{Epoch, Site};
-use kanjo_group::register::{Authority, HandOver};
+use kanjo_group::register::{Authority, HandOver, Third, ThirdMark};
 use kanjo_group::{Register, SetMember, View};
 
 use super::WasRead;
@@ -62,7 +62,40 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: In
     if holder.active != site && holder.site != site {
         return Decision::Follow("the other site has its own register and no auxiliary");
     }
-    Decision::Open(WasRead::of(holder))
+    let open = Decision::Open(WasRead::of(holder));
+    if holder.active == site {
+        return open;
+    }
+    let third = view.third.as_ref().filter(|(_, at)| fresh(at));
+    let third = third.map(|(third, _)| third);
+    match holder
+        .reign
+        .third
+        .and_then(|mark| withheld(third, mark, site))
+    {
+        Some(why) => Decision::Follow(why),
+        None => open,
+    }
+}
+
+/// Why the third witness will not let this site take over from a reign that noted this mark, as far
+/// as it was heard. Whoever asks it has promised an epoch before: it is asked where it may say yes.
+fn withheld(third: Option<&Third>, mark: ThirdMark, site: Site) -> Option<&'static str> {
+    let Some(third) = third else {
+        return Some(
+            "the third witness is not heard, without whose word this site may not take over",
+        );
+    };
+    if third.mark.incarnation != mark.incarnation {
+        return Some(
+            "the third witness does not know this epoch, because its file was lost or replaced: it lets a site take over again from the next opening on",
+        );
+    }
+    let its_own = third.mark.number == mark.number + 1 && third.decides == Some(site);
+    if third.mark.number == mark.number || its_own {
+        return None;
+    }
+    Some("the third witness has let the other site go on alone, or another epoch was opened since")
 }
 
 /// Whether this directory has granted an epoch to somebody else, or was fenced by one, that is later
@@ -163,6 +196,39 @@ mod tests {
         let auxiliary = view(Site::Two, true);
         assert_ne!(decide(&auxiliary, ME, Site::Two, false, now), open);
         assert_eq!(decide(&auxiliary, ME, Site::Two, true, now), open);
+    }
+
+    #[test]
+    fn a_site_takes_over_only_where_the_third_witness_may_let_it() {
+        let mut third = Third::new(ClusterId::new(7), Incarnation::new(20));
+        let mut view = view(Site::Two, true);
+        view.own.as_mut().unwrap().register.reign.third = Some(third.mark);
+        let now = Instant::now();
+        let opens = |view: &View| match decide(view, ME, Site::Two, true, now) {
+            Decision::Open(_) => Ok(()),
+            Decision::Follow(why) => Err(why),
+            other => panic!("{other:?}"),
+        };
+        let heard = |third: &Third, at| View {
+            third: Some((third.clone(), at)),
+            ..view.clone()
+        };
+        assert!(opens(&view).unwrap_err().contains("not heard"));
+        assert_eq!(opens(&heard(&third, now)), Ok(()));
+        let long_ago = now.checked_sub(FRESH).unwrap();
+        assert!(opens(&heard(&third, long_ago)).is_err());
+        let follows = third.mark;
+        let mut passed = third.clone();
+        third.decide(follows, Site::Two).unwrap();
+        assert_eq!(opens(&heard(&third, now)), Ok(()), "its own word, unused");
+        passed.decide(follows, Site::One).unwrap();
+        assert!(
+            opens(&heard(&passed, now))
+                .unwrap_err()
+                .contains("other site")
+        );
+        let new = Third::new(ClusterId::new(7), Incarnation::new(21));
+        assert!(opens(&heard(&new, now)).unwrap_err().contains("lost"));
     }
 
     /// It stood still while another server was nominated and opened; its own voter has not heard yet.

@@ -11,7 +11,7 @@ use super::{Asker, Decision, GroupEvent};
 use crate::admin::{Answer, OperatorWord};
 use crate::config::AutoFailover;
 use crate::error::NodeError;
-use crate::node::{Node, Part};
+use crate::node::{Node, Part, steady_ns};
 
 /// How long a failover may take before its operator is told why it does not happen.
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
@@ -104,7 +104,11 @@ impl Node {
     /// of its register has been heard for a while. Safe even if it lives: it can commit nothing
     /// then, and where it could go on without this site, the third witness gives its word to one.
     fn watch_active_site(&mut self) {
-        let writer_is_here = !self.sessions.is_empty() || !matches!(self.part, Part::Replica);
+        // A frozen writer keeps its connection and says nothing.
+        let heard_ns = self.hot.shared.published.writer_heard_ns();
+        let silent_ns = self.hot.config.silent_after_ms() * 1_000_000;
+        let writer_is_here =
+            steady_ns().saturating_sub(heard_ns) < silent_ns || !matches!(self.part, Part::Replica);
         let Some(group) = &mut self.group else {
             return;
         };
