@@ -131,7 +131,9 @@ impl From<NodeError> for Failure {
         let exit = match &error {
             NodeError::Admin { what, .. } if what.starts_with("connect") => Exit::Unreached,
             // The command was sent, or may have been.
-            NodeError::Admin { .. } | NodeError::AdminAnswer { .. } => Exit::Unknown,
+            NodeError::Admin { .. }
+            | NodeError::AdminSilent { .. }
+            | NodeError::AdminAnswer { .. } => Exit::Unknown,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

@@ -34,6 +34,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     ))
 }
 
+/// A time that something may take, or is to last: not zero.
+pub(crate) fn parse_some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("no time at all is too short".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// An account's or transfer's id: decimal, or hexadecimal after `0x`; not zero, not all ones.
 pub(crate) fn parse_id(text: &str) -> Result<u128, String> {
     match parse_u128(text)? {

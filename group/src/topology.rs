@@ -158,6 +158,9 @@ impl Topology {
         let third = self.third_witness.iter().map(|third| third.node);
         let mut nodes: Vec<NodeId> = servers.chain(witnesses).chain(third).collect();
         nodes.sort_unstable();
+        if nodes.first() == Some(&NodeId::new(0)) {
+            return Err("node 0 stands there: numbers begin with 1".to_owned());
+        }
         if let Some(twice) = nodes.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("node {} stands there twice", twice[0]));
         }

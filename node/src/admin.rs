@@ -1,6 +1,6 @@
 //! The admin port: one JSON command a line, one JSON answer a line.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -198,7 +198,13 @@ pub fn ask(address: &str, command: &Command, timeout: Duration) -> Result<Answer
     let mut answer = String::new();
     BufReader::new(stream)
         .read_line(&mut answer)
-        .map_err(failed("read from"))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => NodeError::AdminSilent {
+                address: address.to_owned(),
+                waited: timeout,
+            },
+            _ => failed("read from")(error),
+        })?;
     serde_json::from_str(&answer).map_err(|error| NodeError::AdminAnswer {
         address: address.to_owned(),
         message: if answer.is_empty() {

@@ -38,7 +38,7 @@ pub enum AutoFailover {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is true, false or \"both\"")]
 enum AutoFailoverText {
     Flag(bool),
     Word(String),
@@ -294,6 +294,14 @@ impl Config {
             return refuse(
                 "set_size_min",
                 format!("{} is not within 1 to {SET_MEMBERS_MAX}", self.set_size_min),
+            );
+        }
+        // TOML knows no larger number.
+        let cap_max = i64::MAX as u64;
+        if let Some(cap) = self.degraded_transfer_max.filter(|cap| *cap > cap_max) {
+            return refuse(
+                "degraded_transfer_max",
+                format!("{cap} is more than {cap_max}; to hold nothing back, leave it out"),
             );
         }
         if !(10..=60_000).contains(&self.heartbeat_ms) {

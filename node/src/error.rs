@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kanjo_format::Lsn;
 
@@ -105,6 +106,14 @@ pub enum NodeError {
         what: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// The admin port did not answer in time.
+    #[error("the admin port {address} gave no answer within {} ms", waited.as_millis())]
+    AdminSilent {
+        /// Where.
+        address: String,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The admin port answered something else.
     #[error("the admin port {address} gave no answer that can be read: {message}")]

@@ -24,7 +24,7 @@ fn an_explanation_names_who_may_process_in_every_case_and_why() {
     let temp = tempfile::tempdir().expect("a directory");
     let file = temp.path().join("cluster.toml");
     fs::write(&file, cluster_file()).expect("a file");
-    let explain = ["quorum", "explain", "--cluster", text(&file)];
+    let explain = ["quorum", "explain", "--cluster-file", text(&file)];
     let table = done(&explain);
     for part in [
         "server 1 is taken for the primary",
@@ -59,13 +59,13 @@ fn an_explanation_names_who_may_process_in_every_case_and_why() {
 fn a_cluster_file_that_cannot_be_used_is_refused_by_name() {
     let temp = tempfile::tempdir().expect("a directory");
     let file = temp.path().join("cluster.toml");
-    let explain = ["quorum", "explain", "--cluster", text(&file)];
+    let explain = ["quorum", "explain", "--cluster-file", text(&file)];
     let (code, line) = refused(&explain);
-    assert!(code == 1 && line.contains("cluster.toml"), "{line}");
+    assert!(code == 2 && line.contains("cluster.toml"), "{line}");
     fs::write(&file, cluster_file().replace("node = 12", "node = 4")).expect("a file");
     let (code, line) = refused(&explain);
     assert!(
-        code == 1 && line.contains("node 4 stands there twice"),
+        code == 2 && line.contains("node 4 stands there twice"),
         "{line}"
     );
 }

@@ -6,6 +6,7 @@ use crate::harness::part::Part;
 use crate::harness::terminal::Terminal;
 use std::os::unix::process::ExitStatusExt;
 
+use kanjo_format::Site;
 use rustix::process::Signal;
 
 #[test]
@@ -52,6 +53,32 @@ fn a_watched_status_is_drawn_anew_and_shows_who_processes_until_a_key_ends_it() 
     let ended = terminal.interrupt();
     assert_eq!(ended.signal(), Some(Signal::INT.as_raw()), "{ended}");
     load.finish();
+    scene.close();
+}
+
+#[test]
+fn a_site_that_is_gone_is_shown_as_gone_and_nothing_as_protected_by_it() {
+    let name = "watching::a_site_that_is_gone_is_shown_as_gone_and_nothing_as_protected_by_it";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    scene.cloud.expect_protected();
+    for part in Part::all_of(Site::One) {
+        scene.cloud.hit(part, Fault::Kill);
+    }
+    let file = scene.cloud.cluster_file();
+    let file = file.to_str().expect("a plain path");
+    let mut terminal = Terminal::run(&["status", "--cluster-file", file, "--watch"]);
+    let picture = terminal.look("that the other site is gone", |picture| {
+        picture.contains("NOT HEARD").then(|| picture.to_owned())
+    });
+    assert!(picture.contains("NOBODY PROCESSES"), "{picture}");
+    assert!(!picture.contains("PROTECTED"), "{picture}");
+    terminal.interrupt();
+    for part in Part::all_of(Site::One) {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    scene.cloud.expect_protected();
     scene.close();
 }
 

@@ -123,6 +123,15 @@ fn a_directory_that_gives_way_is_kept_and_its_node_is_seeded_anew() {
     assert_eq!(raw_batches(&kept).len(), before, "nothing of it is lost");
     let why = std::fs::read_to_string(kept.join("given-up.json")).expect("the reason is kept");
     assert!(why.contains("the primary's counts"), "{why}");
+    // The kept one is not given up once more, by mistake.
+    let kept_text = kept.to_str().expect("a plain path");
+    let output = kanjo(&["rejoin", "--dir", kept_text, "--reason", "once more"]);
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("gave way before"),
+        "{}",
+        said(&output)
+    );
     scene.pair.nodes[old].start();
     scene.pair.primary = 1 - old;
     let equal = scene.pair.expect_equal_digests();

@@ -9,7 +9,7 @@ use super::admin;
 use super::promote::parse_reason;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::Output;
-use crate::quantities::parse_duration;
+use crate::quantities::parse_some_time;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     unfenced: bool,
     /// How long to wait for the node's answer
-    #[arg(long, value_parser = parse_duration, default_value = "1m")]
+    #[arg(long, value_parser = parse_some_time, default_value = "1m")]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]

@@ -7,7 +7,7 @@ use kanjo_client::{AccountBody, Client, ClientConfig, ClientError, ClusterId, Cr
 use tokio::time::{Instant, sleep};
 
 use crate::exit::{Exit, Failure};
-use crate::quantities::parse_duration;
+use crate::quantities::parse_some_time;
 
 const REPEAT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -22,7 +22,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "HEX", value_parser = super::format::parse_cluster)]
     cluster: Option<ClusterId>,
     /// How long to try at most, repeats included: 500ms, 30s, 5m, 1h
-    #[arg(long, value_parser = parse_duration, default_value = "30s")]
+    #[arg(long, value_parser = parse_some_time, default_value = "30s")]
     pub(super) timeout: Duration,
 }
 

@@ -10,7 +10,7 @@ use kanjo_node::status::{DrillProgress, DrillReport, DrillStatus};
 use super::{admin, status};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, facts};
-use crate::quantities::{parse_duration, show_count, show_size};
+use crate::quantities::{parse_some_time, show_count, show_size};
 use crate::times::show_duration;
 
 /// How often the progress is asked for.
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long)]
     last: bool,
     /// How long to wait for the report; the drill goes on afterwards
-    #[arg(long, value_parser = parse_duration, default_value = "1h")]
+    #[arg(long, value_parser = parse_some_time, default_value = "1h")]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]

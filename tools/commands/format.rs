@@ -137,7 +137,7 @@ fn fresh(
 
 const fn begins_as(role: Role) -> &'static str {
     match role {
-        Role::Primary => "primary",
+        Role::Primary => "primary (in a group its registers say)",
         Role::Replica => "auxiliary",
     }
 }

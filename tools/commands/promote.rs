@@ -10,7 +10,7 @@ use kanjo_node::status::Promotion;
 use super::{admin, start, status};
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, facts};
-use crate::quantities::{parse_duration, show_count, show_size};
+use crate::quantities::{parse_some_time, show_count, show_size};
 use crate::times::show_duration;
 
 const EXAMPLES: &str = "\
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     accept_uncertain_tail: bool,
     /// How long to wait for the node's answer; it replays first
-    #[arg(long, value_parser = parse_duration, default_value = "10m")]
+    #[arg(long, value_parser = parse_some_time, default_value = "10m")]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]

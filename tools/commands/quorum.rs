@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use kanjo_format::Site;
-use kanjo_group::Topology;
 use kanjo_group::explain::{Explanation, Line, Verdict, explain};
 
+use super::group::load;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::output::{Output, table};
 
@@ -16,13 +16,13 @@ const WIDTH: u16 = 120;
 const EXAMPLES: &str = "\
 Examples:
   What happens if something fails, in this cluster?
-    kanjo quorum explain --cluster /etc/kanjo/cluster.toml
+    kanjo quorum explain --cluster-file /etc/kanjo/cluster.toml
   After a switch to site 2:
-    kanjo quorum explain --cluster /etc/kanjo/cluster.toml --site-active 2
+    kanjo quorum explain --cluster-file /etc/kanjo/cluster.toml --site-active 2
   What would a witness in a third site change?
-    kanjo quorum explain --cluster /etc/kanjo/cluster.toml --third-witness
+    kanjo quorum explain --cluster-file /etc/kanjo/cluster.toml --third-witness
   All cases, for a script:
-    kanjo quorum explain --cluster cluster.toml --json | jq '.cases[] | select(.verdict == \"stops\")'
+    kanjo quorum explain --cluster-file cluster.toml --json | jq '.cases[] | select(.verdict == \"stops\")'
 
 It asks nobody: it applies the rules to the file. For how the cluster is now, ask `kanjo status`.
 
@@ -49,8 +49,8 @@ pub(crate) enum QuorumCommand {
 #[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Args {
     /// The cluster file, the same on every machine
-    #[arg(long, value_name = "FILE")]
-    cluster: PathBuf,
+    #[arg(long, value_name = "FILE", alias = "cluster")]
+    cluster_file: PathBuf,
     /// The site that processes
     #[arg(long, value_name = "SITE", value_parser = parse_site, default_value = "1")]
     site_active: Site,
@@ -64,7 +64,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(command: QuorumCommand) -> Result<Exit, Failure> {
     let QuorumCommand::Explain(args) = command;
-    let topology = Topology::load(&args.cluster).map_err(Failure::failed)?;
+    let topology = load(&args.cluster_file)?;
     let explanation = explain(
         &topology,
         args.site_active,

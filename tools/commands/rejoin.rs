@@ -27,6 +27,9 @@ Examples:
 If this directory's log is to count instead, do not use this command: see \"Two logs with answers\"
 in docs/operating.md.";
 
+/// The file that says why a directory gave way.
+const DECISION: &str = "given-up.json";
+
 /// Let a server whose log parted from the primary's give way and join again.
 ///
 /// A server that comes back finds its place by itself: what nobody was told of is cut into
@@ -56,6 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         rename(&fresh, dir)?;
         return tell(args, None, &DataDir::inspect(dir)?);
     }
+    if !fresh.exists() {
+        refuse_what_has_none(dir)?;
+    }
     let old = DataDir::open(dir)?;
     let control = old.control();
     if !control.awaiting_operator {
@@ -68,7 +74,6 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let now = now.map_err(|_| Failure::failed("this machine's clock stands before 1970"))?;
     let at = Timestamp::new(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
     let kept = beside(dir, &format!("given-up-{}", now.as_secs()))?;
-    write_decision(dir, &args.reason, &show_second(at))?;
     if !fresh.exists() {
         let new = Control::fresh(
             control.cluster,
@@ -81,10 +86,23 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     // ORDER: the new one is whole before the old one gives up its name.
     let new = DataDir::inspect(&fresh)?;
+    write_decision(dir, &args.reason, &show_second(at))?;
     rename(dir, &kept)?;
     drop(old);
     rename(&fresh, dir)?;
     tell(args, Some(&kept), &new)
+}
+
+/// A directory that gave way once is kept as it is; a witness's has no log that could part.
+fn refuse_what_has_none(dir: &Path) -> Result<(), Failure> {
+    let why = if dir.join(DECISION).exists() {
+        "this directory gave way before and is kept for what only it has (`kanjo log dump`); the server's own one is the other one"
+    } else if dir.join("identity").exists() {
+        "this is a witness's directory: it has no log, and a witness finds its place by itself"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::failed(format!("{}: {why}", dir.display())))
 }
 
 fn tell(args: &Args, kept: Option<&Path>, new: &Control) -> Result<Exit, Failure> {
@@ -144,7 +162,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
 
 /// Who looks at the kept directory years later knows why it is there.
 fn write_decision(dir: &Path, reason: &str, at: &str) -> Result<(), Failure> {
-    let path = dir.join("given-up.json");
+    let path = dir.join(DECISION);
     let text = format!("{:#}\n", json!({ "reason": reason, "at": at }));
     fs::write(&path, text)
         .and_then(|()| File::open(&path)?.sync_all())

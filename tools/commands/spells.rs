@@ -8,8 +8,8 @@ use crate::output::table;
 use crate::quantities::show_count;
 use crate::times::show_second;
 
-/// One row a spell, the oldest first.
-pub(super) fn spells(spells: &[Spell]) -> Table {
+/// One row a spell, the oldest first. `answering` says whether anybody answers alone at present.
+pub(super) fn spells(spells: &[Spell], answering: bool) -> Table {
     let header = [
         "alone since",
         "until",
@@ -24,7 +24,11 @@ pub(super) fn spells(spells: &[Spell]) -> Table {
         let amounts = spell.unprotected.amounts.iter();
         let amounts = amounts.map(|(ledger, amount)| format!("{amount} in ledger {ledger}"));
         let until = match (spell.until_ns, spell.over) {
-            (_, false) => "goes on".to_owned(),
+            (_, false) if answering => "goes on".to_owned(),
+            // What was answered alone stays so until another server has it.
+            (_, false) => {
+                "nothing more is answered alone; another server has to catch up".to_owned()
+            }
             (until, true) => time(until),
         };
         table.add_row([
@@ -122,7 +126,7 @@ mod tests {
             assert_eq!(all[1].since_ns, begun.since_ns);
             assert_eq!(all[1].reason, begun.reason);
             assert_eq!(all[1].unprotected.count, 2_000);
-            let text = spells(&all).to_string();
+            let text = spells(&all, true).to_string();
             for word in [
                 "not seen",
                 "2,000",
@@ -132,6 +136,7 @@ mod tests {
             ] {
                 assert!(text.contains(word), "{word}: {text}");
             }
+            assert!(!spells(&all, false).to_string().contains("goes on"));
         }
     }
 }

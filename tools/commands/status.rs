@@ -52,7 +52,13 @@ pub(crate) struct Args {
     #[arg(long, requires = "cluster_file")]
     watch: bool,
     /// Wait until this holds
-    #[arg(long, value_enum, value_name = "CONDITION", requires = "connect")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CONDITION",
+        requires = "connect",
+        conflicts_with = "watch"
+    )]
     wait: Option<WaitFor>,
     /// How long to wait at most: 500ms, 30s, 5m, 1h
     #[arg(long, value_parser = parse_duration, default_value = "30s", requires = "wait")]
@@ -140,7 +146,9 @@ fn shown(status: &Status) -> String {
         blocks.push(unprotected(status));
     }
     if !status.spells.is_empty() {
-        blocks.push(spells::spells(&status.spells).to_string());
+        // What the primary does now, another server does not know.
+        let answering = status.role != "primary" || status.protection == "DEGRADED";
+        blocks.push(spells::spells(&status.spells, answering).to_string());
     }
     if !status.trial_balance.is_empty() {
         blocks.push(trial_balance(&status.trial_balance).to_string());
@@ -320,6 +328,10 @@ fn connected(peer: &PeerStatus) -> String {
 
 /// How far a peer is behind, in bytes and in time.
 pub(super) fn lag(peer: &PeerStatus) -> String {
+    if peer.connected == Some(false) && peer.acked_lsn == 0 {
+        // The writer of this epoch has not heard it yet.
+        return "not known".to_owned();
+    }
     let bytes = show_size(peer.lag_bytes);
     match peer.lag_us {
         Some(micros) if peer.lag_bytes > 0 => {

@@ -25,7 +25,7 @@ use kanjo_client::ClusterId;
 
 use crate::commands::parse_cluster;
 use crate::exit::{EXIT_CODES, Exit, Failure};
-use crate::quantities::parse_duration;
+use crate::quantities::parse_some_time;
 use bank::Bank;
 
 const EXAMPLES: &str = r#"Examples:
@@ -78,7 +78,7 @@ pub(crate) struct ReplArgs {
     #[arg(long, value_name = "HEX", value_parser = parse_cluster, conflicts_with = "embedded")]
     cluster: Option<ClusterId>,
     /// How long each request may take at most: 500ms, 30s, 5m, 1h
-    #[arg(long, value_parser = parse_duration, default_value = "30s")]
+    #[arg(long, value_parser = parse_some_time, default_value = "30s")]
     timeout: Duration,
 }
 

@@ -289,6 +289,14 @@ impl Group {
         heard.is_some_and(|(_, at)| at.elapsed() < time)
     }
 
+    /// Whether the own site's register holds the authority over a writer of the other site, as far
+    /// as is known here.
+    pub(crate) fn is_auxiliary(&self) -> bool {
+        let view = self.view.borrow();
+        let own = view.own.as_ref().map(|report| &report.register);
+        own.is_some_and(|own| own.holds_authority() && own.active != self.site)
+    }
+
     /// Whether both registers are led by a majority, as far as is known here.
     pub(crate) fn both_lead(&self) -> bool {
         let view = self.view.borrow();

@@ -115,7 +115,7 @@ impl Node {
         if self.hot.config.auto_failover == AutoFailover::Never {
             return;
         }
-        if writer_is_here || group.other_has_majority() {
+        if writer_is_here || !group.is_auxiliary() || group.other_has_majority() {
             group.active_heard = Instant::now();
             if group.failover.is_none() {
                 group.told = false;

@@ -17,13 +17,21 @@ pub(super) fn last_switch(statuses: &[&Status]) -> Option<LastSwitch> {
     };
     let (_, newest) = told().max_by_key(|(_, switch)| switch.at_ms)?;
     let same = || told().filter(|(_, switch)| switch.to == newest.to);
+    // Who was cut off for longer than everybody else took it for longer than it was.
     let gap = |by: fn(u32, u32) -> bool| {
-        same().find_map(|(node, switch)| switch.unanswered_us.filter(|_| by(node, switch.node)))
+        let told = same().filter(|(node, switch)| by(*node, switch.node));
+        told.filter_map(|(_, switch)| switch.unanswered_us).min()
     };
+    let opener = gap(|node, opener| node == opener);
+    let others = gap(|node, opener| node != opener);
+    let planned = same().find_map(|(_, switch)| switch.planned);
     Some(LastSwitch {
-        planned: same().find_map(|(_, switch)| switch.planned),
+        planned,
         // Who handed over knows since when; who opened knows only when it last heard the former.
-        unanswered_us: gap(|node, opener| node != opener).or(gap(|node, opener| node == opener)),
+        unanswered_us: match planned {
+            Some(true) => others.or(opener),
+            Some(false) | None => opener.or(others),
+        },
         ..newest.clone()
     })
 }
@@ -92,6 +100,18 @@ mod tests {
         let switch = last_switch(&statuses[..2]).expect("it is told");
         assert_eq!(switch.unanswered_us, Some(20_000));
         assert_eq!(last_switch(&statuses[4..]), None);
+    }
+
+    #[test]
+    fn a_server_that_was_cut_off_does_not_tell_how_long_nobody_answered() {
+        let statuses = [
+            told(1, "2.1", Some(false), Some(9_000_000)),
+            told(3, "2.1", Some(false), Some(20_000)),
+            told(4, "2.1", Some(false), Some(21_000)),
+        ];
+        let statuses: Vec<&Status> = statuses.iter().collect();
+        let switch = last_switch(&statuses).expect("it is told");
+        assert_eq!(switch.unanswered_us, Some(20_000));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use kanjo_node::status::Status;
 
 use super::admin;
 use crate::exit::{EXIT_CODES, Exit, Failure};
-use crate::quantities::parse_duration;
+use crate::quantities::parse_some_time;
 
 /// A server that does not tell its status within this time is taken for unreachable.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ pub(crate) struct DecisionArgs {
     #[arg(long, value_name = "TEXT", value_parser = super::promote::parse_reason)]
     reason: String,
     /// How long to wait for the end
-    #[arg(long, value_parser = parse_duration, default_value = "1m")]
+    #[arg(long, value_parser = parse_some_time, default_value = "1m")]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]
@@ -61,7 +61,15 @@ impl DecisionArgs {
 
     /// Has one server do it, and gives its words.
     fn have_done(&self, server: &Server, command: &Command) -> Result<String, Failure> {
-        match admin::ask_once(&server.admin, command, self.timeout)? {
+        let answer =
+            admin::ask_once(&server.admin, command, self.timeout).map_err(|failure| match failure
+                .exit()
+            {
+                Exit::Unknown => failure
+                    .with("it may go on: `kanjo status --cluster-file FILE` shows how it ended"),
+                _ => failure,
+            });
+        match answer? {
             Answer::Done { message } => Ok(message),
             other => Err(admin::refused(&server.admin, other)),
         }

@@ -16,7 +16,7 @@ use super::super::status::{cap_text, protection_text};
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, load};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, facts};
-use crate::quantities::{parse_duration, show_count};
+use crate::quantities::{parse_some_time, show_count};
 use crate::times::show_second;
 
 const EXAMPLES: &str = "\
@@ -75,7 +75,7 @@ pub(crate) struct DegradedArgs {
     #[command(flatten)]
     decision: DecisionArgs,
     /// After this long nothing is answered alone any more: 30m, 2h
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = parse_some_time)]
     expires: Duration,
     /// The other site is off: no server of it runs, and none will without your word
     #[arg(long)]
@@ -165,7 +165,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     output.line(facts(&protection_facts(status, holder)))?;
     if !spells.is_empty() {
         output.line("")?;
-        output.line(spells::spells(&spells))?;
+        output.line(spells::spells(&spells, status.protection == "DEGRADED"))?;
     }
     output.finish()?;
     Ok(Exit::Done)
@@ -197,7 +197,12 @@ fn protection_facts(status: &Status, holder: Option<&Register>) -> Vec<(&'static
                     word.reason
                 ),
             ));
-            rows.push(("ends", time(word.until_ms)));
+            let until = time(word.until_ms);
+            let ends = match status.protection == "DEGRADED" {
+                true => until,
+                false => format!("ended before {until}: nothing more is answered alone"),
+            };
+            rows.push(("ends", ends));
         }
     }
     let cap = status.degraded_transfer_max;

@@ -18,8 +18,8 @@ use crate::times::{show_duration, show_second};
 
 /// Between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Who has not heard the third witness for so long takes it for silent.
-const THIRD_SILENT_MS: u64 = 2_000;
+/// Who has not heard the third witness, or a register, for so long takes it for silent.
+const SILENT_MS: u64 = 2_000;
 /// Where the table of servers shows how far a server is behind, as the writer says.
 const LAG_COLUMN: usize = 8;
 
@@ -78,7 +78,7 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
         .iter()
         .filter_map(|one| status(one)?.group.as_ref())
         .collect();
-    output.line(headline(heard, &groups))?;
+    output.line(headline(heard))?;
     output.line(servers(heard))?;
     output.line(registers(topology, &groups))?;
     if let Some(third) = third_witness(topology, &groups) {
@@ -114,7 +114,7 @@ fn third_witness(topology: &Topology, groups: &[&GroupStatus]) -> Option<String>
         .filter_map(|g| Some((g.third.as_ref()?, g.third_age_ms?)));
     let Some((third, _)) = told
         .min_by_key(|(_, age)| *age)
-        .filter(|(_, age)| *age < THIRD_SILENT_MS)
+        .filter(|(_, age)| *age < SILENT_MS)
     else {
         return Some(format!(
             "third witness: node {} IS NOT HEARD: no site could go on without the other one",
@@ -135,25 +135,29 @@ fn third_witness(topology: &Topology, groups: &[&GroupStatus]) -> Option<String>
     Some(format!("third witness: node {}, {knows}", named.node))
 }
 
-fn headline(heard: &[Heard], groups: &[&GroupStatus]) -> String {
-    let serving = heard.iter().filter_map(status).find(|s| s.serving);
-    let protection = serving
-        .and_then(|status| status.group.as_ref())
-        .or(groups.first().copied())
-        .map_or("UNKNOWN", |group| group.protection.as_str());
-    let mut writers = heard.iter().filter_map(status);
-    let writer = serving.or_else(|| writers.find(|s| s.role == "primary"));
-    let protection = match writer.and_then(catching_up) {
+fn headline(heard: &[Heard]) -> String {
+    let Some(status) = heard.iter().filter_map(status).find(|s| s.serving) else {
+        // How commits are protected tells nothing where there are none.
+        let writers = || heard.iter().filter_map(status);
+        let writer = writers().find(|s| s.role == "primary");
+        return match writer.map(|s| (s.protection.as_str(), catching_up(s))) {
+            Some((protection, Some(who))) => format!("NOBODY PROCESSES: {protection}, {who}"),
+            Some((protection, None)) if protection != "PROTECTED" => {
+                format!("NOBODY PROCESSES: {protection}")
+            }
+            _ => "NOBODY PROCESSES".to_owned(),
+        };
+    };
+    let protection = status.group.as_ref().map(|group| group.protection.as_str());
+    let protection = protection.unwrap_or("UNKNOWN");
+    let protection = match catching_up(status) {
         Some(who) => format!("{protection}, {who}"),
         None => protection.to_owned(),
     };
-    match serving {
-        Some(status) => format!(
-            "site {} processes: node {} in epoch {}, {protection}",
-            status.site, status.node, status.epoch
-        ),
-        None => format!("NOBODY PROCESSES, {protection}"),
-    }
+    format!(
+        "site {} processes: node {} in epoch {}, {protection}",
+        status.site, status.node, status.epoch
+    )
 }
 
 fn servers(heard: &[Heard]) -> comfy_table::Table {
@@ -222,6 +226,19 @@ fn holder(group: &GroupStatus) -> Option<&SiteReport> {
     reports.into_iter().find(|r| r.register.holds_authority())
 }
 
+/// The newest report of a site's register, or how long ago it was heard last: milliseconds.
+fn newest<'g>(groups: &[&'g GroupStatus], site: Site) -> Result<&'g SiteReport, Option<u64>> {
+    let own = groups.iter().filter_map(|g| Some((g.own.as_ref()?, 0)));
+    let other = groups.iter();
+    let other = other.filter_map(|g| Some((g.other.as_ref()?, g.other_age_ms)));
+    let of_site = own.chain(other).filter(|(r, _)| r.register.site == site);
+    let told: Vec<(&SiteReport, u64)> = of_site.collect();
+    let fresh = told.iter().filter(|(_, age)| *age < SILENT_MS);
+    let newest = fresh.max_by_key(|(r, _)| (r.leader.is_some(), r.register.version));
+    let silent = told.iter().map(|(_, age)| *age).min();
+    newest.map(|(report, _)| *report).ok_or(silent)
+}
+
 fn registers(topology: &Topology, groups: &[&GroupStatus]) -> comfy_table::Table {
     let columns = [
         "site",
@@ -233,12 +250,14 @@ fn registers(topology: &Topology, groups: &[&GroupStatus]) -> comfy_table::Table
     ];
     let mut rows = table(&columns, &[5]);
     for site in [Site::One, Site::Two] {
-        let own = groups.iter().filter_map(|g| g.own.as_ref());
-        let other = groups.iter().filter_map(|g| g.other.as_ref());
-        let reports = own.chain(other).filter(|r| r.register.site == site);
-        let Some(report) = reports.max_by_key(|r| (r.leader.is_some(), r.register.version)) else {
-            rows.add_row(vec![site.to_string(), "not heard".to_owned()]);
-            continue;
+        let report = match newest(groups, site) {
+            Ok(report) => report,
+            Err(silent) => {
+                let silent = silent.map(|ms| show_duration(Duration::from_millis(ms)));
+                let silent = silent.map_or_else(String::new, |time| format!(" for {time}"));
+                rows.add_row(vec![site.to_string(), format!("NOT HEARD{silent}")]);
+                continue;
+            }
         };
         let all = topology.voters_of(site).count();
         let answering = report.voters.iter().filter(|voter| voter.answers).count();
