@@ -143,6 +143,14 @@ impl Site {
         }
     }
 
+    /// The other one of the two.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::One => Self::Two,
+            Self::Two => Self::One,
+        }
+    }
+
     /// The site of that number, if there is one.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {

@@ -199,7 +199,7 @@ fn case(judge: &Judge<'_>, words: &Words<'_>, start: &State, fault: Fault, third
 /// Every fault that is looked at, each site's own losses up to so many that no majority is left.
 fn faults(topology: &Topology, active: Site, third_witness: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let sites = [active, other(active)];
+    let sites = [active, active.other()];
     for site in sites {
         let voters: Vec<NodeId> = topology.voters_of(site).map(|(node, ..)| node).collect();
         for &node in &voters {
@@ -231,13 +231,6 @@ fn faults(topology: &Topology, active: Site, third_witness: bool) -> Vec<Fault> 
         faults.push(Fault::ThirdWitnessLostAndLinkCut);
     }
     faults
-}
-
-const fn other(site: Site) -> Site {
-    match site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    }
 }
 
 /// Every choice of so many of these, in order.

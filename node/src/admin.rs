@@ -36,7 +36,7 @@ pub enum Command {
     },
     /// In a group, at the server that processes for the auxiliary site: the active site is lost,
     /// take over.
-    Failover(OperatorWord),
+    Failover(FailoverOptions),
     /// In a group, at the primary: hand over to the other site, which loses nothing.
     Switchover(OperatorWord),
     /// In a group, at the primary: how it shall go on without what it waits for.
@@ -88,6 +88,30 @@ pub struct OperatorWord {
     pub operator: String,
     /// Why; it is written into the log.
     pub reason: String,
+}
+
+/// Who decides that the auxiliary site takes over, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailoverOptions {
+    /// Who.
+    pub operator: String,
+    /// Why; it is written into the log.
+    pub reason: String,
+    /// Also without the word of the third site's witness, if there is one: what the other site
+    /// answered after it went on without this one is lost.
+    #[serde(default)]
+    pub accept_missing_answered_transfers: bool,
+}
+
+impl From<OperatorWord> for FailoverOptions {
+    fn from(word: OperatorWord) -> Self {
+        Self {
+            operator: word.operator,
+            reason: word.reason,
+            accept_missing_answered_transfers: false,
+        }
+    }
 }
 
 /// States that scripts wait for.

@@ -230,7 +230,8 @@ impl Node {
         self.draining.is_some()
     }
 
-    fn is_drained(&self) -> bool {
+    /// Whether nothing that was executed waits for an answer.
+    pub(crate) fn is_drained(&self) -> bool {
         match &self.part {
             Part::Primary(reign) => reign.replies.is_empty() && reign.queries.is_empty(),
             Part::Replica | Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => true,

@@ -84,6 +84,18 @@ fn a_site_goes_on_alone_only_by_a_word_said_twice_and_joins_the_other_one_again(
         !load.answers_within(1, Duration::from_secs(2)),
         "nothing alone any more"
     );
+    // A new word holds again, also after the server was started anew.
+    let answer = scene.cloud.ask(primary, &degraded(false), PATIENCE);
+    assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:#?}");
+    load.wait_requests(50);
+    scene.cloud.hit(primary, Fault::Kill);
+    scene.cloud.undo(primary, Fault::Kill);
+    scene.cloud.expect(primary, "opens and waits", |status| {
+        status.role == "primary" && status.protection == "WAITING"
+    });
+    let answer = scene.cloud.ask(primary, &degraded(false), PATIENCE);
+    assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:#?}");
+    load.wait_requests(50);
 
     scene.cloud.undo(standby, Fault::Kill);
     for part in Part::all_of(Site::Two) {

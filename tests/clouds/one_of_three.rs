@@ -7,7 +7,7 @@ use kanjo_format::Site;
 
 use crate::Scene;
 use crate::harness::cuts::Fault;
-use crate::harness::part::{Part, other};
+use crate::harness::part::Part;
 use crate::harness::report;
 
 #[test]
@@ -64,7 +64,7 @@ fn active(primary: Part) -> [Part; 3] {
 }
 
 fn auxiliary(primary: Part) -> [Part; 3] {
-    Part::all_of(other(primary.site()))
+    Part::all_of(primary.site().other())
 }
 
 /// Each part, one after the other, with each fault; in between all are whole.

@@ -9,7 +9,7 @@ use kanjo_node::admin::{Answer, Command, OperatorWord};
 use crate::Scene;
 use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
-use crate::harness::part::{S3, S4, other};
+use crate::harness::part::{S3, S4};
 use crate::harness::program::{kanjo, said};
 use crate::harness::registers::epoch_of;
 use crate::harness::report;
@@ -32,7 +32,7 @@ fn a_planned_switch_and_the_way_back_leave_no_request_without_an_answer() {
         let begun = Instant::now();
         let message = scene.cloud.switch_over("maintenance");
         let said = begun.elapsed();
-        let now = scene.cloud.expect_primary_in(other(from));
+        let now = scene.cloud.expect_primary_in(from.other());
         load.wait_requests(20);
         report::line(
             "note",
@@ -45,7 +45,7 @@ fn a_planned_switch_and_the_way_back_leave_no_request_without_an_answer() {
         let status = scene.cloud.status(now).expect("it serves");
         assert!(epoch_of(&status).0 > epoch.0, "a switch opens a site term");
         epoch = epoch_of(&status);
-        from = other(from);
+        from = from.other();
     }
     let counts = load.finish();
     assert_eq!(

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::Site;
 use kanjo_node::AutoFailover;
-use kanjo_node::admin::{Command, OperatorWord, ProtectMode, ProtectOptions};
+use kanjo_node::admin::{
+    Answer, Command, FailoverOptions, OperatorWord, ProtectMode, ProtectOptions,
+};
 use kanjo_node::status::Status;
 
 use crate::Scene;
+use crate::alone::degraded;
 use crate::harness::PATIENCE;
 use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
@@ -68,6 +71,41 @@ fn a_cut_between_the_sites_leaves_the_active_one_processing_and_the_other_one_no
     scene.close();
 }
 
+/// The other server is chosen to process in its place, and loses the link as well: the register
+/// carries out no seizure of the former, and the latter cannot open. The auxiliary site takes over.
+#[test]
+fn a_link_that_one_server_loses_before_the_other_leaves_one_site_processing() {
+    let name = "third::a_link_that_one_server_loses_before_the_other_leaves_one_site_processing";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let primary = scene.cloud.expect_primary();
+    // Who has just begun to hear the other site is chosen by nobody for that.
+    scene
+        .cloud
+        .look("both hear site 2 for a while", PATIENCE, |cloud| {
+            let own = cloud.status(primary)?.group?.own?;
+            let beats = own.servers.iter().map(|seen| seen.beat.other_heard_for_ms);
+            (beats.filter(|ms| *ms >= 3_000).count() == 2).then_some(())
+        });
+    let begun = Instant::now();
+    scene.cloud.cut(&[primary], &Part::all_of(Site::Two));
+    // What is tested is that one loses it so much before the other.
+    std::thread::sleep(Duration::from_millis(1_200));
+    scene.cloud.cut_sites();
+    expect_quiet(&load);
+    load.wait_requests(50);
+    let (took, now) = (begun.elapsed().as_millis(), scene.cloud.expect_primary());
+    let text = format!("a link lost in steps: {now} answers {took} ms after it, {primary} before");
+    report::line("note", &text);
+    scene.cloud.heal();
+    scene.cloud.expect_protected();
+    load.finish();
+    scene.close();
+}
+
 #[test]
 fn each_site_goes_on_by_itself_without_the_other_one() {
     let name = "third::each_site_goes_on_by_itself_without_the_other_one";
@@ -99,6 +137,113 @@ fn each_site_goes_on_by_itself_without_the_other_one() {
         }
         assert_eq!(scene.cloud.expect_protected().site(), stays);
     }
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn a_witness_that_was_away_for_an_opening_is_told_of_the_epoch_when_it_is_back() {
+    let name = "third::a_witness_that_was_away_for_an_opening_is_told_of_the_epoch_when_it_is_back";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    scene.cloud.hit(T21, Fault::Kill);
+    let first = scene.cloud.expect_primary();
+    scene.cloud.hit(first, Fault::Kill);
+    load.wait_requests(50);
+    scene.cloud.undo(first, Fault::Kill);
+    scene.cloud.expect_protected();
+    scene.cloud.undo(T21, Fault::Kill);
+    // No word is needed for what it knows; the link is cut only then.
+    scene.cloud.look("it knows the epoch", PATIENCE, |cloud| {
+        let primary = cloud.writers().first().copied()?;
+        let group = cloud.status(primary)?.group?;
+        let reports = group.own.into_iter().chain(group.other);
+        let holder = reports
+            .map(|report| report.register)
+            .find(|r| r.holds_authority());
+        (holder?.reign.third? == group.third?.mark).then_some(())
+    });
+    scene.cloud.expect_protected();
+    scene.cloud.cut_sites();
+    expect_quiet(&load);
+    load.wait_requests(50);
+    scene.cloud.heal();
+    scene.cloud.expect_protected();
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn a_server_that_is_all_that_is_left_answers_by_an_operators_word_only() {
+    let name = "third::a_server_that_is_all_that_is_left_answers_by_an_operators_word_only";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let primary = scene.cloud.expect_primary();
+    let lost: Vec<Part> = Part::all_of(Site::Two)
+        .into_iter()
+        .chain([primary.neighbour()])
+        .collect();
+    for part in &lost {
+        scene.cloud.hit(*part, Fault::Kill);
+    }
+    expect_quiet(&load);
+    // Its site has the authority by itself, and there is nobody who follows.
+    scene
+        .cloud
+        .expect(primary, "waits for its standby", |status| {
+            let group = status.group.as_ref();
+            let own = group.and_then(|group| group.own.as_ref());
+            status.role == "primary" && own.is_some_and(|own| own.register.holds_authority())
+        });
+    assert!(!load.answers_within(1, Duration::from_secs(2)), "one disk");
+    let answer = scene.cloud.ask(primary, &degraded(false), PATIENCE);
+    assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:#?}");
+    load.wait_requests(50);
+    for part in lost {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    assert_eq!(scene.cloud.expect_protected().site(), Site::One);
+    load.finish();
+    scene.close();
+}
+
+#[test]
+fn an_operator_takes_over_although_site_and_third_witness_are_gone_for_good() {
+    let name = "third::an_operator_takes_over_although_site_and_third_witness_are_gone_for_good";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    let lost: Vec<Part> = Part::all_of(Site::One).into_iter().chain([T21]).collect();
+    for part in &lost {
+        scene.cloud.hit(*part, Fault::Kill);
+    }
+    expect_quiet(&load);
+    let nominee = scene.cloud.nominee(Site::Two);
+    let mut word = FailoverOptions {
+        operator: "a test".into(),
+        reason: "site 1 and the third witness burnt down".into(),
+        accept_missing_answered_transfers: false,
+    };
+    let refused = scene
+        .cloud
+        .refused(nominee, &Command::Failover(word.clone()));
+    assert!(refused.contains("third witness"), "{refused}");
+    word.accept_missing_answered_transfers = true;
+    let answer = scene.cloud.ask(nominee, &Command::Failover(word), PATIENCE);
+    assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:#?}");
+    load.wait_requests(50);
+    for part in lost {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
     load.finish();
     scene.close();
 }
@@ -165,7 +310,9 @@ fn without_the_third_witness_nothing_stops_and_nobody_goes_on_without_the_other_
         reason: "the link is cut".into(),
     };
     let nominee = scene.cloud.nominee(Site::Two);
-    let refused = scene.cloud.refused(nominee, &Command::Failover(word));
+    let refused = scene
+        .cloud
+        .refused(nominee, &Command::Failover(word.into()));
     assert!(refused.contains("third witness"), "{refused}");
     let degraded = Command::Protect(ProtectOptions {
         mode: ProtectMode::Degraded,

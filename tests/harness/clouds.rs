@@ -335,7 +335,7 @@ impl Cloud {
     pub(crate) fn fail_over(&mut self, to: Site, reason: &str) -> String {
         let server = self.nominee(to);
         let word = word(reason);
-        self.command(server, &Command::Failover(word))
+        self.command(server, &Command::Failover(word.into()))
     }
 
     /// The writer hands over to the other site; gives what it said.

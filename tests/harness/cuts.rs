@@ -3,7 +3,7 @@
 use kanjo_format::Site;
 
 use super::clouds::Cloud;
-use super::part::{CLIENT, Part, other};
+use super::part::{CLIENT, Part};
 
 /// A part fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Cloud {
             Fault::Cut => self.cut(&[part], &everybody),
             Fault::Mute => self.cut_one_way(&[part], &everybody),
             Fault::Deaf => self.cut_one_way(&everybody, &[part]),
-            Fault::CutFromOtherSite => self.cut(&[part], &Part::all_of(other(part.site()))),
+            Fault::CutFromOtherSite => self.cut(&[part], &Part::all_of(part.site().other())),
         }
     }
 
@@ -68,7 +68,7 @@ impl Cloud {
 
     /// No packet from this site to the other one; the other way it goes on.
     pub(crate) fn cut_sites_one_way(&self, from: Site) {
-        self.cut_one_way(&Part::all_of(from), &Part::all_of(other(from)));
+        self.cut_one_way(&Part::all_of(from), &Part::all_of(from.other()));
     }
 
     fn drop_between(&self, pairs: impl Iterator<Item = (Part, Part)>) {

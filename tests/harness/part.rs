@@ -124,11 +124,3 @@ impl fmt::Display for Part {
         }
     }
 }
-
-/// The other cloud.
-pub(crate) const fn other(site: Site) -> Site {
-    match site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    }
-}

@@ -10,7 +10,7 @@ use kanjo_node::status::{PeerStatus, Status};
 
 use super::PATIENCE;
 use super::clouds::Cloud;
-use super::part::{Part, SERVERS, other};
+use super::part::{Part, SERVERS};
 
 impl Cloud {
     /// The server that answers, if there is one.
@@ -177,7 +177,7 @@ fn is_whole(statuses: &BTreeMap<Part, Status>) -> bool {
     let Some(register) = authority_of(statuses) else {
         return false;
     };
-    let auxiliary = Part::servers_of(other(primary.site()));
+    let auxiliary = Part::servers_of(primary.site().other());
     let voters_answer = |status: &Status| {
         own_report(status).is_some_and(|report| {
             report.leader.is_some() && report.voters.iter().all(|voter| voter.answers)

@@ -5,7 +5,6 @@ use anyhow::Result;
 use kanjo_format::Site;
 use kanjo_group::Topology;
 
-use super::part::other;
 use crate::relay::{Relay, Way};
 
 /// All relays, with the site that their targets are in.
@@ -19,7 +18,7 @@ impl Link {
         let mut relays = Vec::new();
         let mut seen_from = |site: Site| -> Result<Topology> {
             let mut topology = true_addresses.clone();
-            let far = other(site);
+            let far = site.other();
             let mut relay = |address: &mut String| -> Result<()> {
                 let relay = Relay::start(address)?;
                 *address = relay.address().to_owned();

@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use crate::pair::{Does, NodeProcess, PATIENCE, draw_cluster, format_directory};
 use link::Link;
 use part::{PARTS, THIRD_WITNESS, WITNESSES};
-pub(crate) use part::{Part, SERVERS, other, parts_of, witness_of};
+pub(crate) use part::{Part, SERVERS, parts_of, witness_of};
 pub(crate) use picture::Picture;
 
 /// A server that lives answers within this; one that does not is left out of the picture.
@@ -321,7 +321,7 @@ impl Clouds {
 
     /// The active site is lost, an operator says: this server's site takes over.
     pub(crate) async fn fail_over(&mut self, nominee: Part, reason: &str) -> Result<String> {
-        self.have_done(nominee, Command::Failover(word(reason)))
+        self.have_done(nominee, Command::Failover(word(reason).into()))
             .await
     }
 

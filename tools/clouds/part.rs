@@ -72,14 +72,6 @@ pub(crate) const fn witness_of(site: Site) -> Part {
     parts_of(site)[2]
 }
 
-/// The other cloud.
-pub(crate) const fn other(site: Site) -> Site {
-    match site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +86,6 @@ mod tests {
         for site in [Site::One, Site::Two] {
             assert!(parts_of(site).iter().all(|part| part.site() == site));
             assert!(witness_of(site).is_witness());
-            assert_ne!(other(site), site);
         }
         assert_eq!(Part::of_node(99), None);
     }

@@ -9,7 +9,7 @@ use kanjo_format::Site;
 use kanjo_group::{Register, SiteReport};
 use kanjo_node::status::Status;
 
-use super::part::{Part, SERVERS, other};
+use super::part::{Part, SERVERS};
 
 /// Statuses of all servers that answered.
 pub(crate) struct Picture(pub(super) BTreeMap<Part, Status>);
@@ -52,7 +52,7 @@ impl Picture {
             && status.peers.len() == SERVERS.len() - 1
             && status.peers.iter().all(|peer| peer.connected == Some(true))
             && register.active == primary.site()
-            && register.site == other(primary.site())
+            && register.site == primary.site().other()
             && set_of(register) == auxiliary.collect()
             && [Site::One, Site::Two]
                 .into_iter()
@@ -254,7 +254,7 @@ mod tests {
             peers: vec![peer; SERVERS.len() - 1],
             group: Some(GroupStatus {
                 own: Some(report(server.site())),
-                other: Some(report(other(server.site()))),
+                other: Some(report(server.site().other())),
                 ..GroupStatus::default()
             }),
             ..Status::default()

@@ -27,7 +27,7 @@ A configuration; paths are relative to it:
 The witness of a third site, [third_witness] in the cluster file, is started the same way. It
 gives one of two sites that cannot hear each other the word to go on; see docs/two-clouds.md.
 If its disk is lost, start it with an empty directory: it gives no word on what it does not know,
-until each site's writer has opened its next epoch.
+until the writer has opened its next epoch, which it does by itself within a minute.
 
 At its first start the directory gets an identity of its own, which it never changes. A witness
 whose disk is lost starts with an empty directory and joins by itself while the site's servers

@@ -3,12 +3,12 @@
 use kanjo_format::{NodeId, Site};
 
 use super::words::Words;
-use super::{Case, Fault, other};
+use super::{Case, Fault};
 
 impl Words<'_> {
     /// Who is who, and what was taken for granted.
     pub(super) fn facts(&self, cases: &[Case]) -> Vec<String> {
-        let (active, auxiliary) = (self.active(), other(self.active()));
+        let (active, auxiliary) = (self.active(), self.active().other());
         let topology = self.judge.topology;
         let servers = |site| topology.servers_of(site).map(|server| server.node);
         let witness = |site| topology.witnesses.iter().find(|one| one.site == site);

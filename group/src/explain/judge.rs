@@ -6,8 +6,8 @@
 
 use kanjo_format::{NodeId, Site};
 
+use super::Verdict;
 use super::wires::Wires;
-use super::{Verdict, other};
 use crate::topology::Topology;
 
 /// The rules, for one cluster.
@@ -60,7 +60,7 @@ impl Judge<'_> {
         let writer = servers(self.active).next();
         State {
             writer: writer.expect("a checked topology has a server in each site"),
-            set: servers(other(self.active)).collect(),
+            set: servers(self.active.other()).collect(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Judge<'_> {
         } else if let Some(writer) = self.may_take_over(&judged.state, wires) {
             let state = State {
                 writer,
-                set: self.others_of(writer, other(self.active), wires),
+                set: self.others_of(writer, self.active.other(), wires),
             };
             return Judged {
                 verdict: Verdict::OtherSiteByThirdWitness,
@@ -134,7 +134,7 @@ impl Judge<'_> {
         if acking.is_empty() {
             return stalled(Reason::NoMember);
         }
-        if !silent.is_empty() && !wires.asks(before.writer, other(self.active)) {
+        if !silent.is_empty() && !wires.asks(before.writer, self.active.other()) {
             return stalled(Reason::CannotLeaveOut(silent));
         }
         let reason = match silent.is_empty() {
@@ -158,7 +158,7 @@ impl Judge<'_> {
             let set: Vec<NodeId> = grants
                 .filter(|&member| wires.connects(writer, member))
                 .collect();
-            let claimed = wires.asks(writer, other(self.active));
+            let claimed = wires.asks(writer, self.active.other());
             (claimed && !set.is_empty()).then_some(State { writer, set })
         });
         match opened {
@@ -176,7 +176,7 @@ impl Judge<'_> {
     }
 
     fn hears_other_site(&self, server: NodeId, wires: &Wires<'_>) -> bool {
-        let mut voters = self.topology.voters_of(other(self.active));
+        let mut voters = self.topology.voters_of(self.active.other());
         voters.any(|(voter, ..)| wires.connects(server, voter))
     }
 
@@ -189,7 +189,7 @@ impl Judge<'_> {
     /// Who would write if the other site were failed over to: its nominee, with a member's grant,
     /// its own if it is one.
     pub(super) fn may_take_over(&self, state: &State, wires: &Wires<'_>) -> Option<NodeId> {
-        let majority = wires.majority(other(self.active))?;
+        let majority = wires.majority(self.active.other())?;
         let mut servers = self.servers_among(&majority).into_iter();
         servers.find(|&server| state.set.iter().any(|&m| wires.connects(server, m)))
     }

@@ -4,7 +4,7 @@ use kanjo_format::{NodeId, Site};
 
 use super::judge::{Judge, Judged, Reason};
 use super::wires::Wires;
-use super::{Fault, Verdict, other};
+use super::{Fault, Verdict};
 
 /// Speaks of one cluster.
 pub(super) struct Words<'a> {
@@ -83,7 +83,7 @@ impl Words<'_> {
         judged: &Judged,
         next: &[NodeId],
     ) -> Told {
-        let (active, auxiliary) = (self.active(), other(self.active()));
+        let (active, auxiliary) = (self.active(), self.active().other());
         let writer = self.name(judged.state.writer);
         let then = match (judged.verdict, &judged.reason) {
             (Verdict::GoesOn, _) => format!("{writer} goes on"),
@@ -114,7 +114,7 @@ impl Words<'_> {
     }
 
     fn reason(&self, fault: &Fault, wires: &Wires<'_>, judged: &Judged) -> String {
-        let (active, auxiliary) = (self.active(), other(self.active()));
+        let (active, auxiliary) = (self.active(), self.active().other());
         let writer = self.name(judged.state.writer);
         match &judged.reason {
             Reason::AllAck if *fault == Fault::ThirdWitnessLost => format!(
@@ -173,7 +173,7 @@ impl Words<'_> {
             Reason::Chosen(servers) if servers.len() > 1 => "it".to_owned(),
             _ => self.name(state.writer),
         };
-        let auxiliary = other(self.active());
+        let auxiliary = self.active().other();
         let mut parts = Vec::new();
         if next.contains(&state.writer) {
             parts.push(format!("nobody could replace {writer} now"));
@@ -194,8 +194,8 @@ impl Words<'_> {
     fn by_third_witness(&self, wires: &Wires<'_>, judged: &Judged) -> String {
         let alone = judged.verdict == Verdict::AloneByThirdWitness;
         let (on, off) = match alone {
-            true => (self.active(), other(self.active())),
-            false => (other(self.active()), self.active()),
+            true => (self.active(), self.active().other()),
+            false => (self.active().other(), self.active()),
         };
         let waits = match judged.state.set.as_slice() {
             [] => "nobody else has what is answered meanwhile: DEGRADED, counted".to_owned(),
@@ -222,7 +222,7 @@ impl Words<'_> {
     }
 
     fn to_do(&self, fault: &Fault, wires: &Wires<'_>, judged: &Judged) -> String {
-        let (active, auxiliary) = (self.active(), other(self.active()));
+        let (active, auxiliary) = (self.active(), self.active().other());
         match judged.verdict {
             Verdict::OtherSiteByThirdWitness => {
                 return format!(

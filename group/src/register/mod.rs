@@ -164,6 +164,16 @@ pub struct Nominee {
     pub number: u64,
 }
 
+impl Nominee {
+    /// The server with its directory.
+    pub const fn member(self) -> SetMember {
+        SetMember {
+            node: self.node,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
 /// Proof that a former writer is cut off: members of its set durably refuse its epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FenceCertificate {

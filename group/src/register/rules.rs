@@ -55,17 +55,23 @@ impl Register {
         incarnation: Incarnation,
     ) -> Result<bool, Refusal> {
         let current = self.nominee.map_or(0, |nominee| nominee.number);
+        let refused = Refusal::Nomination {
+            current,
+            named: replaces,
+        };
+        let Some(number) = replaces.checked_add(1) else {
+            return Err(refused);
+        };
         let new = Nominee {
             node,
             incarnation,
-            number: replaces + 1,
+            number,
         };
         if self.nominee == Some(new) {
             return Ok(false);
         }
         if replaces != current {
-            let named = replaces;
-            return Err(Refusal::Nomination { current, named });
+            return Err(refused);
         }
         self.nominee = Some(new);
         Ok(true)
@@ -243,18 +249,23 @@ impl Register {
             check_text(operator)?;
             check_text(reason)?;
         }
+        let current = self.holding();
+        let Some(holding) = follows.checked_add(1) else {
+            let named = follows;
+            return Err(Refusal::Holding { current, named });
+        };
         let seized = Authority::Held {
-            holding: follows + 1,
+            holding,
             seized: Some(evidence.clone()),
         };
         if self.authority == seized {
             return Ok(false);
         }
-        let current = self.nominee.map_or(0, |nominee| nominee.number);
-        if let Some(named) = nomination.filter(|named| *named != current) {
+        let last = self.nominee.map_or(0, |nominee| nominee.number);
+        if let Some(named) = nomination.filter(|named| *named != last) {
+            let current = last;
             return Err(Refusal::Nomination { current, named });
         }
-        let current = self.holding();
         if self.holds_authority() || follows < current {
             let named = follows;
             return Err(Refusal::Holding { current, named });

@@ -46,11 +46,7 @@ impl Third {
     /// Gives the word that follows this mark to a site, or says that it has it already. Gives
     /// whether anything changed.
     pub fn decide(&mut self, follows: ThirdMark, site: Site) -> Result<bool, Refusal> {
-        let next = ThirdMark {
-            number: follows.number + 1,
-            ..follows
-        };
-        if self.mark == next && self.decides == Some(site) {
+        if self.has_given(follows, site) {
             return Ok(false);
         }
         if self.mark != follows {
@@ -60,9 +56,18 @@ impl Third {
                 decides: self.decides,
             });
         }
-        self.mark = next;
+        // As many words as that were never given: the mark is its own.
+        self.mark.number += 1;
         self.decides = Some(site);
         Ok(true)
+    }
+
+    /// Whether the last word is the one that follows this mark, and that site's.
+    pub fn has_given(&self, follows: ThirdMark, site: Site) -> bool {
+        let next = follows.number.checked_add(1);
+        self.mark.incarnation == follows.incarnation
+            && Some(self.mark.number) == next
+            && self.decides == Some(site)
     }
 }
 

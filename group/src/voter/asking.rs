@@ -269,10 +269,7 @@ pub(crate) async fn look_at_third(core: Core) {
 
 /// Keeps the view of the other site fresh.
 pub(crate) async fn look_over(core: Core) {
-    let other = match core.setup.site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    };
+    let other = core.setup.site.other();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

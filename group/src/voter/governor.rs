@@ -1,8 +1,9 @@
 //! Who processes for the site: decided by whichever voter leads the register.
 //!
 //! [`judge`] is pure. A living fit nominee stays; a missing one is replaced by the living fit
-//! server that has the most of the log. One that alone has lost the other site is missing, too:
-//! its commits and its opening would wait for that site for ever.
+//! server that has the most of the log. While the other site's register holds the authority, one
+//! that alone has lost that site is missing, too: its commits and its opening would wait for it for
+//! ever.
 
 use std::time::{Duration, Instant};
 
@@ -76,10 +77,10 @@ impl Listened {
     }
 }
 
-/// Decides. `listening` is how long this voter has been there to hear anybody, `nominated` how
-/// long ago it saw the last nomination.
+/// Decides. `away` says whether the other site's register holds the authority, `listening` how long
+/// this voter has been there to hear anybody, `nominated` how long ago it saw the last nomination.
 pub(crate) fn judge(
-    nominee: Option<Nominee>,
+    (nominee, away): (Option<Nominee>, bool),
     servers: &[Listened],
     listening: Duration,
     nominated: Option<Duration>,
@@ -90,7 +91,7 @@ pub(crate) fn judge(
         let alive = matches!(server.life(timing), Life::Alive(_));
         server.beat.fit && alive && server.hears_other_site(timing)
     };
-    let somebody_hears = servers.iter().any(hears);
+    let somebody_hears = away && servers.iter().any(hears);
     if let Some(nominee) = nominee {
         let heard = servers.iter().find(|s| s.beat.member.node == nominee.node);
         match heard {
@@ -144,7 +145,7 @@ pub(crate) fn judge(
         }
     }
     match best.map(|server| &server.beat) {
-        Some(beat) if nominee.is_none_or(|n| member(n) != beat.member) => {
+        Some(beat) if nominee.is_none_or(|n| n.member() != beat.member) => {
             Verdict::Nominate(beat.member)
         }
         _ => Verdict::Wait((again != Duration::MAX).then_some(again)),
@@ -154,13 +155,6 @@ pub(crate) fn judge(
 /// Answers of the other site that lie further apart leave a gap.
 pub(crate) const fn gap_max(timing: &Timing) -> Duration {
     Duration::from_millis(timing.silent_ms * 3 / 2)
-}
-
-const fn member(nominee: Nominee) -> SetMember {
-    SetMember {
-        node: nominee.node,
-        incarnation: nominee.incarnation,
-    }
 }
 
 /// Looks whenever a server comes or goes, and whenever a time is up.
@@ -173,15 +167,19 @@ pub(crate) async fn govern(core: Core) {
     let mut known = applied.borrow_and_update().register.nominee;
     let mut nominated = None;
     loop {
-        let nominee = applied.borrow_and_update().register.nominee;
+        let (nominee, away) = {
+            let applied = applied.borrow_and_update();
+            let register = &applied.register;
+            (register.nominee, !register.holds_authority())
+        };
         // A server that is nominated anew, for its own opening, is no change.
-        if nominee.map(member) != known.map(member) {
+        if nominee.map(Nominee::member) != known.map(Nominee::member) {
             nominated = Some(Instant::now());
         }
         known = nominee;
         let verdict = match core.leads() {
             true => judge(
-                nominee,
+                (nominee, away),
                 &core.hearing.listened(),
                 began.elapsed(),
                 nominated.map(|at: Instant| at.elapsed()),
@@ -283,7 +281,13 @@ mod tests {
     }
 
     fn decide(nominee: Option<Nominee>, servers: &[Listened]) -> Verdict {
-        judge(nominee, servers, LONG, Some(LONG), &Timing::default())
+        judge(
+            (nominee, true),
+            servers,
+            LONG,
+            Some(LONG),
+            &Timing::default(),
+        )
     }
 
     fn nominates(verdict: Verdict, node: u32) {
@@ -344,18 +348,18 @@ mod tests {
     fn nominations_keep_their_pause_but_for_the_first() {
         let (ago, timing) = (Some(Duration::from_millis(400)), Timing::default());
         let servers = [server(2, 1)];
-        let verdict = judge(nominee(1), &servers, LONG, ago, &timing);
+        let verdict = judge((nominee(1), true), &servers, LONG, ago, &timing);
         assert_eq!(verdict, Verdict::Wait(Some(Duration::from_millis(600))));
-        nominates(judge(None, &servers, LONG, ago, &timing), 2);
+        nominates(judge((None, true), &servers, LONG, ago, &timing), 2);
     }
 
     #[test]
     fn a_nominee_is_missed_only_by_who_has_listened_long_enough() {
         let (short, timing) = (Duration::from_millis(300), Timing::default());
         let servers = [server(2, 1)];
-        let verdict = judge(nominee(1), &servers, short, None, &timing);
+        let verdict = judge((nominee(1), true), &servers, short, None, &timing);
         assert_eq!(verdict, Verdict::Wait(Some(Duration::from_millis(700))));
-        nominates(judge(nominee(1), &servers, LONG, None, &timing), 2);
+        nominates(judge((nominee(1), true), &servers, LONG, None, &timing), 2);
     }
 
     #[test]
@@ -380,6 +384,11 @@ mod tests {
         back.beat.other_heard_for_ms = 1_900;
         let verdict = decide(nominee(1), &[silent(1, Some(2_000)), back]);
         assert!(matches!(verdict, Verdict::Wait(_)), "the link comes back");
+        // The own register holds the authority: the other site is not needed.
+        let servers = [silent(1, Some(2_000)), silent(2, Some(40))];
+        let (here, timing) = ((nominee(1), false), Timing::default());
+        let verdict = judge(here, &servers, LONG, Some(LONG), &timing);
+        assert!(matches!(verdict, Verdict::Wait(_)), "one site only");
         // Of those who could follow a dead nominee the one that hears counts.
         let servers = [silent(2, Some(40)), silent(3, None)];
         nominates(decide(nominee(1), &servers), 2);

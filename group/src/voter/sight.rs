@@ -7,7 +7,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kanjo_format::Site;
 use tokio::time::timeout;
 
 use crate::port::{Beat, Question};
@@ -53,10 +52,7 @@ impl Sight {
 
 /// Asks all voters of the other site whenever it has become quiet.
 pub(crate) async fn look_out(core: Core) {
-    let other = match core.setup.site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    };
+    let other = core.setup.site.other();
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

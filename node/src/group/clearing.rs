@@ -1,12 +1,14 @@
 //! What an opening makes sure of before it claims. Values in, one question out at a time.
 //!
 //! ```text
-//! the authority's register was read ─▶ own register: nominated anew, has not seized ─▶ third
-//! witness, if there is one: its word to take over, or how it stands ─▶ claim what was read
+//! the authority's register was read ─▶ own register: read by its majority, then nominated anew, has
+//! not seized ─▶ third witness, if there is one: its word to take over, or how it stands ─▶ claim
+//! what was read
 //! ```
 //!
-//! What this server knows of its own register may be old, if it stood still for a while: being
-//! nominated anew shows whether it is still to process. With a third witness the order counts, too:
+//! What this server knows of its own register may be old, if it stood still for a while or was
+//! started anew: it is nominated anew only where its majority names it, and with a number that
+//! nobody has yet. With a third witness the order counts, too:
 //! a writer that seizes the authority needs to be the one nominated last, so that after the second
 //! step no seizure of before can come about any more.
 
@@ -50,7 +52,9 @@ pub(crate) struct Cleared {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Ask the own site's register.
+    /// Ask the own site's register how it stands.
+    Read,
+    /// Have it nominate this server.
     Nominate(Command),
     /// Ask the third witness.
     AskThird(ThirdQuestion),
@@ -62,6 +66,7 @@ pub(crate) enum Next {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    Reading,
     Nominating { replaces: u64 },
     Asking { nomination: u64 },
     Clear(Cleared),
@@ -72,31 +77,34 @@ pub(crate) struct Clearing {
     me: SetMember,
     site: Site,
     read: WasRead,
-    /// Whether there is a third witness.
+    /// Whether the cluster file names a third witness.
     third: bool,
+    /// An operator takes over without the third witness's word.
+    without_word: bool,
     stage: Stage,
 }
 
 impl Clearing {
-    /// Begins after the register with the authority was read. `replaces` is the nomination that
-    /// this server opens under so far.
+    /// Begins after the register with the authority was read.
     pub(crate) const fn new(
         (me, site): (SetMember, Site),
         (read, third): (WasRead, bool),
-        replaces: u64,
+        without_word: bool,
     ) -> Self {
         Self {
             me,
             site,
             read,
             third,
-            stage: Stage::Nominating { replaces },
+            without_word,
+            stage: Stage::Reading,
         }
     }
 
     /// What is to be done now; the same again where an answer was lost.
     pub(crate) fn next(&self) -> Next {
         match self.stage {
+            Stage::Reading => Next::Read,
             Stage::Nominating { replaces } => Next::Nominate(Command::Nominate {
                 replaces,
                 node: self.me.node,
@@ -113,49 +121,46 @@ impl Clearing {
         }
     }
 
-    /// Whether what comes from a register answers the nomination, and not the claim.
-    pub(crate) const fn is_nominating(&self) -> bool {
-        matches!(self.stage, Stage::Nominating { .. })
+    /// Whether what comes from a register answers what was asked of the own one, and not the claim.
+    pub(crate) const fn asks_own_register(&self) -> bool {
+        matches!(self.stage, Stage::Reading | Stage::Nominating { .. })
     }
 
     /// What the claim is made under.
     pub(crate) const fn cleared(&self) -> Option<Cleared> {
         match self.stage {
             Stage::Clear(cleared) => Some(cleared),
-            Stage::Nominating { .. } | Stage::Asking { .. } => None,
+            Stage::Reading | Stage::Nominating { .. } | Stage::Asking { .. } => None,
         }
     }
 
     /// The mark whose word is needed: to take over from a writer that noted one.
     fn needed(&self) -> Option<ThirdMark> {
-        self.read.third.filter(|_| self.read.active != self.site)
+        let takes_over = self.read.active != self.site && !self.without_word;
+        self.read.third.filter(|_| takes_over)
     }
 
     /// The own register answered.
-    pub(crate) fn nominated(&mut self, reply: &Reply) -> Next {
-        let Stage::Nominating { .. } = self.stage else {
-            return self.next();
+    pub(crate) fn register_said(&mut self, reply: &Reply) -> Next {
+        let (register, done) = match (self.stage, reply) {
+            (Stage::Reading, Reply::Report { report }) => (&report.register, false),
+            (Stage::Nominating { .. }, Reply::Outcome { outcome }) => match outcome {
+                Outcome::Done(register) => (register.as_ref(), true),
+                Outcome::Refused { register, .. } => (register.as_ref(), false),
+            },
+            _ => return self.next(),
         };
-        let (register, done) = match reply {
-            Reply::Outcome {
-                outcome: Outcome::Done(register),
-            } => (register, true),
-            Reply::Outcome {
-                outcome: Outcome::Refused { register, .. },
-            } => (register, false),
-            Reply::Report { .. } | Reply::Unreachable { .. } | Reply::Unknown { .. } => {
-                return self.next();
-            }
-        };
-        let nominee = register.nominee;
-        let me = |n: &kanjo_group::register::Nominee| {
-            n.node == self.me.node && n.incarnation == self.me.incarnation
-        };
-        let Some(nominee) = nominee.filter(me) else {
+        let Some(nominee) = register.nominee.filter(|n| n.member() == self.me) else {
             return Next::Lost("another server of this site is to process".to_owned());
         };
         if self.read.authority != self.site && register.holds_authority() {
             return Next::Lost("this site's register has taken the authority".to_owned());
+        }
+        if self.needed().is_some() && !self.third {
+            return Next::Lost(
+                "the cluster file here names no third witness, without whose word nobody takes over from the epoch that was opened last"
+                    .to_owned(),
+            );
         }
         let number = nominee.number;
         self.stage = match (done, self.third) {
@@ -177,10 +182,7 @@ impl Clearing {
         let mark = match (reply, self.needed()) {
             (ThirdReply::Stands { third }, None) => Some(third.mark),
             (ThirdReply::Stands { third }, Some(follows)) => {
-                let given = third.mark.number == follows.number + 1
-                    && third.mark.incarnation == follows.incarnation
-                    && third.decides == Some(self.site);
-                if !given {
+                if !third.has_given(follows, self.site) {
                     // It answers another question than this one.
                     return self.next();
                 }
@@ -202,6 +204,7 @@ impl Clearing {
 #[cfg(test)]
 mod tests {
     use kanjo_format::{ClusterId, Incarnation, NodeId};
+    use kanjo_group::SiteReport;
     use kanjo_group::register::{Evidence, Reign, Third};
 
     use super::*;
@@ -235,16 +238,33 @@ mod tests {
         let mut register = Register::new(CLUSTER, Site::Two);
         register.reign.third = Some(third.mark);
         nominate(&mut register, ME);
-        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), 1);
+        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), false);
         (register, clearing)
     }
 
-    fn carried_out(register: &mut Register, clearing: &Clearing) -> Reply {
-        let Next::Nominate(command) = clearing.next() else {
-            panic!("{clearing:?}");
-        };
-        let outcome = register.apply(&command);
-        Reply::Outcome { outcome }
+    fn report(register: &Register) -> Reply {
+        let report = Box::new(SiteReport {
+            register: register.clone(),
+            leader: Some(ME.node),
+            voters: Vec::new(),
+            servers: Vec::new(),
+            elections: 1,
+        });
+        Reply::Report { report }
+    }
+
+    /// Has the register read, if it is to be, and carries out what is asked of it then.
+    fn carried_out(register: &mut Register, clearing: &mut Clearing) -> Reply {
+        if clearing.next() == Next::Read {
+            clearing.register_said(&report(register));
+        }
+        match clearing.next() {
+            Next::Nominate(command) => {
+                let outcome = register.apply(&command);
+                Reply::Outcome { outcome }
+            }
+            _ => report(register),
+        }
     }
 
     #[test]
@@ -252,10 +272,10 @@ mod tests {
         let mut third = third();
         let follows = third.mark;
         let (mut register, mut clearing) = taking_over(&third);
-        let reply = carried_out(&mut register, &clearing);
+        let reply = carried_out(&mut register, &mut clearing);
         let site = Site::Two;
         assert_eq!(
-            clearing.nominated(&reply),
+            clearing.register_said(&reply),
             Next::AskThird(ThirdQuestion::Decide { follows, site })
         );
         let other = ThirdReply::Stands {
@@ -280,8 +300,8 @@ mod tests {
     #[test]
     fn without_the_word_nobody_takes_over() {
         let (mut register, mut clearing) = taking_over(&third());
-        let reply = carried_out(&mut register, &clearing);
-        clearing.nominated(&reply);
+        let reply = carried_out(&mut register, &mut clearing);
+        clearing.register_said(&reply);
         let why = String::new();
         let silent = clearing.third_said(ThirdReply::Silent { why });
         assert!(matches!(silent, Next::Lost(_)));
@@ -293,15 +313,42 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_cluster_file_lacks_the_third_witness_takes_over_from_no_epoch_that_noted_it()
+    {
+        let (mut register, _) = taking_over(&third());
+        let read = WasRead::of(&register);
+        let mut clearing = Clearing::new((ME, Site::Two), (read, false), false);
+        let reply = carried_out(&mut register, &mut clearing);
+        let next = clearing.register_said(&reply);
+        assert!(matches!(next, Next::Lost(why) if why.contains("cluster file")));
+    }
+
+    #[test]
+    fn an_operator_may_take_over_without_the_word() {
+        let third = third();
+        let (mut register, _) = taking_over(&third);
+        let read = WasRead::of(&register);
+        let mut clearing = Clearing::new((ME, Site::Two), (read, true), true);
+        let reply = carried_out(&mut register, &mut clearing);
+        assert_eq!(
+            clearing.register_said(&reply),
+            Next::AskThird(ThirdQuestion::Read)
+        );
+        let why = String::new();
+        let next = clearing.third_said(ThirdReply::Silent { why });
+        assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
+    }
+
+    #[test]
     fn a_silent_witness_keeps_nobody_of_the_active_site_from_opening() {
         let mut own = Register::new(CLUSTER, Site::One);
         let mut other = Register::new(CLUSTER, Site::Two);
         other.reign.third = Some(third().mark);
         nominate(&mut own, ME);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), 1);
-        let reply = carried_out(&mut own, &clearing);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), false);
+        let reply = carried_out(&mut own, &mut clearing);
         assert_eq!(
-            clearing.nominated(&reply),
+            clearing.register_said(&reply),
             Next::AskThird(ThirdQuestion::Read)
         );
         let why = String::new();
@@ -314,7 +361,7 @@ mod tests {
         let mut own = Register::new(CLUSTER, Site::One);
         nominate(&mut own, ME);
         let other = Register::new(CLUSTER, Site::Two);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), 1);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), false);
         let seize = Command::Seize {
             follows: 1,
             nomination: Some(1),
@@ -326,16 +373,16 @@ mod tests {
             evidence: Evidence::ThirdWitness { mark: third().mark },
         };
         own.apply(&seize);
-        let reply = carried_out(&mut own, &clearing);
-        assert!(matches!(clearing.nominated(&reply), Next::Lost(_)));
+        let reply = carried_out(&mut own, &mut clearing);
+        assert!(matches!(clearing.register_said(&reply), Next::Lost(_)));
     }
 
     #[test]
     fn a_server_that_is_nominee_no_more_opens_nothing() {
         let (mut register, mut clearing) = taking_over(&third());
         nominate(&mut register, OTHER);
-        let reply = carried_out(&mut register, &clearing);
-        assert!(matches!(clearing.nominated(&reply), Next::Lost(_)));
+        let reply = carried_out(&mut register, &mut clearing);
+        assert!(matches!(clearing.register_said(&reply), Next::Lost(_)));
     }
 
     #[test]
@@ -343,24 +390,29 @@ mod tests {
         let mut own = Register::new(CLUSTER, Site::One);
         nominate(&mut own, ME);
         let read = WasRead::of(&Register::new(CLUSTER, Site::Two));
-        let mut clearing = Clearing::new((ME, Site::One), (read, false), 1);
-        let reply = carried_out(&mut own, &clearing);
-        let next = clearing.nominated(&reply);
+        let mut clearing = Clearing::new((ME, Site::One), (read, false), false);
+        let reply = carried_out(&mut own, &mut clearing);
+        let next = clearing.register_said(&reply);
         assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
     }
 
     #[test]
     fn an_answer_that_was_lost_is_asked_for_again() {
         let (mut register, mut clearing) = taking_over(&third());
-        let asked = clearing.next();
-        let why = String::new();
-        assert_eq!(clearing.nominated(&Reply::Unknown { why }), asked);
-        // The first copy arrived, and so did another nomination of this server.
-        carried_out(&mut register, &clearing);
-        nominate(&mut register, ME);
-        let reply = carried_out(&mut register, &clearing);
+        let lost = || Reply::Unknown { why: String::new() };
+        assert_eq!(clearing.register_said(&lost()), Next::Read);
+        let asked = clearing.register_said(&report(&register));
         assert!(matches!(
-            clearing.nominated(&reply),
+            asked,
+            Next::Nominate(Command::Nominate { replaces: 1, .. })
+        ));
+        assert_eq!(clearing.register_said(&lost()), asked);
+        // The first copy arrived, and so did another nomination of this server.
+        carried_out(&mut register, &mut clearing);
+        nominate(&mut register, ME);
+        let reply = carried_out(&mut register, &mut clearing);
+        assert!(matches!(
+            clearing.register_said(&reply),
             Next::Nominate(Command::Nominate { replaces: 3, .. })
         ));
     }

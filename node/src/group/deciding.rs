@@ -29,17 +29,26 @@ pub(crate) enum Decision {
     Concede { site: Site, holding: u64 },
 }
 
-/// What a server of `site` with this directory does now. `told` is an operator's word, or the
-/// configuration's, that the active site is lost.
-pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: Instant) -> Decision {
+/// Whether somebody said that the active site is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nobody did.
+    No,
+    /// An operator, or the configuration.
+    Lost,
+    /// An operator, who accepts that answered transfers may be missing.
+    LostForGood,
+}
+
+/// What a server of `site` with this directory does now.
+pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: Told, now: Instant) -> Decision {
     let Some(own) = &view.own else {
         return Decision::Follow("the register of this site has not been read yet");
     };
     if own.leader.is_none() {
         return Decision::Follow("this site has no majority: nobody can be chosen to process");
     }
-    let nominee = own.register.nominee;
-    if !nominee.is_some_and(|n| n.node == me.node && n.incarnation == me.incarnation) {
+    if own.register.nominee.is_none_or(|n| n.member() != me) {
         return Decision::Follow("the other server of this site processes");
     }
     let fresh = |at: &Instant| now.duration_since(*at) < FRESH;
@@ -56,14 +65,14 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: bool, now: In
     else {
         return Decision::Follow("no register that holds the authority can be reached");
     };
-    if holder.active != site && !told {
+    if holder.active != site && told == Told::No {
         return Decision::Follow("the other site processes");
     }
     if holder.active != site && holder.site != site {
         return Decision::Follow("the other site has its own register and no auxiliary");
     }
     let open = Decision::Open(WasRead::of(holder));
-    if holder.active == site {
+    if holder.active == site || told == Told::LostForGood {
         return open;
     }
     let third = view.third.as_ref().filter(|(_, at)| fresh(at));
@@ -91,8 +100,7 @@ fn withheld(third: Option<&Third>, mark: ThirdMark, site: Site) -> Option<&'stat
             "the third witness does not know this epoch, because its file was lost or replaced: it lets a site take over again from the next opening on",
         );
     }
-    let its_own = third.mark.number == mark.number + 1 && third.decides == Some(site);
-    if third.mark.number == mark.number || its_own {
+    if third.mark == mark || third.has_given(mark, site) {
         return None;
     }
     Some("the third witness has let the other site go on alone, or another epoch was opened since")
@@ -165,13 +173,9 @@ mod tests {
             incarnation: ME.incarnation,
             number: 1,
         });
-        let other = match site {
-            Site::One => Site::Two,
-            Site::Two => Site::One,
-        };
         View {
             own: Some(own),
-            other: Some((report(other), Instant::now())),
+            other: Some((report(site.other()), Instant::now())),
             third: None,
         }
     }
@@ -186,16 +190,16 @@ mod tests {
             third: None,
         });
         assert_eq!(
-            decide(&view(Site::One, true), ME, Site::One, false, now),
+            decide(&view(Site::One, true), ME, Site::One, Told::No, now),
             open
         );
         assert_ne!(
-            decide(&view(Site::One, false), ME, Site::One, false, now),
+            decide(&view(Site::One, false), ME, Site::One, Told::No, now),
             open
         );
         let auxiliary = view(Site::Two, true);
-        assert_ne!(decide(&auxiliary, ME, Site::Two, false, now), open);
-        assert_eq!(decide(&auxiliary, ME, Site::Two, true, now), open);
+        assert_ne!(decide(&auxiliary, ME, Site::Two, Told::No, now), open);
+        assert_eq!(decide(&auxiliary, ME, Site::Two, Told::Lost, now), open);
     }
 
     #[test]
@@ -204,7 +208,7 @@ mod tests {
         let mut view = view(Site::Two, true);
         view.own.as_mut().unwrap().register.reign.third = Some(third.mark);
         let now = Instant::now();
-        let opens = |view: &View| match decide(view, ME, Site::Two, true, now) {
+        let opens = |view: &View| match decide(view, ME, Site::Two, Told::Lost, now) {
             Decision::Open(_) => Ok(()),
             Decision::Follow(why) => Err(why),
             other => panic!("{other:?}"),
@@ -227,6 +231,8 @@ mod tests {
                 .unwrap_err()
                 .contains("other site")
         );
+        let gone = decide(&view, ME, Site::Two, Told::LostForGood, now);
+        assert!(matches!(gone, Decision::Open(_)), "an operator's word");
         let new = Third::new(ClusterId::new(7), Incarnation::new(21));
         assert!(opens(&heard(&new, now)).unwrap_err().contains("lost"));
     }
@@ -261,20 +267,20 @@ mod tests {
         let mut minority = view(Site::One, true);
         minority.own.as_mut().unwrap().leader = None;
         assert!(matches!(
-            decide(&minority, ME, Site::One, false, now),
+            decide(&minority, ME, Site::One, Told::No, now),
             Decision::Follow(why) if why.contains("majority")
         ));
         let mut cut_off = view(Site::One, true);
         cut_off.other = None;
         assert!(matches!(
-            decide(&cut_off, ME, Site::One, true, now),
+            decide(&cut_off, ME, Site::One, Told::Lost, now),
             Decision::Follow(why) if why.contains("authority")
         ));
         // A stale report is as good as none.
         let stale = view(Site::One, true);
         let later = now + FRESH + Duration::from_secs(1);
         assert!(matches!(
-            decide(&stale, ME, Site::One, false, later),
+            decide(&stale, ME, Site::One, Told::No, later),
             Decision::Follow(_)
         ));
     }

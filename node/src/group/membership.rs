@@ -103,13 +103,6 @@ pub(crate) struct Membership {
     cleared: Option<Cleared>,
 }
 
-const fn other(site: Site) -> Site {
-    match site {
-        Site::One => Site::Two,
-        Site::Two => Site::One,
-    }
-}
-
 impl Membership {
     /// The set of a reign that was just opened, as the register with the authority holds it.
     pub(crate) fn new(
@@ -213,7 +206,7 @@ impl Membership {
         self.set.contains(&member)
     }
 
-    /// Whether a move is under way, or a higher epoch is.
+    /// Whether the next question may be asked: none is under way, no move and no higher epoch.
     pub(crate) const fn is_settled(&self) -> bool {
         self.moving.is_none() && self.asked.is_none() && !self.superseded
     }
@@ -227,7 +220,7 @@ impl Membership {
         if !self.is_attached() {
             return Err("no auxiliary site is attached".to_owned());
         }
-        Ok(self.begin_move(self.site, set, other(self.site)))
+        Ok(self.begin_move(self.site, set, self.site.other()))
     }
 
     /// The next question, or what need not be asked.
@@ -236,7 +229,7 @@ impl Membership {
             return None;
         }
         if !self.is_attached() && other_can_hold {
-            let away = other(self.site);
+            let away = self.site.other();
             let set = members(peers, |p| p.site == away && self.counts(p));
             if !set.is_empty() {
                 return Some(self.begin_move(away, set, self.site));
@@ -402,16 +395,21 @@ impl Membership {
         if self.others().next().is_some() {
             // Somebody else has everything again; the next time takes a new word.
             self.degraded = None;
-        } else if self.degraded.is_some() && before != self.set {
+        } else if self.degraded.is_some() {
             acts.push(Act::GoAlone);
         }
         acts
     }
 
     fn refused(&mut self, site: Site, register: &Register) {
-        if site == self.authority && !register.reign.is(self.epoch, self.opening) {
+        if site != self.authority {
+            return;
+        }
+        if !register.reign.is(self.epoch, self.opening) || !register.holds_authority() {
+            // A later epoch was claimed there, or the authority is somewhere else: whoever is to
+            // process opens the next epoch where it is.
             self.superseded = true;
-        } else if site == self.authority && register.holds_authority() {
+        } else {
             self.set = register.set.clone();
             self.changes = register.changes;
             self.protection = register.protection.clone();

@@ -9,6 +9,7 @@ mod fence;
 mod membership;
 mod opening;
 mod protecting;
+mod renewing;
 mod running;
 mod standing;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::{Epoch, Site};
+use kanjo_group::register::Nominee;
 use kanjo_group::{
     Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, ThirdQuestion, ThirdReply,
     Topology, View, Voter,
@@ -25,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub(crate) use clearing::{Cleared, Clearing, Next, WasRead};
-pub(crate) use deciding::{Decision, decide, knows_later};
+pub(crate) use deciding::{Decision, Told, decide, knows_later};
 pub use fence::FenceFile;
 use fence::keep_fence;
 pub(crate) use membership::{Act, Membership, PeerNow};
@@ -84,6 +86,8 @@ pub(crate) struct Group {
     pub(crate) told: bool,
     failover: Option<Failover>,
     protecting: Option<Protecting>,
+    /// Before this no reign is renewed.
+    renew_rest_until: Option<Instant>,
     /// Before this it does not try to go on without the other site by itself.
     alone_rest_until: Option<Instant>,
     /// When the writer, or a majority of the register, of the active site was heard last.
@@ -118,6 +122,7 @@ impl Group {
             failover: None,
             protecting: None,
             alone_rest_until: None,
+            renew_rest_until: None,
             active_heard: Instant::now(),
             runs: 0,
             rest_until: None,
@@ -145,8 +150,9 @@ impl Group {
 
     /// What this server should do about the registers while it writes nothing.
     pub(crate) fn decide(&mut self) -> Decision {
+        let told = self.is_told();
         let view = self.view.borrow();
-        let decision = decide(&view, self.me, self.site, self.told, Instant::now());
+        let decision = decide(&view, self.me, self.site, told, Instant::now());
         if let Decision::Follow(why) = decision
             && self.why != why
         {
@@ -205,10 +211,25 @@ impl Group {
     }
 
     /// Whether this server is to process for its site, as far as is known here.
-    pub(crate) fn is_nominee(&mut self) -> bool {
+    pub(crate) fn is_nominee(&self) -> bool {
+        self.nominee().is_some()
+    }
+
+    /// Under which nomination this server is to process, as far as is known here.
+    pub(crate) fn nominee(&self) -> Option<Nominee> {
         let view = self.view.borrow();
         let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
-        nominee.is_some_and(|n| n.node == self.me.node && n.incarnation == self.me.incarnation)
+        nominee.filter(|nominee| nominee.member() == self.me)
+    }
+
+    /// What was said of the active site.
+    fn is_told(&self) -> Told {
+        let failover = self.failover.as_ref();
+        match failover.is_some_and(|failover| failover.accept_missing) {
+            true => Told::LostForGood,
+            false if self.told => Told::Lost,
+            false => Told::No,
+        }
     }
 
     /// Tells the site's voters how this server is.
@@ -216,30 +237,24 @@ impl Group {
         self.port.tell_for(beat, BEAT_COUNTS);
     }
 
-    /// Asks a register; the reply comes as an event.
+    /// Has a register changed; the reply comes as an event.
     pub(crate) fn ask(&self, asker: Asker, site: Site, command: Command) {
-        self.ask_after(asker, site, command, Duration::ZERO);
+        self.ask_after(asker, site, apply(command), Duration::ZERO);
     }
 
     /// The same after a moment, because the last answer decided nothing.
     pub(crate) fn ask_again(&self, asker: Asker, site: Site, command: Command) {
-        self.ask_after(asker, site, command, ASK_AGAIN);
+        self.ask_after(asker, site, apply(command), ASK_AGAIN);
     }
 
-    fn ask_after(&self, asker: Asker, site: Site, command: Command, pause: Duration) {
+    /// Asks a register, after a while; the reply comes as an event.
+    fn ask_after(&self, asker: Asker, site: Site, question: Question, pause: Duration) {
         let (port, reply_to) = (self.port.clone(), self.reply_to.clone());
         tokio::task::spawn_local(async move {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            let answered = port
-                .ask(
-                    site,
-                    Question::Apply {
-                        command: Box::new(command),
-                    },
-                )
-                .await;
+            let answered = port.ask(site, question).await;
             let reply = answered.unwrap_or_else(|_| Reply::Unknown {
                 why: "this server's voter has ended".to_owned(),
             });
@@ -264,10 +279,8 @@ impl Group {
     /// What an opening has to make sure of before it claims what was read.
     pub(crate) fn clearing(&self, read: WasRead) -> Clearing {
         let third = self.topology.third_witness.is_some();
-        let view = self.view.borrow();
-        let nominee = view.own.as_ref().and_then(|own| own.register.nominee);
-        let number = nominee.map_or(0, |nominee| nominee.number);
-        Clearing::new((self.me, self.site), (read, third), number)
+        let without_word = self.is_told() == Told::LostForGood;
+        Clearing::new((self.me, self.site), (read, third), without_word)
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is
@@ -311,6 +324,11 @@ impl Group {
         let heard = view.other.as_ref();
         heard.is_some_and(|(report, at)| report.leader.is_some() && at.elapsed() < HEARD_OF_LATE)
     }
+}
+
+fn apply(command: Command) -> Question {
+    let command = Box::new(command);
+    Question::Apply { command }
 }
 
 /// Waits until a voter ends by itself, and says why; one that is told to stop does not.

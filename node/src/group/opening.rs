@@ -9,13 +9,13 @@ use kanjo_format::control::{Control, Role};
 use kanjo_format::replication::Frame;
 use kanjo_format::{Epoch, OpeningId, Site};
 use kanjo_group::register::{FenceCertificate, Grant, Protection, Reign, ThirdMark};
-use kanjo_group::{Command, Outcome, Refusal, Register, Reply, SetMember, ThirdReply};
+use kanjo_group::{Command, Outcome, Question, Refusal, Register, Reply, SetMember, ThirdReply};
 use kanjo_shipper::Member;
 use kanjo_shipper::group_opening::{
     Action, Event, GroupOpening, GroupOpeningStart, OpenedGroup, StopReason,
 };
 
-use super::{Asker, Clearing, Membership, Next, WasRead, keep_fence};
+use super::{ASK_AGAIN, Asker, Clearing, Membership, Next, WasRead, apply, keep_fence};
 use crate::clock::ClockCheck;
 use crate::dial::DialEvent;
 use crate::error::NodeError;
@@ -41,7 +41,7 @@ pub(crate) struct GroupOpeningRun {
     /// So many sets came before it.
     changes: u64,
     /// The question that was asked last.
-    asked: Option<Command>,
+    asked: Option<Question>,
     why: String,
 }
 
@@ -170,8 +170,8 @@ impl Node {
         if run.number != number {
             return Ok(());
         }
-        if run.clearing.is_nominating() {
-            let next = run.clearing.nominated(&reply);
+        if run.clearing.asks_own_register() {
+            let next = run.clearing.register_said(&reply);
             return self.clear(next);
         }
         let claims = !run.opening.is_claimed();
@@ -223,9 +223,8 @@ impl Node {
             return Ok(());
         };
         match next {
-            Next::Nominate(command) => {
-                run.ask(group, (group.site, command));
-            }
+            Next::Read => run.ask(group, (group.site, Question::Read)),
+            Next::Nominate(command) => run.ask(group, (group.site, apply(command))),
             Next::AskThird(question) => group.ask_third(Asker::Opening(run.number), question),
             Next::Claim(cleared) => run.claim(group, &self.hot.config.client_listen, cleared.mark),
             Next::Lost(why) => {
@@ -298,7 +297,7 @@ impl Node {
                     set: set.into_iter().map(set_member).collect(),
                     protection: Protection::Waiting,
                 };
-                run.ask(group, (run.read.authority, command));
+                run.ask(group, (run.read.authority, apply(command)));
             }
             Action::Dial { node } => {
                 if let Some(peer) = self.peers.of_node(node) {
@@ -367,7 +366,7 @@ impl Node {
 
     /// Time passes for an opening; it is given up if another server is to process now.
     pub(crate) fn tick_group_opening(&mut self) -> Result<(), NodeError> {
-        let still = self.group.as_mut().is_some_and(super::Group::is_nominee);
+        let still = self.group.as_ref().is_some_and(super::Group::is_nominee);
         let Part::GroupOpening(run) = &self.part else {
             return Ok(());
         };
@@ -499,19 +498,15 @@ impl GroupOpeningRun {
         };
         let expected = self.read.epoch;
         let command = Command::Claim { expected, reign };
-        self.ask(group, (self.read.authority, command));
+        self.ask(group, (self.read.authority, apply(command)));
     }
 
     /// Asks a register; the very same question again only after a moment.
-    fn ask(&mut self, group: &super::Group, (site, command): (Site, Command)) {
-        let asker = Asker::Opening(self.number);
-        match self.asked.as_ref() == Some(&command) {
-            true => group.ask_again(asker, site, command),
-            false => {
-                self.asked = Some(command.clone());
-                group.ask(asker, site, command);
-            }
-        }
+    fn ask(&mut self, group: &super::Group, (site, question): (Site, Question)) {
+        let again = self.asked.as_ref() == Some(&question);
+        let pause = if again { ASK_AGAIN } else { Duration::ZERO };
+        self.asked = Some(question.clone());
+        group.ask_after(Asker::Opening(self.number), site, question, pause);
     }
 }
 

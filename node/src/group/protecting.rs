@@ -28,13 +28,27 @@ const CHANGE_MAX: Duration = Duration::from_secs(20);
 
 /// The primary goes on without the other site.
 pub(crate) struct Protecting {
+    /// Who waits for the end; nobody where the primary does it by itself.
     answer: Option<oneshot::Sender<Answer>>,
+    by_operator: bool,
     began: Instant,
     reason: String,
     operator: String,
+    stage: Stage,
     /// An operator's word to answer alone; without it nothing is answered that no other server of
     /// the own site has.
     pub(super) degraded: Option<Degraded>,
+}
+
+/// How far it is.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// The third witness is asked for its word.
+    Asking,
+    /// The own site's register is asked to take the authority: until it has decided.
+    Seizing(Box<Command>),
+    /// The authority is here, or is about to be: an epoch is to be opened.
+    Opening,
 }
 
 impl Protecting {
@@ -84,7 +98,7 @@ impl Node {
         let Some(group) = &self.group else {
             return Err("this node is no server of a group: use `kanjo alone`".to_owned());
         };
-        if group.protecting.is_some() {
+        if group.protecting.as_ref().is_some_and(|p| p.by_operator) {
             return Err("such a change is under way already".to_owned());
         }
         let by_third = group.topology.third_witness.is_some();
@@ -92,7 +106,12 @@ impl Node {
         if attached && by_third {
             self.cleared_mark()?;
         }
-        if attached && self.other_heard_within(SILENT_FOR) {
+        // With a third witness its word decides, whatever a part of the other site still says.
+        let answers = match by_third {
+            true => group_leads(self.group.as_ref()),
+            false => self.other_heard_within(SILENT_FOR),
+        };
+        if attached && answers {
             return Err("the other site answers: it is not lost. While it could process, nobody may answer here alone; switch over to it, or shut it down first".to_owned());
         }
         if attached && !by_third && self.other_has_claimed() {
@@ -144,16 +163,25 @@ impl Node {
         let Some(group) = &mut self.group else {
             return Ok(());
         };
+        // What the primary does by itself goes on, with the operator's word to it.
+        let under_way = group.protecting.take().map(|protecting| protecting.stage);
+        let stage = match (attached, under_way) {
+            (true, Some(stage)) => Some(stage),
+            (true, None) => None,
+            (false, _) => Some(Stage::Opening),
+        };
         group.protecting = Some(Protecting {
             answer: Some(answer),
+            by_operator: true,
             began: Instant::now(),
             reason: options.reason.clone(),
             operator: options.operator.clone(),
+            stage: stage.clone().unwrap_or(Stage::Asking),
             degraded: Some(degraded),
         });
-        match attached {
-            true => self.leave_other_site(),
-            false => Ok(()),
+        match stage {
+            None => self.leave_other_site(),
+            Some(_) => Ok(()),
         }
     }
 
@@ -181,14 +209,26 @@ impl Node {
         Ok(())
     }
 
-    /// What this reign noted of the third witness.
+    /// What this reign noted of the third witness, if its word is of use here: the register carries
+    /// out no seizure but that of the server that was nominated last.
     fn cleared_mark(&mut self) -> Result<ThirdMark, String> {
         let cleared = self.primary().and_then(|primary| primary.reign.cleared());
-        cleared.and_then(|cleared| cleared.mark).ok_or_else(|| {
-            "the third witness was silent when this epoch was opened, and knows nothing of it: \
-             without its word nobody goes on without the other site"
-                .to_owned()
-        })
+        let nominee = self.group.as_ref().and_then(super::Group::nominee);
+        let Some((mark, nomination)) = cleared.and_then(|c| Some((c.mark?, c.nomination))) else {
+            return Err(
+                "the third witness was silent when this epoch was opened, and knows nothing of it: \
+                 without its word nobody goes on without the other site"
+                    .to_owned(),
+            );
+        };
+        match nominee.is_some_and(|nominee| nominee.number == nomination) {
+            true => Ok(mark),
+            false => Err(
+                "another server of this site was chosen to process since this epoch was opened: \
+                 this one may not go on without the other site"
+                    .to_owned(),
+            ),
+        }
     }
 
     /// The other site's register, as it was last heard, names a later epoch than this writer's.
@@ -203,10 +243,30 @@ impl Node {
 
     /// The third witness answered whether this site may go on without the other one.
     pub(super) fn third_said(&mut self, epoch: Epoch, reply: ThirdReply) -> Result<(), NodeError> {
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
+        let (site, protecting) = (group.site, group.protecting.as_ref());
+        if !protecting.is_some_and(|p| matches!(p.stage, Stage::Asking)) {
+            // The other site came back before the word did. It is not used; the next opening notes
+            // it.
+            tracing::info!(
+                ?reply,
+                "the third witness answers what need not be asked any more"
+            );
+            return Ok(());
+        }
         let same = self.primary().is_some_and(|p| p.reign.epoch() == epoch);
+        let follows = self.cleared_mark();
         let message = match reply {
-            ThirdReply::Stands { third } if same => return self.seize(Some(third.mark)),
-            ThirdReply::Stands { .. } => "another epoch was opened meanwhile".to_owned(),
+            ThirdReply::Stands { third } => match follows {
+                Ok(follows) if same && third.has_given(follows, site) => {
+                    return self.seize(Some(third.mark));
+                }
+                Ok(_) if same => "the third witness answered another question".to_owned(),
+                Err(why) if same => why,
+                _ => "another epoch was opened meanwhile".to_owned(),
+            },
             ThirdReply::Refused { why } => format!(
                 "the third witness gives no word, so that the other site may have taken over: {why}"
             ),
@@ -228,10 +288,12 @@ impl Node {
         };
         let (epoch, opening) = primary.reign.writer();
         let cleared = primary.reign.cleared();
-        let Some(group) = &self.group else {
+        let Some(group) = &mut self.group else {
             return Ok(());
         };
-        let Some(protecting) = &group.protecting else {
+        let follows = group.highest_holding();
+        let (me, site) = (group.me, group.site);
+        let Some(protecting) = &mut group.protecting else {
             return Ok(());
         };
         let evidence = match third {
@@ -242,7 +304,7 @@ impl Node {
             },
         };
         let command = Command::Seize {
-            follows: group.highest_holding(),
+            follows,
             nomination: third.and(cleared).map(|cleared| cleared.nomination),
             reign: Reign {
                 epoch,
@@ -250,10 +312,11 @@ impl Node {
                 address,
                 third,
             },
-            set: vec![group.me],
+            set: vec![me],
             evidence,
         };
-        group.ask(Asker::Protecting(epoch), group.site, command);
+        protecting.stage = Stage::Seizing(Box::new(command.clone()));
+        group.ask(Asker::Protecting(epoch), site, command);
         Ok(())
     }
 
@@ -286,9 +349,11 @@ impl Node {
         if let Some(group) = &mut self.group {
             group.protecting = Some(Protecting {
                 answer: None,
+                by_operator: false,
                 began: Instant::now(),
                 reason,
                 operator: "auto_failover".to_owned(),
+                stage: Stage::Asking,
                 degraded: None,
             });
         }
@@ -298,18 +363,34 @@ impl Node {
     /// The own register answered whether it takes the authority.
     pub(super) fn seized(&mut self, epoch: Epoch, reply: Reply) -> Result<(), NodeError> {
         let same = self.primary().is_some_and(|p| p.reign.epoch() == epoch);
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
+        let Some(protecting) = &mut group.protecting else {
+            return Ok(());
+        };
+        let Stage::Seizing(command) = &protecting.stage else {
+            return Ok(());
+        };
         let why = match reply {
+            _ if !same => "another epoch was opened meanwhile".to_owned(),
             Reply::Outcome {
                 outcome: Outcome::Done(_),
-            } if same => return self.reopen_alone(),
-            Reply::Outcome {
-                outcome: Outcome::Done(_),
-            } => "another epoch was opened meanwhile".to_owned(),
+            } => {
+                protecting.stage = Stage::Opening;
+                return self.reopen_alone();
+            }
             Reply::Outcome {
                 outcome: Outcome::Refused { why, .. },
             } => why.to_string(),
-            Reply::Unreachable { why } | Reply::Unknown { why } => {
+            Reply::Unreachable { why } => {
                 format!("this site's register did not decide: {why}; say it again")
+            }
+            // It may hold the authority by now: nothing else is done before that is known.
+            Reply::Unknown { .. } => {
+                let command = Command::clone(command);
+                group.ask_again(Asker::Protecting(epoch), group.site, command);
+                return Ok(());
             }
             Reply::Report { .. } => "the register answered another question".to_owned(),
         };
@@ -319,60 +400,81 @@ impl Node {
 
     /// Opens the next epoch in the own site's register, which names this server alone.
     pub(crate) fn reopen_alone(&mut self) -> Result<(), NodeError> {
-        let Some(mut primary) = self.primary() else {
+        let epoch = self.primary().map(|primary| primary.reign.epoch());
+        let site = self.group.as_ref().map(|group| group.site);
+        let (Some(epoch), Some(site)) = (epoch, site) else {
             return Ok(());
         };
-        let read = primary.reign.epoch();
-        primary.give_up(ClientOutcome::Indeterminate);
-        let Some(site) = self.group.as_ref().map(|group| group.site) else {
-            return Ok(());
-        };
-        self.open_in_group(WasRead {
+        self.reopen(WasRead {
             authority: site,
-            epoch: read,
+            epoch,
             active: site,
             third: None,
         })
     }
 
+    /// Ends this reign and opens the next one.
+    pub(super) fn reopen(&mut self, read: WasRead) -> Result<(), NodeError> {
+        if let Some(mut primary) = self.primary() {
+            primary.give_up(ClientOutcome::Indeterminate);
+        }
+        self.open_in_group(read)
+    }
+
     pub(super) fn answer_protecting(&mut self) {
-        let Some(began) = self
-            .group
-            .as_ref()
-            .and_then(|group| group.protecting.as_ref())
-            .map(|protecting| protecting.began)
-        else {
+        let Some(protecting) = self.group.as_ref().and_then(|g| g.protecting.as_ref()) else {
             return;
         };
+        let late = protecting.began.elapsed() >= CHANGE_MAX;
+        let seizing = matches!(protecting.stage, Stage::Seizing(_));
         let standing = self.standing();
-        let epoch = self.hot.store.dir.control().granted_epoch;
-        if standing.serving {
+        if standing.serving && !seizing {
+            let epoch = self.hot.store.dir.control().granted_epoch;
             self.end_protecting(Answer::Done {
                 message: format!("serving in epoch {epoch}, {}", standing.protection),
             });
-        } else if began.elapsed() >= CHANGE_MAX {
+        } else if late && seizing {
+            let answer = self
+                .group
+                .as_mut()
+                .and_then(|g| g.protecting.as_mut()?.answer.take());
+            if let Some(answer) = answer {
+                let message = "not decided so far: this site's register does not say whether it has taken the authority. It is asked until it does; then it goes on as you said".to_owned();
+                // The asker may have gone away.
+                let _ = answer.send(Answer::Refused { message });
+            }
+        } else if late {
             let message = format!("not serving so far: {}", standing.why_not_serving);
             self.end_protecting(Answer::Refused { message });
         }
     }
 
     fn end_protecting(&mut self, answer: Answer) {
-        let protecting = self
-            .group
-            .as_mut()
-            .and_then(|group| group.protecting.take());
-        match protecting.and_then(|protecting| protecting.answer) {
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        let Some(protecting) = group.protecting.take() else {
+            return;
+        };
+        if let Some(waiting) = protecting.answer {
             // The asker may have gone away.
-            Some(waiting) => drop(waiting.send(answer)),
-            None => match answer {
-                Answer::Refused { message } => {
-                    tracing::warn!(%message, "auto_failover: it does not go on without the other site");
-                    if let Some(group) = &mut self.group {
-                        group.alone_rest_until = Some(Instant::now() + TRY_AGAIN);
-                    }
-                }
-                other => tracing::info!(?other, "auto_failover"),
-            },
+            let _ = waiting.send(answer);
+            return;
+        }
+        match (protecting.stage, answer) {
+            (Stage::Opening, answer) => {
+                tracing::info!(?answer, "this site has gone on without the other one");
+            }
+            (Stage::Asking | Stage::Seizing(_), Answer::Refused { message }) => {
+                tracing::warn!(%message, "this site does not go on without the other one");
+                group.alone_rest_until = Some(Instant::now() + TRY_AGAIN);
+            }
+            (_, answer) => tracing::info!(?answer, "the other site need not be gone on without"),
         }
     }
+}
+
+/// Whether the other site's register has a majority, as far as is known here.
+fn group_leads(group: Option<&super::Group>) -> bool {
+    group.is_some_and(super::Group::other_has_majority)
 }

@@ -8,7 +8,7 @@ use kanjo_group::Command;
 use tokio::sync::oneshot;
 
 use super::{Asker, Decision, GroupEvent};
-use crate::admin::{Answer, OperatorWord};
+use crate::admin::{Answer, FailoverOptions};
 use crate::config::AutoFailover;
 use crate::error::NodeError;
 use crate::node::{Node, Part, steady_ns};
@@ -21,6 +21,9 @@ pub(crate) struct Failover {
     pub(super) answer: Option<oneshot::Sender<Answer>>,
     pub(super) began: Instant,
     pub(super) reason: String,
+    /// Also without the third witness's word: the operator accepts that answered transfers may be
+    /// missing.
+    pub(super) accept_missing: bool,
 }
 
 impl Node {
@@ -56,6 +59,7 @@ impl Node {
         self.beat();
         self.watch_active_site();
         self.watch_auxiliary_site()?;
+        self.watch_mark()?;
         self.answer_failover();
         self.answer_protecting();
         if matches!(self.part, Part::GroupOpening(_)) {
@@ -136,7 +140,7 @@ impl Node {
     }
 
     /// The active site is lost, an operator says: take over.
-    pub(crate) fn fail_over(&mut self, word: OperatorWord, answer: oneshot::Sender<Answer>) {
+    pub(crate) fn fail_over(&mut self, word: FailoverOptions, answer: oneshot::Sender<Answer>) {
         let refusal = match (&self.part, &self.group) {
             (_, None) => Some("this node is no server of a group: use `kanjo promote`".to_owned()),
             (Part::Primary(_), _) => Some("this server processes already".to_owned()),
@@ -161,6 +165,7 @@ impl Node {
                 answer: Some(answer),
                 began: Instant::now(),
                 reason: format!("{} ({})", word.reason, word.operator),
+                accept_missing: word.accept_missing_answered_transfers,
             });
         }
     }

@@ -101,9 +101,11 @@ fn last_switch<'a>(
     registers: impl Iterator<Item = &'a Register>,
     gap: Option<ServiceGap>,
 ) -> LastSwitch {
-    let (mut heard, mut handed_over) = (0, false);
+    let (mut heard, mut handed_over, mut buried) = (0, false, false);
     for register in registers {
         heard += 1;
+        // A plan that came to nothing stands where the certificate of the move before it stood.
+        buried |= matches!(register.authority, Authority::Prepared { .. });
         handed_over |= match &register.authority {
             Authority::HandedOver(certificate) => {
                 let plan = &certificate.plan;
@@ -116,7 +118,7 @@ fn last_switch<'a>(
     let planned = match (within_a_site, handed_over, heard) {
         (true, ..) => Some(false),
         (false, true, _) => Some(true),
-        (false, false, 2) => Some(false),
+        (false, false, 2) if !buried => Some(false),
         (false, false, _) => None,
     };
     let gap = gap.filter(|gap| gap.epoch == fence.opened);

@@ -18,20 +18,25 @@ use crate::peers::PeerIndex;
 
 /// What a reign in a group knows beside its sessions.
 pub(crate) struct Grouped {
+    began: Instant,
     pub(crate) membership: Membership,
     pub(super) switching: Option<Switching>,
     /// The next epoch is to be opened here, to answer alone in it.
     pub(crate) reopens: bool,
+    /// Since when nothing new is executed, because the next epoch is to be opened here.
+    renewing: Option<Instant>,
     /// Why this reign, which answered alone, does so no longer.
     pub(super) ended: Option<&'static str>,
 }
 
 impl Grouped {
-    pub(crate) const fn new(membership: Membership) -> Self {
+    pub(crate) fn new(membership: Membership) -> Self {
         Self {
+            began: Instant::now(),
             membership,
             switching: None,
             reopens: false,
+            renewing: None,
             ended: None,
         }
     }
@@ -50,13 +55,15 @@ impl Grouped {
     }
 
     fn is_draining(&self) -> bool {
-        self.switching
-            .as_ref()
-            .is_some_and(|s| s.draining.is_some())
+        let switching = self.switching.as_ref();
+        self.renewing.is_some() || switching.is_some_and(|s| s.draining.is_some())
     }
 
     /// Why nothing is answered although every member is there.
     pub(super) fn why_not(&self) -> Option<&'static str> {
+        if self.renewing.is_some() {
+            return Some("the next epoch is about to be opened here");
+        }
         if self.is_draining() {
             return Some("a planned switch to the other site is under way");
         }
@@ -95,6 +102,30 @@ impl Reign {
     /// What it was opened under, where there is a third witness.
     pub(crate) fn cleared(&self) -> Option<Cleared> {
         self.grouped.as_ref()?.membership.cleared()
+    }
+
+    /// For how long it has been writing in a group.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.grouped.as_ref().map(|grouped| grouped.began.elapsed())
+    }
+
+    /// Nothing new is executed from here on: gives since when. The next epoch is to be opened here.
+    pub(crate) fn renews_since(&mut self, now: Instant) -> Instant {
+        let grouped = self.grouped.as_mut();
+        grouped.map_or(now, |grouped| *grouped.renewing.get_or_insert(now))
+    }
+
+    /// Whether it waits for that.
+    pub(crate) fn is_renewing(&self) -> bool {
+        let grouped = self.grouped.as_ref();
+        grouped.is_some_and(|grouped| grouped.renewing.is_some())
+    }
+
+    /// It goes on instead.
+    pub(crate) fn renew_not(&mut self) {
+        if let Some(grouped) = &mut self.grouped {
+            grouped.renewing = None;
+        }
     }
 
     /// Whether the next epoch is to be opened here, to answer alone in it.
@@ -180,7 +211,9 @@ impl Primary<'_> {
                     );
                 }
                 Act::GoAlone => {
-                    if let Some(grouped) = &mut self.reign.grouped {
+                    // Not once more where the register only tells how it is by now.
+                    let alone = self.reign.gate.protection() == Protection::Alone;
+                    if let Some(grouped) = self.reign.grouped.as_mut().filter(|_| !alone) {
                         grouped.reopens = true;
                     }
                 }
@@ -212,17 +245,18 @@ impl Primary<'_> {
         self.carry_out(vec![act]).map_err(|error| error.to_string())
     }
 
-    /// Whether a member of the set has been away for so long that nothing is answered meanwhile.
+    /// Whether members of the set have been away for so long that nothing is answered meanwhile,
+    /// and none of them can be dropped: all are away, or their register has no majority.
     pub(crate) fn is_kept_waiting(&self, patience: Duration) -> bool {
-        let Some(grouped) = &self.reign.grouped else {
+        let (Some(grouped), Some(group)) = (&self.reign.grouped, &self.group) else {
             return false;
         };
+        let peers = self.peers_now().into_iter();
+        let members = peers.filter(|peer| grouped.membership.names(peer.member));
         let away = |peer: &PeerNow| peer.away.is_some_and(|away| away >= patience);
-        let waited_for = |peer: &PeerNow| grouped.membership.names(peer.member);
-        let mut peers = self.peers_now().into_iter();
-        grouped.switching.is_none()
-            && !self.can_serve()
-            && peers.any(|peer| away(&peer) && waited_for(&peer))
+        let (away, here): (Vec<_>, Vec<_>) = members.partition(away);
+        let stuck = here.is_empty() || !group.other_has_majority();
+        grouped.switching.is_none() && !self.can_serve() && !away.is_empty() && stuck
     }
 
     /// An operator wants nothing answered alone any more.

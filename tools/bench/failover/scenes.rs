@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::prober::Prober;
 use crate::bench::rounds::Figures;
-use crate::clouds::{Clouds, Part, other, parts_of};
+use crate::clouds::{Clouds, Part, parts_of};
 
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -94,7 +94,7 @@ async fn switch(clouds: &mut Clouds, prober: &Prober) -> Result<Figures> {
 
 async fn site(clouds: &mut Clouds, prober: &Prober) -> Result<Figures> {
     let lost = clouds.primary().await?.site();
-    let nominee = clouds.nominee(other(lost)).await?;
+    let nominee = clouds.nominee(lost.other()).await?;
     let losing = async {
         amid_request().await;
         let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! `kanjo failover`: the active site is lost, the auxiliary takes over.
 
-use kanjo_node::admin::Command;
+use kanjo_node::admin::{Command, FailoverOptions};
 use serde_json::json;
 
 use super::{DecisionArgs, EXIT_CODES, Heard, ask_all, is_nominee};
@@ -17,7 +17,12 @@ disk of every server of the in-sync set before it was given, and these refuse th
 then on. What it costs is that the old site's servers cannot answer any more. They find their
 place by themselves when they come back. Where one site cannot know whether the other one is
 alive, a person decides: that is this command. With auto_failover = true the auxiliary does it
-by itself.";
+by itself.
+
+With a witness in a third site its word is needed as well: it has let the active site go on alone,
+or it will not. Where that witness is lost together with the active site, and both for good, only
+a person can decide:
+    kanjo failover --cluster-file cluster.toml --accept-missing-answered-transfers --reason …";
 
 /// The active site is lost: let the auxiliary site take over.
 ///
@@ -32,13 +37,20 @@ pub(crate) struct Args {
     /// Which site takes over [default: the one that is auxiliary]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
     to_site: Option<u8>,
+    /// Also without the word of the third site's witness, which is gone for good like the active
+    /// site: what that site answered after it went on without this one is lost
+    #[arg(long)]
+    accept_missing_answered_transfers: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     let topology = args.decision.topology()?;
     let heard = ask_all(&topology);
     let server = choose(&heard, args.to_site)?;
-    let command = Command::Failover(args.decision.word());
+    let command = Command::Failover(FailoverOptions {
+        accept_missing_answered_transfers: args.accept_missing_answered_transfers,
+        ..args.decision.word().into()
+    });
     let message = args.decision.have_done(&server.server, &command)?;
     let mut output = Output::new();
     match args.decision.json {

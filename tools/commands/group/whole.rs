@@ -125,12 +125,13 @@ fn third_witness(topology: &Topology, groups: &[&GroupStatus]) -> Option<String>
     let reign = holders.max_by_key(|r| r.register.reign.epoch)?;
     let knows = match reign.register.reign.third {
         Some(mark) if mark == third.mark => "knows the current epoch".to_owned(),
-        _ => match third.decides {
-            Some(site) => {
-                format!("does not know the current epoch: its last word went to site {site}")
-            }
-            None => "does not know the current epoch".to_owned(),
+        Some(mark) => match third.decides.filter(|site| third.has_given(mark, *site)) {
+            Some(site) => format!("has let site {site} go on without the other one, and only that"),
+            None => "does not know the current epoch: the primary opens another one".to_owned(),
         },
+        None => {
+            "was silent when the current epoch was opened: the primary opens another one".to_owned()
+        }
     };
     Some(format!("third witness: node {}, {knows}", named.node))
 }

@@ -11,7 +11,7 @@ use super::ending::Ending;
 use super::events::{Event, Kind};
 use super::load::{Heard, Load, heard};
 use super::report::{Figures, Report};
-use crate::clouds::{Clouds, Part, Picture, other, parts_of, witness_of};
+use crate::clouds::{Clouds, Part, Picture, parts_of, witness_of};
 use crate::demo::DemoArgs;
 use crate::demo::load::{Drawer, accounts};
 use crate::demo::post::RESOLVING_MAX;
@@ -188,7 +188,7 @@ impl<'a> Scene<'a> {
     async fn switch(&mut self, load: &Load) -> Result<()> {
         self.step("switching to the other site");
         let from = self.clouds.primary().await?;
-        let to = other(from.site());
+        let to = from.site().other();
         let moment = Moment::amid_requests(load).await?;
         let said = self.clouds.switch_over(from, "demo: a planned switch");
         said.await.context("the planned switch")?;
@@ -207,7 +207,7 @@ impl<'a> Scene<'a> {
     async fn lose_site(&mut self, load: &Load) -> Result<()> {
         self.step("losing a whole site");
         let lost = self.clouds.primary().await?.site();
-        let nominee = self.clouds.nominee(other(lost)).await?;
+        let nominee = self.clouds.nominee(lost.other()).await?;
         let moment = Moment::amid_requests(load).await?;
         for part in parts_of(lost) {
             self.clouds.shoot(part)?;
@@ -215,7 +215,7 @@ impl<'a> Scene<'a> {
         let told = Instant::now();
         let said = self.clouds.fail_over(nominee, "demo: the site is lost");
         said.await.context("the failover")?;
-        let there = |one: &Heard| moment.is_before(one) && is_in(one, other(lost));
+        let there = |one: &Heard| moment.is_before(one) && is_in(one, lost.other());
         let first = load.first("an answer of the other site", there).await?;
         for part in parts_of(lost) {
             self.clouds.bury(part)?;

@@ -224,6 +224,41 @@ fn a_destination_that_changes_its_leader_is_asked_again_and_not_for_ever() {
     assert!(membership.is_settled());
 }
 
+/// What an operator says to a writer that is the only member already: after a take-over with one
+/// server left, after a restart, or after the time of the word before.
+#[test]
+fn the_only_member_of_a_set_goes_on_alone_by_a_word() {
+    let mut both = registers(&[]);
+    both[0].authority = both[1].authority.clone();
+    both[0].reign = both[1].reign.clone();
+    both[0].set = vec![ME];
+    let mut membership = membership(Site::One, &[ME]);
+    assert_eq!(membership.step(&[], false), None, "waits");
+    let degraded = Degraded {
+        reason: "site 2 burnt down".into(),
+        operator: "a test".into(),
+        since_ms: 1,
+        until_ms: 2,
+    };
+    let act = membership.leave_behind(degraded).unwrap();
+    let acts = settle(&mut membership, &mut both, Some(act));
+    assert_eq!(acts.last(), Some(&Act::GoAlone));
+    assert!(matches!(both[0].protection, Protection::Degraded(_)));
+}
+
+/// A seizure that was taken for lost, and came about: the other register has conceded.
+#[test]
+fn a_writer_whose_register_has_given_the_authority_up_is_passed() {
+    let mut both = registers(&[FIRST, SECOND]);
+    both[1].authority = Authority::Inactive { holding: 2 };
+    let mut membership = membership(Site::Two, &[FIRST, SECOND]);
+    let peers = [present(FIRST), away(SECOND)];
+    let act = membership.step(&peers, true);
+    settle(&mut membership, &mut both, act);
+    assert!(membership.is_passed());
+    assert_eq!(membership.step(&peers, true), None);
+}
+
 #[test]
 fn a_writer_that_was_superseded_changes_no_set() {
     let mut both = registers(&[FIRST, SECOND]);
