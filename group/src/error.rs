@@ -32,9 +32,10 @@ pub enum GroupError {
     },
     /// The voter's file does not verify.
     #[error(
-        "{}: damaged: {field}: {why}. Nothing was changed. What this voter has promised is lost \
+        "{}: damaged: {field}: {why}. Nothing was changed. What it has promised is lost \
          with it, so it must come back as a new one: move its whole data directory away and \
-         begin with a new one, which joins by itself while a majority of the others lives",
+         begin with a new one. A voter joins by itself while a majority of the others lives; the \
+         witness of a third site is told of the epoch by the primary",
         file.display()
     )]
     Damaged {

@@ -164,6 +164,7 @@ impl Topology {
         if let Some(twice) = nodes.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("node {} stands there twice", twice[0]));
         }
+        self.check_addresses()?;
         for site in [Site::One, Site::Two] {
             let count = self.servers_of(site).count();
             if !(1..=SITE_SERVERS_MAX).contains(&count) {
@@ -194,6 +195,42 @@ impl Topology {
                 "timing.silent_ms ({}) must be two heartbeats to a minute",
                 timing.silent_ms
             ));
+        }
+        Ok(())
+    }
+
+    /// Every address is HOST:PORT, and stands for one port of one part.
+    fn check_addresses(&self) -> Result<(), String> {
+        let servers = self.servers.iter().flat_map(|server| {
+            let http = server.http.iter().map(|http| ("http", http));
+            let all = [
+                ("client", &server.client),
+                ("replication", &server.replication),
+                ("admin", &server.admin),
+                ("register", &server.register),
+            ];
+            let all = all.into_iter().chain(http);
+            all.map(|(key, address)| (server.node, key, address))
+        });
+        let witnesses = self.witnesses.iter();
+        let witnesses = witnesses.map(|w| (w.node, "register", &w.register));
+        let third = self.third_witness.iter();
+        let third = third.map(|t| (t.node, "register", &t.register));
+        let mut known: Vec<(NodeId, &str, &String)> = Vec::new();
+        for (node, key, address) in servers.chain(witnesses).chain(third) {
+            let parts = address.rsplit_once(':');
+            let port = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+            if port.is_none_or(|(host, port)| host.is_empty() || port == 0) {
+                return Err(format!(
+                    "node {node}: {key} = {address:?} is not HOST:PORT with a port from 1 to 65535"
+                ));
+            }
+            if let Some((other, its, _)) = known.iter().find(|(.., known)| *known == address) {
+                return Err(format!(
+                    "node {node}: {key} = {address:?} is the address of node {other}'s {its}, too"
+                ));
+            }
+            known.push((node, key, address));
         }
         Ok(())
     }

@@ -102,6 +102,12 @@ pub struct FailoverOptions {
     /// answered after it went on without this one is lost.
     #[serde(default)]
     pub accept_missing_answered_transfers: bool,
+    /// The other site is off, says the operator, although that witness has let it go on alone.
+    #[serde(default)]
+    pub other_site_is_off: bool,
+    /// And says it again.
+    #[serde(default)]
+    pub certainly_off: bool,
 }
 
 impl From<OperatorWord> for FailoverOptions {
@@ -109,7 +115,7 @@ impl From<OperatorWord> for FailoverOptions {
         Self {
             operator: word.operator,
             reason: word.reason,
-            accept_missing_answered_transfers: false,
+            ..Self::default()
         }
     }
 }

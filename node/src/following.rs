@@ -16,6 +16,7 @@ use crate::metrics::{Stage, Stamps};
 use crate::node::{Node, Part, steady_ns};
 use crate::quarantine::CutRecord;
 use crate::seed_files::Incoming;
+use crate::status::FOLLOWS;
 
 /// How long the last words on a connection may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -150,7 +151,7 @@ pub(crate) const fn why_not_serving(awaits_operator: bool, connected: bool) -> &
         (true, _) => {
             "stopped for a decision: its log ends differently from the primary's and it may have answered for what would be cut"
         }
-        (false, true) => "it follows a primary",
+        (false, true) => FOLLOWS,
         (false, false) => "it is a replica and no primary is connected",
     }
 }

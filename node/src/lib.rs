@@ -44,6 +44,7 @@ pub mod status;
 mod store;
 mod telling;
 mod threads;
+mod waking;
 
 pub use config::{AutoFailover, Config, Device};
 pub use error::NodeError;

@@ -11,14 +11,15 @@ use kanjo_format::{Epoch, Lsn};
 use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
 use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admin::Answer;
 use crate::dial::DialEvent;
 use crate::error::NodeError;
 use crate::following::Following;
 use crate::front::Door;
-use crate::group::{Group, GroupEvent, GroupOpeningRun};
-use crate::hot::{AdminRequest, Hot, TICK};
+use crate::group::{Group, GroupEvents, GroupOpeningRun};
+use crate::hot::{Hot, TICK};
 use crate::link::Link;
 use crate::opening::OpeningRun;
 use crate::peers::{PeerIndex, Peers};
@@ -26,7 +27,8 @@ use crate::query::Answered;
 use crate::reign::Reign;
 use crate::server::Inbound;
 use crate::telling::Told;
-use crate::threads::{JobDone, Synced};
+use crate::threads::Synced;
+use crate::waking::{Seldom, Sources};
 
 /// How long a node that stops waits for the answers that are under way.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -71,19 +73,15 @@ pub(crate) struct Node {
     draining: Option<Instant>,
     /// What the other threads were told last.
     pub(crate) told: Told,
+    seldom: UnboundedReceiver<Seldom>,
 }
 
 enum Wake {
-    Shutdown,
     Synced(Synced),
     Dial(PeerIndex, DialEvent),
     Session(usize),
     Requests,
-    Job(JobDone),
-    Query(Answered),
-    Admin(AdminRequest),
-    Inbound(Inbound),
-    Group(GroupEvent),
+    Seldom(Seldom),
     Tick,
     Apply,
 }
@@ -93,10 +91,9 @@ impl Wake {
     /// What only makes it better may wait for a tick.
     const fn may_change_health(&self) -> bool {
         match self {
-            Self::Shutdown | Self::Dial(..) | Self::Session(_) | Self::Admin(_) => true,
-            Self::Inbound(_) | Self::Group(_) => true,
-            Self::Synced(_) | Self::Requests | Self::Job(_) | Self::Query(_) => false,
-            Self::Tick | Self::Apply => false,
+            Self::Dial(..) | Self::Session(_) => true,
+            Self::Seldom(seldom) => !matches!(seldom, Seldom::Job(_) | Seldom::Query(_)),
+            Self::Synced(_) | Self::Requests | Self::Tick | Self::Apply => false,
         }
     }
 }
@@ -104,12 +101,20 @@ impl Wake {
 /// Plays the node's parts until it is told to stop or cannot go on.
 pub(crate) async fn play(
     hot: Hot,
+    mut sources: Sources,
     peers: Peers,
     confirmed: Lsn,
-    group: Option<Group>,
+    group: Option<(Group, GroupEvents)>,
 ) -> Result<(), NodeError> {
-    let mut node = Node::start(hot, peers, confirmed, group)?;
+    let (group, events) = group.unzip();
+    sources.group = events;
+    let (tell, seldom) = unbounded_channel();
+    let mut node = Node::start(hot, seldom, peers, confirmed, group)?;
+    let gathering = tokio::task::spawn_local(sources.tell(tell));
     let outcome = node.run().await;
+    // The threads of the node, which are waited for next, find nobody who listens.
+    gathering.abort();
+    let _ = gathering.await;
     match &outcome {
         Ok(()) => node.stop(),
         Err(error) => {
@@ -123,6 +128,7 @@ pub(crate) async fn play(
 impl Node {
     pub(crate) fn start(
         mut hot: Hot,
+        seldom: UnboundedReceiver<Seldom>,
         peers: Peers,
         confirmed: Lsn,
         group: Option<Group>,
@@ -165,6 +171,7 @@ impl Node {
             last_tick: Instant::now(),
             draining: None,
             told: Told::default(),
+            seldom,
         };
         match control.role {
             Role::Primary => {
@@ -183,15 +190,15 @@ impl Node {
             let wake = self.wait().await;
             let may_change_health = wake.may_change_health();
             match wake {
-                Wake::Shutdown => self.begin_to_stop(),
                 Wake::Synced(synced) => self.on_synced(synced)?,
                 Wake::Dial(peer, event) => self.on_dial(peer, event)?,
                 Wake::Session(index) => self.on_session(index)?,
-                Wake::Job(done) => self.hot.on_job(done)?,
-                Wake::Query(answered) => self.on_answered(answered)?,
-                Wake::Admin(request) => self.on_admin(request)?,
-                Wake::Inbound(inbound) => self.on_inbound(inbound)?,
-                Wake::Group(event) => self.on_group(event)?,
+                Wake::Seldom(Seldom::Shutdown) => self.begin_to_stop(),
+                Wake::Seldom(Seldom::Job(done)) => self.hot.on_job(done)?,
+                Wake::Seldom(Seldom::Query(answered)) => self.on_answered(answered)?,
+                Wake::Seldom(Seldom::Admin(request)) => self.on_admin(request)?,
+                Wake::Seldom(Seldom::Inbound(inbound)) => self.on_inbound(inbound)?,
+                Wake::Seldom(Seldom::Group(event)) => self.on_group(event)?,
                 Wake::Apply => self.apply_some()?,
                 Wake::Requests | Wake::Tick => {}
             }
@@ -239,28 +246,22 @@ impl Node {
     }
 
     async fn wait(&mut self) -> Wake {
-        let stopping = self.draining.is_some();
         let behind = matches!(self.part, Part::Replica)
             && self.following.wants_to_apply(self.hot.store.applied().lsn);
         let Self {
             hot,
             sessions,
             peers,
-            group,
+            seldom,
             ..
         } = self;
         tokio::select! {
             biased;
-            _ = hot.shutdown.wait_for(|stop| *stop), if !stopping => Wake::Shutdown,
+            Some(seldom) = seldom.recv() => Wake::Seldom(seldom),
             done = hot.sync.done() => Wake::Synced(done),
             (peer, event) = peers.event() => Wake::Dial(peer, event),
             index = ready_session(sessions) => Wake::Session(index),
             () = hot.front.arrived() => Wake::Requests,
-            answered = hot.queries.done() => Wake::Query(answered),
-            done = hot.jobs.done() => Wake::Job(done),
-            Some(request) = hot.admin.recv() => Wake::Admin(request),
-            Some(inbound) = hot.inbound.recv() => Wake::Inbound(inbound),
-            event = group_event(group.as_mut()) => Wake::Group(event),
             _ = hot.tick.tick() => Wake::Tick,
             () = std::future::ready(()), if behind => Wake::Apply,
         }
@@ -567,14 +568,6 @@ async fn ready_session(sessions: &mut [Session]) -> usize {
         Poll::Pending
     })
     .await
-}
-
-/// Waits for news of the registers; for ever where there are none.
-async fn group_event(group: Option<&mut Group>) -> GroupEvent {
-    match group {
-        Some(group) => group.event().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Time for the pure machines: nanoseconds since the first call.

@@ -18,7 +18,7 @@ use crate::admin::{Answer, COMMAND_BYTES_MAX};
 use crate::config::{Config, resolve};
 use crate::error::NodeError;
 use crate::front::{Front, Identity};
-use crate::group::Group;
+use crate::group::{Group, GroupEvents};
 use crate::hot::{AdminRequest, Hot, Ports};
 use crate::http::{self, Site};
 use crate::metrics::Metrics;
@@ -168,16 +168,16 @@ fn hot_thread(
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
         let group = start_group(&config, &store)?;
-        let hot = Hot::new(config, store, front, ports)?;
+        let (hot, sources) = Hot::new(config, store, front, ports)?;
         let peers = Peers::new(hot.config.peer_addresses(), &hot.traffic);
-        crate::node::play(hot, peers, recovery.confirmed, group).await
+        crate::node::play(hot, sources, peers, recovery.confirmed, group).await
     }));
     drop(local);
     outcome
 }
 
 /// Starts this server's voter, where the configuration names a cluster file.
-fn start_group(config: &Config, store: &Store) -> Result<Option<Group>, NodeError> {
+fn start_group(config: &Config, store: &Store) -> Result<Option<(Group, GroupEvents)>, NodeError> {
     let control = store.dir.control();
     let folder = config.data_dir.join("register");
     let Some(topology) = &config.topology else {

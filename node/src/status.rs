@@ -123,6 +123,9 @@ pub struct Status {
     pub business_date: u32,
 }
 
+/// What [`Status::why_not_serving`] says of a replica that is as it should be.
+pub const FOLLOWS: &str = "it follows a primary";
+
 /// What a node knows of another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {

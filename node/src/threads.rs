@@ -152,24 +152,24 @@ pub(crate) struct JobThreads {
     patient: Option<mpsc::Sender<Job>>,
     beside: Option<mpsc::Sender<Job>>,
     tell: UnboundedSender<JobDone>,
-    done: UnboundedReceiver<JobDone>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl JobThreads {
-    pub(crate) fn start() -> std::io::Result<Self> {
+    /// Starts them; what comes to its end is told.
+    pub(crate) fn start() -> std::io::Result<(Self, UnboundedReceiver<JobDone>)> {
         let (tell, done) = unbounded_channel();
         let (soon, first) = start_worker("kanjo-jobs", false, tell.clone())?;
         let (patient, second) = start_worker("kanjo-derive", true, tell.clone())?;
         let (beside, third) = start_worker("kanjo-index", false, tell.clone())?;
-        Ok(Self {
+        let threads = Self {
             soon: Some(soon),
             patient: Some(patient),
             beside: Some(beside),
             tell,
-            done,
             threads: vec![first, second, third],
-        })
+        };
+        Ok((threads, done))
     }
 
     pub(crate) fn submit(&self, job: Job) {
@@ -202,13 +202,6 @@ impl JobThreads {
     /// The way back for who does something long on a thread of its own.
     pub(crate) fn teller(&self) -> UnboundedSender<JobDone> {
         self.tell.clone()
-    }
-
-    pub(crate) async fn done(&mut self) -> JobDone {
-        match self.done.recv().await {
-            Some(done) => done,
-            None => std::future::pending().await,
-        }
     }
 }
 

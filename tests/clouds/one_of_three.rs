@@ -55,6 +55,37 @@ fn any_one_part_of_the_auxiliary_site_is_cut_one_way_and_processing_goes_on() {
 }
 
 /// Primary, standby, witness.
+/// What its voter knows from before names it still.
+#[test]
+fn a_server_that_comes_back_cuts_off_nobody_who_opened_meanwhile() {
+    let name = "one_of_three::a_server_that_comes_back_cuts_off_nobody_who_opened_meanwhile";
+    let Some(mut scene) = Scene::open(name) else {
+        return;
+    };
+    let load = scene.load();
+    for _ in 0..4 {
+        load.wait_requests(50);
+        let primary = scene.cloud.expect_protected();
+        let before = local_term(&mut scene, primary);
+        scene.cloud.hit(primary, Fault::Kill);
+        scene.cloud.expect_other_primary(primary);
+        scene.cloud.undo(primary, Fault::Kill);
+        let now = scene.cloud.expect_protected();
+        let after = local_term(&mut scene, now);
+        assert_eq!(after, before + 1, "one epoch was opened");
+    }
+    load.finish();
+    scene.close();
+}
+
+fn local_term(scene: &mut Scene, primary: Part) -> u32 {
+    let status = scene.cloud.status(primary).expect("it serves");
+    let term = status.epoch.split('.').next_back();
+    term.expect("site and local term")
+        .parse()
+        .expect("a number")
+}
+
 fn active(primary: Part) -> [Part; 3] {
     [
         primary,

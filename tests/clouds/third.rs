@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kanjo_format::Site;
+use kanjo_group::VoterSeen;
 use kanjo_node::AutoFailover;
 use kanjo_node::admin::{
     Answer, Command, FailoverOptions, OperatorWord, ProtectMode, ProtectOptions,
@@ -15,6 +16,7 @@ use crate::harness::PATIENCE;
 use crate::harness::clouds::CloudOptions;
 use crate::harness::cuts::Fault;
 use crate::harness::part::{Part, S1, S2, S3, S4, T21, W11};
+use crate::harness::program::{kanjo, said};
 use crate::harness::report;
 use crate::scene::expect_quiet;
 
@@ -230,7 +232,7 @@ fn an_operator_takes_over_although_site_and_third_witness_are_gone_for_good() {
     let mut word = FailoverOptions {
         operator: "a test".into(),
         reason: "site 1 and the third witness burnt down".into(),
-        accept_missing_answered_transfers: false,
+        ..FailoverOptions::default()
     };
     let refused = scene
         .cloud
@@ -242,6 +244,82 @@ fn an_operator_takes_over_although_site_and_third_witness_are_gone_for_good() {
     load.wait_requests(50);
     for part in lost {
         scene.cloud.undo(part, Fault::Kill);
+    }
+    assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
+    load.finish();
+    scene.close();
+}
+
+/// It had gone on by the witness's word before it was lost; what it comes back with counts less
+/// than an operator's word.
+#[test]
+fn a_site_that_comes_back_does_not_take_over_from_one_that_an_operator_let_go_on() {
+    let name =
+        "third::a_site_that_comes_back_does_not_take_over_from_one_that_an_operator_let_go_on";
+    let Some(mut scene) = open(name) else {
+        return;
+    };
+    let load = scene.load();
+    load.wait_requests(100);
+    // What is answered between the cut and the loss would be lost with the site.
+    load.finish();
+    scene.cloud.cut_sites();
+    scene.cloud.look("site 1 goes on", PATIENCE, |cloud| {
+        let both = [S1, S2].map(|server| cloud.status(server));
+        both.into_iter()
+            .flatten()
+            .any(|s| one_site_only(&s))
+            .then_some(())
+    });
+    let nominee = scene.cloud.nominee(Site::Two);
+    let word = |accept, off| {
+        Command::Failover(FailoverOptions {
+            operator: "a test".into(),
+            reason: "site 1 burnt down".into(),
+            accept_missing_answered_transfers: accept,
+            other_site_is_off: off,
+            certainly_off: off,
+        })
+    };
+    let refused = scene.cloud.refused(nominee, &word(true, false));
+    assert!(refused.contains("--other-site-is-off"), "{refused}");
+    for part in Part::all_of(Site::One) {
+        scene.cloud.hit(part, Fault::Kill);
+    }
+    let answer = scene.cloud.ask(nominee, &word(true, true), PATIENCE);
+    assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:#?}");
+    let load = scene.load();
+    load.wait_requests(100);
+    scene.cloud.heal();
+    for part in Part::all_of(Site::One) {
+        scene.cloud.undo(part, Fault::Kill);
+    }
+    // Nothing of its own history is cut before a person decides.
+    for server in [S1, S2] {
+        scene
+            .cloud
+            .expect(server, "waits for a decision", |status| {
+                status.why_not_serving.contains("stopped for a decision")
+            });
+    }
+    assert_eq!(scene.cloud.expect_primary().site(), Site::Two);
+    load.wait_requests(50);
+    for server in [S1, S2] {
+        scene.cloud.hit(server, Fault::Kill);
+        let dir = scene.cloud.data_dir(server);
+        let dir = dir.to_str().expect("a plain path");
+        let output = kanjo(&["rejoin", "--dir", dir, "--reason", "site 2 went on"]);
+        assert!(output.status.success(), "{}", said(&output));
+        scene.cloud.undo(server, Fault::Kill);
+        // Its voter is another one, too: the next server comes when it has joined.
+        scene.cloud.look("its voter joins", PATIENCE, |cloud| {
+            let status = cloud.status(server)?;
+            let own = status.group?.own?;
+            let is_new = |voter: &VoterSeen| {
+                voter.answers && voter.incarnation.to_string() == status.incarnation
+            };
+            (own.leader.is_some() && own.voters.iter().any(is_new)).then_some(())
+        });
     }
     assert_eq!(scene.cloud.expect_protected().site(), Site::Two);
     load.finish();

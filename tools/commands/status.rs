@@ -56,8 +56,7 @@ pub(crate) struct Args {
         long,
         value_enum,
         value_name = "CONDITION",
-        requires = "connect",
-        conflicts_with = "watch"
+        conflicts_with = "cluster_file"
     )]
     wait: Option<WaitFor>,
     /// How long to wait at most: 500ms, 30s, 5m, 1h

@@ -11,23 +11,26 @@ fn topology(first: u32, second: u32) -> Topology {
         third_witness: None,
         timing: Timing::default(),
     };
+    let address = |node: u32, port: u32| format!("10.0.0.{node}:{port}");
     for (site, count) in [(Site::One, first), (Site::Two, second)] {
         for _ in 0..count {
+            let node = topology.servers.len() as u32 + 1;
             topology.servers.push(Server {
-                node: NodeId::new(topology.servers.len() as u32 + 1),
+                node: NodeId::new(node),
                 site,
-                client: String::new(),
-                replication: String::new(),
-                admin: String::new(),
-                register: String::new(),
+                client: address(node, 1),
+                replication: address(node, 2),
+                admin: address(node, 3),
+                register: address(node, 4),
                 http: None,
             });
         }
         if count.is_multiple_of(2) {
+            let node = 10 + u32::from(site.number());
             topology.witnesses.push(Witness {
-                node: NodeId::new(10 + u32::from(site.number())),
+                node: NodeId::new(node),
                 site,
-                register: String::new(),
+                register: address(node, 4),
             });
         }
     }

@@ -74,6 +74,14 @@ pub enum Command {
         /// Why that is allowed.
         evidence: Evidence,
     },
+    /// An operator has the authority count here, whatever the other site's register may have seized
+    /// after this one was heard there last.
+    Insist {
+        /// Number of the holding that is to count.
+        follows: u64,
+        /// Whose word it is.
+        evidence: Evidence,
+    },
     /// The other register holds the authority under this higher number.
     Concede {
         /// That number.

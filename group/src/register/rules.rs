@@ -34,6 +34,7 @@ impl Register {
                 set,
                 evidence,
             } => self.seize((*follows, *nomination), reign, set, evidence),
+            Command::Insist { follows, evidence } => self.insist(*follows, evidence),
             Command::Concede { holding } => self.concede(*holding),
         };
         match applied {
@@ -245,10 +246,7 @@ impl Register {
         evidence: &Evidence,
     ) -> Result<bool, Refusal> {
         check_set(set)?;
-        if let Evidence::Operator { operator, reason } = evidence {
-            check_text(operator)?;
-            check_text(reason)?;
-        }
+        check_evidence(evidence)?;
         let current = self.holding();
         let Some(holding) = follows.checked_add(1) else {
             let named = follows;
@@ -280,6 +278,30 @@ impl Register {
         self.changes += 1;
         self.set = set.to_vec();
         self.protection = Protection::Waiting;
+        Ok(true)
+    }
+
+    /// A seizure by the other register has the number after this one's: what counts more is the
+    /// one after that.
+    fn insist(&mut self, follows: u64, evidence: &Evidence) -> Result<bool, Refusal> {
+        check_evidence(evidence)?;
+        let (current, named) = (self.holding(), follows);
+        let refused = Refusal::Holding { current, named };
+        let Some(holding) = follows.checked_add(2) else {
+            return Err(refused);
+        };
+        let insisted = Authority::Held {
+            holding,
+            seized: Some(evidence.clone()),
+        };
+        if self.authority == insisted {
+            return Ok(false);
+        }
+        self.check_held()?;
+        if current != follows {
+            return Err(refused);
+        }
+        self.authority = insisted;
         Ok(true)
     }
 
@@ -338,6 +360,16 @@ fn check_set(set: &[SetMember]) -> Result<(), Refusal> {
     match (1..=SET_MEMBERS_MAX).contains(&set.len()) && !twice {
         true => Ok(()),
         false => Err(Refusal::SetSize),
+    }
+}
+
+fn check_evidence(evidence: &Evidence) -> Result<(), Refusal> {
+    match evidence {
+        Evidence::Operator { operator, reason } => {
+            check_text(operator)?;
+            check_text(reason)
+        }
+        Evidence::ThirdWitness { .. } => Ok(()),
     }
 }
 

@@ -6,14 +6,18 @@
 //! what was read
 //! ```
 //!
+//! Where an operator lets this site take over without that word, the own register is told instead
+//! that it counts, whatever the other site's has seized meanwhile.
+//!
 //! What this server knows of its own register may be old, if it stood still for a while or was
 //! started anew: it is nominated anew only where its majority names it, and with a number that
 //! nobody has yet. With a third witness the order counts, too:
 //! a writer that seizes the authority needs to be the one nominated last, so that after the second
 //! step no seizure of before can come about any more.
 
+use super::deciding::LET_THE_OTHER_GO_ON;
 use kanjo_format::{Epoch, Site};
-use kanjo_group::register::ThirdMark;
+use kanjo_group::register::{Evidence, ThirdMark};
 use kanjo_group::{Command, Outcome, Register, Reply, SetMember, ThirdQuestion, ThirdReply};
 
 /// A register that holds the authority, as it was read.
@@ -56,6 +60,8 @@ pub(crate) enum Next {
     Read,
     /// Have it nominate this server.
     Nominate(Command),
+    /// Have it count, by an operator's word.
+    Insist(Command),
     /// Ask the third witness.
     AskThird(ThirdQuestion),
     /// Claim.
@@ -68,8 +74,17 @@ pub(crate) enum Next {
 enum Stage {
     Reading,
     Nominating { replaces: u64 },
-    Asking { nomination: u64 },
+    Asking { nomination: u64, holding: u64 },
+    Insisting { cleared: Cleared, holding: u64 },
     Clear(Cleared),
+}
+
+/// An operator's word to take over without the third witness's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Insistence {
+    pub(crate) evidence: Evidence,
+    /// Also if that witness is heard and has let the other site go on alone.
+    pub(crate) against_word: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,8 +94,8 @@ pub(crate) struct Clearing {
     read: WasRead,
     /// Whether the cluster file names a third witness.
     third: bool,
-    /// An operator takes over without the third witness's word.
-    without_word: bool,
+    /// An operator's word to take over without the third witness's.
+    insistence: Option<Insistence>,
     stage: Stage,
 }
 
@@ -89,14 +104,14 @@ impl Clearing {
     pub(crate) const fn new(
         (me, site): (SetMember, Site),
         (read, third): (WasRead, bool),
-        without_word: bool,
+        insistence: Option<Insistence>,
     ) -> Self {
         Self {
             me,
             site,
             read,
             third,
-            without_word,
+            insistence,
             stage: Stage::Reading,
         }
     }
@@ -110,6 +125,13 @@ impl Clearing {
                 node: self.me.node,
                 incarnation: self.me.incarnation,
             }),
+            Stage::Insisting { holding, cleared } => match &self.insistence {
+                Some(insistence) => Next::Insist(Command::Insist {
+                    follows: holding,
+                    evidence: insistence.evidence.clone(),
+                }),
+                None => Next::Claim(cleared),
+            },
             Stage::Asking { .. } => Next::AskThird(match self.needed() {
                 Some(follows) => ThirdQuestion::Decide {
                     follows,
@@ -123,21 +145,36 @@ impl Clearing {
 
     /// Whether what comes from a register answers what was asked of the own one, and not the claim.
     pub(crate) const fn asks_own_register(&self) -> bool {
-        matches!(self.stage, Stage::Reading | Stage::Nominating { .. })
+        matches!(
+            self.stage,
+            Stage::Reading | Stage::Nominating { .. } | Stage::Insisting { .. }
+        )
     }
 
     /// What the claim is made under.
     pub(crate) const fn cleared(&self) -> Option<Cleared> {
         match self.stage {
             Stage::Clear(cleared) => Some(cleared),
-            Stage::Reading | Stage::Nominating { .. } | Stage::Asking { .. } => None,
+            Stage::Reading
+            | Stage::Nominating { .. }
+            | Stage::Insisting { .. }
+            | Stage::Asking { .. } => None,
         }
+    }
+
+    fn takes_over(&self) -> bool {
+        self.read.active != self.site
+    }
+
+    /// What an operator said, where it matters.
+    fn insistence(&self) -> Option<&Insistence> {
+        self.insistence.as_ref().filter(|_| self.takes_over())
     }
 
     /// The mark whose word is needed: to take over from a writer that noted one.
     fn needed(&self) -> Option<ThirdMark> {
-        let takes_over = self.read.active != self.site && !self.without_word;
-        self.read.third.filter(|_| takes_over)
+        let asks = self.takes_over() && self.insistence.is_none();
+        self.read.third.filter(|_| asks)
     }
 
     /// The own register answered.
@@ -147,6 +184,13 @@ impl Clearing {
             (Stage::Nominating { .. }, Reply::Outcome { outcome }) => match outcome {
                 Outcome::Done(register) => (register.as_ref(), true),
                 Outcome::Refused { register, .. } => (register.as_ref(), false),
+            },
+            (Stage::Insisting { cleared, .. }, Reply::Outcome { outcome }) => match outcome {
+                Outcome::Done(_) => {
+                    self.stage = Stage::Clear(cleared);
+                    return self.next();
+                }
+                Outcome::Refused { why, .. } => return Next::Lost(why.to_string()),
             },
             _ => return self.next(),
         };
@@ -162,25 +206,48 @@ impl Clearing {
                     .to_owned(),
             );
         }
-        let number = nominee.number;
-        self.stage = match (done, self.third) {
-            (false, _) => Stage::Nominating { replaces: number },
-            (true, true) => Stage::Asking { nomination: number },
-            (true, false) => Stage::Clear(Cleared {
-                nomination: number,
-                mark: None,
-            }),
-        };
+        let (number, holding) = (nominee.number, register.holding());
+        match (done, self.third) {
+            (false, _) => self.stage = Stage::Nominating { replaces: number },
+            (true, true) => {
+                self.stage = Stage::Asking {
+                    nomination: number,
+                    holding,
+                }
+            }
+            (true, false) => self.clear(number, holding, None),
+        }
         self.next()
+    }
+
+    /// Nothing is left to be asked but what an operator has this register insist on.
+    fn clear(&mut self, nomination: u64, holding: u64, mark: Option<ThirdMark>) {
+        let cleared = Cleared { nomination, mark };
+        self.stage = match self.insistence() {
+            Some(_) => Stage::Insisting { cleared, holding },
+            None => Stage::Clear(cleared),
+        };
     }
 
     /// The third witness answered, or is silent.
     pub(crate) fn third_said(&mut self, reply: ThirdReply) -> Next {
-        let Stage::Asking { nomination } = self.stage else {
+        let Stage::Asking {
+            nomination,
+            holding,
+        } = self.stage
+        else {
             return self.next();
         };
         let mark = match (reply, self.needed()) {
-            (ThirdReply::Stands { third }, None) => Some(third.mark),
+            (ThirdReply::Stands { third }, None) => {
+                let says_no = |mark| third.has_given(mark, self.site.other());
+                let against =
+                    |i: &Insistence| !i.against_word && self.read.third.is_some_and(says_no);
+                if self.insistence().is_some_and(against) {
+                    return Next::Lost(LET_THE_OTHER_GO_ON.to_owned());
+                }
+                Some(third.mark)
+            }
             (ThirdReply::Stands { third }, Some(follows)) => {
                 if !third.has_given(follows, self.site) {
                     // It answers another question than this one.
@@ -196,7 +263,7 @@ impl Clearing {
                 ));
             }
         };
-        self.stage = Stage::Clear(Cleared { nomination, mark });
+        self.clear(nomination, holding, mark);
         self.next()
     }
 }
@@ -205,7 +272,7 @@ impl Clearing {
 mod tests {
     use kanjo_format::{ClusterId, Incarnation, NodeId};
     use kanjo_group::SiteReport;
-    use kanjo_group::register::{Evidence, Reign, Third};
+    use kanjo_group::register::{Reign, Third};
 
     use super::*;
 
@@ -238,7 +305,7 @@ mod tests {
         let mut register = Register::new(CLUSTER, Site::Two);
         register.reign.third = Some(third.mark);
         nominate(&mut register, ME);
-        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), false);
+        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), None);
         (register, clearing)
     }
 
@@ -259,7 +326,7 @@ mod tests {
             clearing.register_said(&report(register));
         }
         match clearing.next() {
-            Next::Nominate(command) => {
+            Next::Nominate(command) | Next::Insist(command) => {
                 let outcome = register.apply(&command);
                 Reply::Outcome { outcome }
             }
@@ -317,26 +384,49 @@ mod tests {
     {
         let (mut register, _) = taking_over(&third());
         let read = WasRead::of(&register);
-        let mut clearing = Clearing::new((ME, Site::Two), (read, false), false);
+        let mut clearing = Clearing::new((ME, Site::Two), (read, false), None);
         let reply = carried_out(&mut register, &mut clearing);
         let next = clearing.register_said(&reply);
         assert!(matches!(next, Next::Lost(why) if why.contains("cluster file")));
     }
 
     #[test]
-    fn an_operator_may_take_over_without_the_word() {
-        let third = third();
-        let (mut register, _) = taking_over(&third);
+    fn an_operator_may_take_over_without_the_word_and_against_it_only_if_he_says_so() {
+        let (mut register, _) = taking_over(&third());
         let read = WasRead::of(&register);
-        let mut clearing = Clearing::new((ME, Site::Two), (read, true), true);
-        let reply = carried_out(&mut register, &mut clearing);
-        assert_eq!(
-            clearing.register_said(&reply),
-            Next::AskThird(ThirdQuestion::Read)
-        );
-        let why = String::new();
-        let next = clearing.third_said(ThirdReply::Silent { why });
-        assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
+        let mut said_no = third();
+        said_no.decide(third().mark, Site::One).unwrap();
+        let silent = ThirdReply::Silent { why: String::new() };
+        let no = ThirdReply::Stands { third: said_no };
+        for (against_word, reply, may) in [
+            (false, silent, true),
+            (false, no.clone(), false),
+            (true, no, true),
+        ] {
+            let insistence = Insistence {
+                evidence: Evidence::Operator {
+                    operator: "a test".into(),
+                    reason: "burnt down".into(),
+                },
+                against_word,
+            };
+            let mut clearing = Clearing::new((ME, Site::Two), (read, true), Some(insistence));
+            let nominated = carried_out(&mut register, &mut clearing);
+            assert_eq!(
+                clearing.register_said(&nominated),
+                Next::AskThird(ThirdQuestion::Read)
+            );
+            let next = clearing.third_said(reply);
+            if !may {
+                assert!(matches!(next, Next::Lost(why) if why.contains("heard")));
+                continue;
+            }
+            assert!(matches!(next, Next::Insist(_)), "{next:?}");
+            let before = register.holding();
+            let insisted = carried_out(&mut register, &mut clearing);
+            assert!(matches!(clearing.register_said(&insisted), Next::Claim(_)));
+            assert_eq!(register.holding(), before + 2, "more than a seizure's");
+        }
     }
 
     #[test]
@@ -345,7 +435,7 @@ mod tests {
         let mut other = Register::new(CLUSTER, Site::Two);
         other.reign.third = Some(third().mark);
         nominate(&mut own, ME);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), false);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), None);
         let reply = carried_out(&mut own, &mut clearing);
         assert_eq!(
             clearing.register_said(&reply),
@@ -361,7 +451,7 @@ mod tests {
         let mut own = Register::new(CLUSTER, Site::One);
         nominate(&mut own, ME);
         let other = Register::new(CLUSTER, Site::Two);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), false);
+        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), None);
         let seize = Command::Seize {
             follows: 1,
             nomination: Some(1),
@@ -390,7 +480,7 @@ mod tests {
         let mut own = Register::new(CLUSTER, Site::One);
         nominate(&mut own, ME);
         let read = WasRead::of(&Register::new(CLUSTER, Site::Two));
-        let mut clearing = Clearing::new((ME, Site::One), (read, false), false);
+        let mut clearing = Clearing::new((ME, Site::One), (read, false), None);
         let reply = carried_out(&mut own, &mut clearing);
         let next = clearing.register_said(&reply);
         assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));

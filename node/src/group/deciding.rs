@@ -13,6 +13,8 @@ use super::WasRead;
 /// A report of the other site that is older is not acted on.
 const FRESH: Duration = Duration::from_secs(2);
 
+pub(super) const LET_THE_OTHER_GO_ON: &str = "the third witness is heard, and has let the other site go on alone: what that one has answered since would be missing. If it is off for good, say --other-site-is-off --certainly besides";
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -37,7 +39,10 @@ pub(crate) enum Told {
     /// An operator, or the configuration.
     Lost,
     /// An operator, who accepts that answered transfers may be missing.
-    LostForGood,
+    WithoutWord,
+    /// An operator, who says twice besides that the active site is off, although the third witness
+    /// has let it go on alone.
+    AgainstWord,
 }
 
 /// What a server of `site` with this directory does now.
@@ -72,19 +77,19 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: Told, now: In
         return Decision::Follow("the other site has its own register and no auxiliary");
     }
     let open = Decision::Open(WasRead::of(holder));
-    if holder.active == site || told == Told::LostForGood {
+    let Some(mark) = holder.reign.third.filter(|_| holder.active != site) else {
         return open;
-    }
+    };
     let third = view.third.as_ref().filter(|(_, at)| fresh(at));
     let third = third.map(|(third, _)| third);
-    match holder
-        .reign
-        .third
-        .and_then(|mark| withheld(third, mark, site))
-    {
-        Some(why) => Decision::Follow(why),
-        None => open,
-    }
+    let why = match told {
+        Told::No | Told::Lost => withheld(third, mark, site),
+        Told::WithoutWord => third
+            .filter(|third| third.has_given(mark, site.other()))
+            .map(|_| LET_THE_OTHER_GO_ON),
+        Told::AgainstWord => None,
+    };
+    why.map_or(open, Decision::Follow)
 }
 
 /// Why the third witness will not let this site take over from a reign that noted this mark, as far
@@ -231,8 +236,14 @@ mod tests {
                 .unwrap_err()
                 .contains("other site")
         );
-        let gone = decide(&view, ME, Site::Two, Told::LostForGood, now);
-        assert!(matches!(gone, Decision::Open(_)), "an operator's word");
+        let opens_so = |view: &View, told| {
+            let decision = decide(view, ME, Site::Two, told, now);
+            matches!(decision, Decision::Open(_))
+        };
+        assert!(opens_so(&view, Told::WithoutWord), "an operator's word");
+        let said_no = heard(&passed, now);
+        assert!(!opens_so(&said_no, Told::WithoutWord));
+        assert!(opens_so(&said_no, Told::AgainstWord));
         let new = Third::new(ClusterId::new(7), Incarnation::new(21));
         assert!(opens(&heard(&new, now)).unwrap_err().contains("lost"));
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::{Epoch, Site};
-use kanjo_group::register::Nominee;
+use kanjo_group::register::{Authority, Nominee};
 use kanjo_group::{
     Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, ThirdQuestion, ThirdReply,
     Topology, View, Voter,
@@ -26,7 +26,7 @@ use kanjo_group::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-pub(crate) use clearing::{Cleared, Clearing, Next, WasRead};
+pub(crate) use clearing::{Cleared, Clearing, Insistence, Next, WasRead};
 pub(crate) use deciding::{Decision, Told, decide, knows_later};
 pub use fence::FenceFile;
 use fence::keep_fence;
@@ -37,9 +37,16 @@ use running::Failover;
 
 /// A question without a decision is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// What the own register said of who is to process is acted on within this time.
+const NOMINEE_COUNTS: Duration = Duration::from_millis(100);
+/// An answer to that which does not come is asked for again after this long.
+const ASK_NOMINEE_AGAIN: Duration = Duration::from_secs(2);
 /// A certificate is carried, or a concession told, again after this long: the view that it is
 /// decided by is renewed by then.
 const CARRY_AGAIN: Duration = Duration::from_millis(300);
+/// A server that starts in a site which went on alone waits for so long whether the other site is
+/// heard: it may have gone on since, by an operator's word.
+const HEAR_FIRST: Duration = Duration::from_secs(3);
 /// What a register said is taken for how it is for so long.
 const HEARD_OF_LATE: Duration = Duration::from_secs(1);
 /// A hot thread that says nothing new for so long falls silent.
@@ -52,6 +59,8 @@ const DECIDE_MAX: Duration = Duration::from_secs(3);
 pub(crate) enum Asker {
     /// An opening, by the number of its run.
     Opening(u64),
+    /// Who is about to open an epoch, and asks its own register whether it is still to.
+    Nominee,
     /// The membership of the reign of this epoch.
     Membership(Epoch),
     /// An operator's word to answer alone, for the reign of this epoch.
@@ -73,6 +82,24 @@ pub(crate) enum GroupEvent {
     VoterEnded(GroupError),
 }
 
+/// What happens in a server's group.
+pub(crate) struct GroupEvents {
+    view: watch::Receiver<View>,
+    replies: UnboundedReceiver<GroupEvent>,
+    ended: watch::Receiver<Option<GroupError>>,
+}
+
+impl GroupEvents {
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) -> GroupEvent {
+        tokio::select! {
+            Ok(()) = self.view.changed() => GroupEvent::View,
+            error = ended(&mut self.ended) => GroupEvent::VoterEnded(error),
+            Some(reply) = self.replies.recv() => reply,
+        }
+    }
+}
+
 /// This server's part in its group.
 pub(crate) struct Group {
     pub(crate) topology: Arc<Topology>,
@@ -80,7 +107,6 @@ pub(crate) struct Group {
     pub(crate) site: Site,
     port: RegisterPort,
     view: watch::Receiver<View>,
-    replies: UnboundedReceiver<GroupEvent>,
     reply_to: UnboundedSender<GroupEvent>,
     /// An operator said, or the configuration says, that the active site is lost.
     pub(crate) told: bool,
@@ -92,6 +118,11 @@ pub(crate) struct Group {
     alone_rest_until: Option<Instant>,
     /// When the writer, or a majority of the register, of the active site was heard last.
     active_heard: Instant,
+    began: Instant,
+    /// When the own register was asked whether this server is still to process.
+    asked_nominee: Option<Instant>,
+    /// When it said so.
+    is_to_process: Option<Instant>,
     pub(crate) runs: u64,
     /// Nothing is opened before this; an attempt that failed is not repeated at once.
     pub(crate) rest_until: Option<Instant>,
@@ -100,23 +131,31 @@ pub(crate) struct Group {
     /// Since when a register is read with this epoch, although a later one was granted here.
     outdated: Option<(Epoch, Instant)>,
     last_carried: Option<Instant>,
-    ended: watch::Receiver<Option<GroupError>>,
     // Held, not read: the voter ends with the node.
     _voter: Voter,
 }
 
 impl Group {
-    pub(crate) fn new(voter: Voter, topology: Arc<Topology>, me: SetMember, site: Site) -> Self {
+    pub(crate) fn new(
+        voter: Voter,
+        topology: Arc<Topology>,
+        me: SetMember,
+        site: Site,
+    ) -> (Self, GroupEvents) {
         let port = voter.port();
         let view = port.view();
         let (reply_to, replies) = unbounded_channel();
-        Self {
+        let events = GroupEvents {
+            view: view.clone(),
+            replies,
+            ended: voter.ended(),
+        };
+        let group = Self {
             topology,
             me,
             site,
             port,
             view,
-            replies,
             reply_to,
             told: false,
             failover: None,
@@ -124,23 +163,17 @@ impl Group {
             alone_rest_until: None,
             renew_rest_until: None,
             active_heard: Instant::now(),
+            began: Instant::now(),
+            asked_nominee: None,
+            is_to_process: None,
             runs: 0,
             rest_until: None,
             why: "it follows a primary".to_owned(),
             outdated: None,
             last_carried: None,
-            ended: voter.ended(),
             _voter: voter,
-        }
-    }
-
-    /// Waits for the next thing to happen.
-    pub(crate) async fn event(&mut self) -> GroupEvent {
-        tokio::select! {
-            Ok(()) = self.view.changed() => GroupEvent::View,
-            error = ended(&mut self.ended) => GroupEvent::VoterEnded(error),
-            Some(reply) = self.replies.recv() => reply,
-        }
+        };
+        (group, events)
     }
 
     /// What is known of both sites.
@@ -152,6 +185,20 @@ impl Group {
     pub(crate) fn decide(&mut self) -> Decision {
         let told = self.is_told();
         let view = self.view.borrow();
+        let own = view.own.as_ref().map(|own| &own.register.authority);
+        let seized = |a: &Authority| {
+            matches!(
+                a,
+                Authority::Held {
+                    seized: Some(_),
+                    ..
+                }
+            )
+        };
+        let hears = view.other.is_some() || self.began.elapsed() >= HEAR_FIRST;
+        if !hears && own.is_some_and(seized) {
+            return Decision::Follow("it has just started");
+        }
         let decision = decide(&view, self.me, self.site, told, Instant::now());
         if let Decision::Follow(why) = decision
             && self.why != why
@@ -215,6 +262,39 @@ impl Group {
         self.nominee().is_some()
     }
 
+    /// Whether the own register, read by its majority, says at this moment that this server is to
+    /// process; asks it if not. What this server's voter knows may be old, and an epoch that is
+    /// promised by the wrong one cuts off the right one.
+    pub(crate) fn asks_nominee_first(&mut self) -> bool {
+        let lately = |at: Instant| at.elapsed() < NOMINEE_COUNTS;
+        if self.is_to_process.take().is_some_and(lately) {
+            return false;
+        }
+        let lately = |at: Instant| at.elapsed() < ASK_NOMINEE_AGAIN;
+        if self.asked_nominee.is_none_or(|at| !lately(at)) {
+            self.asked_nominee = Some(Instant::now());
+            let pause = Duration::ZERO;
+            self.ask_after(Asker::Nominee, self.site, Question::Read, pause);
+        }
+        true
+    }
+
+    /// The own register answered that. Gives whether this server is to process.
+    pub(crate) fn nominee_replied(&mut self, reply: &Reply) -> bool {
+        self.asked_nominee = None;
+        let nominee = match reply {
+            Reply::Report { report } => report.register.nominee,
+            _ => None,
+        };
+        let now = Instant::now();
+        let to_process = nominee.is_some_and(|nominee| nominee.member() == self.me);
+        match to_process {
+            true => self.is_to_process = Some(now),
+            false => self.rest_until = Some(now + ASK_AGAIN),
+        }
+        to_process
+    }
+
     /// Under which nomination this server is to process, as far as is known here.
     pub(crate) fn nominee(&self) -> Option<Nominee> {
         let view = self.view.borrow();
@@ -225,10 +305,10 @@ impl Group {
     /// What was said of the active site.
     fn is_told(&self) -> Told {
         let failover = self.failover.as_ref();
-        match failover.is_some_and(|failover| failover.accept_missing) {
-            true => Told::LostForGood,
-            false if self.told => Told::Lost,
-            false => Told::No,
+        match failover.map(|failover| failover.told) {
+            Some(told) => told,
+            None if self.told => Told::Lost,
+            None => Told::No,
         }
     }
 
@@ -279,8 +359,8 @@ impl Group {
     /// What an opening has to make sure of before it claims what was read.
     pub(crate) fn clearing(&self, read: WasRead) -> Clearing {
         let third = self.topology.third_witness.is_some();
-        let without_word = self.is_told() == Told::LostForGood;
-        Clearing::new((self.me, self.site), (read, third), without_word)
+        let insistence = self.failover.as_ref().and_then(Failover::insistence);
+        Clearing::new((self.me, self.site), (read, third), insistence)
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is

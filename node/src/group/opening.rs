@@ -224,7 +224,9 @@ impl Node {
         };
         match next {
             Next::Read => run.ask(group, (group.site, Question::Read)),
-            Next::Nominate(command) => run.ask(group, (group.site, apply(command))),
+            Next::Nominate(command) | Next::Insist(command) => {
+                run.ask(group, (group.site, apply(command)));
+            }
             Next::AskThird(question) => group.ask_third(Asker::Opening(run.number), question),
             Next::Claim(cleared) => run.claim(group, &self.hot.config.client_listen, cleared.mark),
             Next::Lost(why) => {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use kanjo_format::Epoch;
 use kanjo_format::client::Outcome;
 use kanjo_group::Command;
+use kanjo_group::register::Evidence;
 use tokio::sync::oneshot;
 
-use super::{Asker, Decision, GroupEvent};
+use super::{Asker, Decision, GroupEvent, Insistence, Told};
 use crate::admin::{Answer, FailoverOptions};
 use crate::config::AutoFailover;
 use crate::error::NodeError;
@@ -20,10 +21,28 @@ const FAILOVER_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Failover {
     pub(super) answer: Option<oneshot::Sender<Answer>>,
     pub(super) began: Instant,
+    operator: String,
     pub(super) reason: String,
-    /// Also without the third witness's word: the operator accepts that answered transfers may be
-    /// missing.
-    pub(super) accept_missing: bool,
+    pub(super) told: Told,
+}
+
+impl Failover {
+    /// What the operator said of going on without the third witness's word.
+    pub(super) fn insistence(&self) -> Option<Insistence> {
+        let against_word = match self.told {
+            Told::No | Told::Lost => return None,
+            Told::WithoutWord => false,
+            Told::AgainstWord => true,
+        };
+        let evidence = Evidence::Operator {
+            operator: self.operator.clone(),
+            reason: self.reason.clone(),
+        };
+        Some(Insistence {
+            evidence,
+            against_word,
+        })
+    }
 }
 
 impl Node {
@@ -34,6 +53,13 @@ impl Node {
             GroupEvent::Reply(Asker::Opening(number), reply) => {
                 self.group_opening_replied(number, reply)
             }
+            GroupEvent::Reply(Asker::Nominee, reply) => {
+                let group = self.group.as_mut();
+                match group.is_some_and(|group| group.nominee_replied(&reply)) {
+                    true => self.look_at_registers(),
+                    false => Ok(()),
+                }
+            }
             GroupEvent::Reply(Asker::Membership(epoch), reply) => match self.primary() {
                 Some(mut primary) => primary.membership_replied(epoch, reply),
                 None => Ok(()),
@@ -43,7 +69,7 @@ impl Node {
                 self.group_opening_third(number, reply)
             }
             GroupEvent::Third(Asker::Protecting(epoch), reply) => self.third_said(epoch, reply),
-            GroupEvent::Third(Asker::Membership(_) | Asker::Carrier, _) => Ok(()),
+            GroupEvent::Third(Asker::Nominee | Asker::Membership(_) | Asker::Carrier, _) => Ok(()),
             GroupEvent::Reply(Asker::Carrier, reply) => {
                 tracing::debug!(?reply, "what was carried to a register");
                 Ok(())
@@ -81,12 +107,15 @@ impl Node {
         let Some(group) = &mut self.group else {
             return Ok(());
         };
+        // Whose log has parted from a primary's decides nothing before a person has.
+        let follows = follows && !control.awaiting_operator;
         if !follows || group.rest_until.is_some_and(|until| until > Instant::now()) {
             return Ok(());
         }
         match group.decide() {
             Decision::Follow(_) => Ok(()),
             Decision::Open(read) if group.is_of_before(&control, read.epoch) => Ok(()),
+            Decision::Open(_) if group.asks_nominee_first() => Ok(()),
             Decision::Open(read) => {
                 if let Some(mut primary) = self.primary() {
                     primary.give_up(Outcome::Indeterminate);
@@ -161,11 +190,17 @@ impl Node {
             tracing::warn!(operator = %word.operator, reason = %word.reason, "failover: this site takes over");
             group.told = true;
             group.rest_until = None;
+            let off = word.other_site_is_off && word.certainly_off;
             group.failover = Some(Failover {
                 answer: Some(answer),
                 began: Instant::now(),
                 reason: format!("{} ({})", word.reason, word.operator),
-                accept_missing: word.accept_missing_answered_transfers,
+                operator: word.operator,
+                told: match (word.accept_missing_answered_transfers, off) {
+                    (false, _) => Told::Lost,
+                    (true, false) => Told::WithoutWord,
+                    (true, true) => Told::AgainstWord,
+                },
             });
         }
     }

@@ -28,6 +28,7 @@ use crate::status::{
 };
 use crate::store::Store;
 use crate::threads::{JobThreads, SyncThread};
+use crate::waking::Sources;
 
 /// How often timers are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -95,9 +96,6 @@ pub(crate) struct Hot {
     /// Queries that were ever begun.
     pub(crate) query_count: u64,
     pub(crate) account_ledgers: AccountLedgers,
-    pub(crate) inbound: mpsc::Receiver<Inbound>,
-    pub(crate) admin: mpsc::Receiver<AdminRequest>,
-    pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) shared: Arc<Shared>,
     /// The own cloud.
     pub(crate) site: Site,
@@ -150,15 +148,16 @@ impl Hot {
         store: Store,
         front: Rc<Front>,
         ports: Ports,
-    ) -> Result<Self, NodeError> {
+    ) -> Result<(Self, Sources), NodeError> {
         let thread = |source| NodeError::System {
             what: "start a thread",
             source,
         };
         let sync = SyncThread::start(store.syncer.clone()).map_err(thread)?;
-        let jobs = JobThreads::start().map_err(thread)?;
+        let (jobs, jobs_done) = JobThreads::start().map_err(thread)?;
         let segment_bytes = store.segment_bytes();
-        let queries = QueryThread::start(store.reader.clone(), segment_bytes).map_err(thread)?;
+        let (queries, answered) =
+            QueryThread::start(store.reader.clone(), segment_bytes).map_err(thread)?;
         let now = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -182,7 +181,15 @@ impl Hot {
         };
         // Nobody else knows it, so nobody was first.
         let _ = ports.shared.published.info.set(info);
-        Ok(Self {
+        let sources = Sources {
+            shutdown: ports.shutdown,
+            jobs: jobs_done,
+            queries: answered,
+            admin: ports.admin,
+            inbound: ports.inbound,
+            group: None,
+        };
+        let hot = Self {
             site: control.site,
             last_gap: None,
             free_disk_bytes,
@@ -200,9 +207,6 @@ impl Hot {
             queries,
             query_count: 0,
             account_ledgers: AccountLedgers::default(),
-            inbound: ports.inbound,
-            admin: ports.admin,
-            shutdown: ports.shutdown,
             shared: ports.shared,
             counters: Counters::default(),
             disk_times: DiskTimes::default(),
@@ -224,7 +228,8 @@ impl Hot {
             last_checkpoint,
             checkpoint: None,
             checkpointing: false,
-        })
+        };
+        Ok((hot, sources))
     }
 
     /// The most that is known to be committed, from this log and from those who told.

@@ -80,12 +80,15 @@ pub(crate) enum Found {
 /// Answers queries while the hot thread goes on.
 pub(crate) struct QueryThread {
     jobs: Option<mpsc::Sender<Job>>,
-    done: UnboundedReceiver<Answered>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl QueryThread {
-    pub(crate) fn start(reader: LogReader, segment_bytes: u64) -> std::io::Result<Self> {
+    /// Starts it; what was answered is told. Jobs under way end when nobody listens any more.
+    pub(crate) fn start(
+        reader: LogReader,
+        segment_bytes: u64,
+    ) -> std::io::Result<(Self, UnboundedReceiver<Answered>)> {
         let (jobs, asked) = mpsc::channel();
         let (tell, done) = unbounded_channel();
         let past = LogPast::new(reader, segment_bytes);
@@ -98,11 +101,11 @@ impl QueryThread {
                 }
                 answer_all(past, &asked, &tell);
             })?;
-        Ok(Self {
+        let query = Self {
             jobs: Some(jobs),
-            done,
             thread: Some(thread),
-        })
+        };
+        Ok((query, done))
     }
 
     pub(crate) fn submit(&self, job: Job) {
@@ -111,21 +114,11 @@ impl QueryThread {
             let _ = jobs.send(job);
         }
     }
-
-    /// The next answer.
-    pub(crate) async fn done(&mut self) -> Answered {
-        match self.done.recv().await {
-            Some(answered) => answered,
-            None => std::future::pending().await,
-        }
-    }
 }
 
 impl Drop for QueryThread {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        // Jobs under way are not waited for: the next turn's answer finds nobody.
-        self.done.close();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been reported by its own message.
             let _ = thread.join();

@@ -32,6 +32,7 @@ use crate::peers::{PeerAddress, PeerIndex, Peers};
 use crate::server::{Shared, accept_replication, read_frame};
 use crate::status::Status;
 use crate::store::{Replayed, Store};
+use crate::waking::Sources;
 use crate::{node, promotion};
 
 const CLUSTER: ClusterId = ClusterId::new(7);
@@ -49,6 +50,7 @@ fn promoted() -> PromoteOptions {
 struct Desk {
     temp: TempDir,
     hot: Hot,
+    sources: Sources,
     peers: Peers,
     front: Rc<Front>,
     shared: Arc<Shared>,
@@ -88,7 +90,7 @@ impl Desk {
             shutdown: stop,
             shared: Arc::clone(&shared),
         };
-        let hot = Hot::new(config, store, Rc::clone(&front), ports).unwrap();
+        let (hot, sources) = Hot::new(config, store, Rc::clone(&front), ports).unwrap();
         let peers = peers.into_iter().map(|replication| PeerAddress {
             replication,
             who: None,
@@ -97,6 +99,7 @@ impl Desk {
         Self {
             temp,
             hot,
+            sources,
             peers,
             front,
             shared,
@@ -111,7 +114,13 @@ impl Desk {
         let address = client.local_addr().unwrap();
         tokio::task::spawn_local(self.front.accept(client));
         tokio::spawn(accept_replication(replication, self.inbound, self.shared));
-        let task = tokio::task::spawn_local(node::play(self.hot, self.peers, Lsn::ZERO, None));
+        let task = tokio::task::spawn_local(node::play(
+            self.hot,
+            self.sources,
+            self.peers,
+            Lsn::ZERO,
+            None,
+        ));
         Running {
             _temp: self.temp,
             client: address.to_string(),
@@ -287,7 +296,14 @@ fn a_set_change_names_every_member_and_a_dropped_one_holds_nothing_up() {
     in_one_thread(async {
         let nobody = || "127.0.0.1:1".to_owned();
         let desk = Desk::new(1, vec![nobody(), nobody()]);
-        let mut node = Node::start(desk.hot, desk.peers, Lsn::ZERO, None).unwrap();
+        let mut node = Node::start(
+            desk.hot,
+            mpsc::unbounded_channel().1,
+            desk.peers,
+            Lsn::ZERO,
+            None,
+        )
+        .unwrap();
         let store = &mut node.hot.store;
         let clock = ClockCheck::new(60_000);
         let (open, _) =

@@ -41,6 +41,13 @@ pub(crate) struct Args {
     /// site: what that site answered after it went on without this one is lost
     #[arg(long)]
     accept_missing_answered_transfers: bool,
+    /// The other site is off, although the third witness is heard and has let it go on alone: no
+    /// server of it runs, and none will without your word
+    #[arg(long, requires = "accept_missing_answered_transfers")]
+    other_site_is_off: bool,
+    /// Said a second time
+    #[arg(long, requires = "other_site_is_off")]
+    certainly: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
@@ -49,6 +56,8 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     let server = choose(&heard, args.to_site)?;
     let command = Command::Failover(FailoverOptions {
         accept_missing_answered_transfers: args.accept_missing_answered_transfers,
+        other_site_is_off: args.other_site_is_off,
+        certainly_off: args.certainly,
         ..args.decision.word().into()
     });
     let message = args.decision.have_done(&server.server, &command)?;
@@ -78,6 +87,14 @@ fn choose(heard: &[Heard], to_site: Option<u8>) -> Result<&Heard, Failure> {
     };
     if let Some(one) = candidates.iter().find(|one| !active(one)) {
         return Ok(one);
+    }
+    let serves = |one: &&Heard| one.status.as_ref().is_ok_and(|s| s.serving);
+    let serving = heard.iter().find(serves).map(|one| &one.server);
+    if let Some(server) = serving.filter(|s| to_site.is_some_and(|to| s.site.number() == to)) {
+        return Err(Failure::failed(format!(
+            "site {} processes already: node {} serves",
+            server.site, server.node
+        )));
     }
     if let Some(one) = candidates.first() {
         return Ok(one);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kanjo_format::{Site, Timestamp};
 use kanjo_group::{SiteReport, Topology};
-use kanjo_node::status::{GroupStatus, Status};
+use kanjo_node::status::{FOLLOWS, GroupStatus, Status};
 use serde_json::json;
 
 use super::super::status::{catching_up, lag};
@@ -20,6 +20,7 @@ use crate::times::{show_duration, show_second};
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who has not heard the third witness, or a register, for so long takes it for silent.
 const SILENT_MS: u64 = 2_000;
+const SEVERAL: &str = "SEVERAL SERVERS ANSWER. If they still do a moment later, two sites go on without each other and what one of them answers will be lost: stop one at once";
 /// Where the table of servers shows how far a server is behind, as the writer says.
 const LAG_COLUMN: usize = 8;
 
@@ -40,20 +41,23 @@ pub(in crate::commands) fn run(file: &Path, watch: bool, as_json: bool) -> Resul
         output.flush()?;
         output.finish()?;
         if !watch {
-            let serving = heard
-                .iter()
-                .any(|one| status(one).is_some_and(|s| s.serving));
-            return match serving {
-                true => Ok(Exit::Done),
-                false => Err(Failure::new(
+            return match serving(&heard).count() {
+                0 => Err(Failure::new(
                     Exit::Unreached,
                     "no server serves: nothing is answered",
                 )),
+                1 => Ok(Exit::Done),
+                _ => Err(Failure::failed(SEVERAL)),
             };
         }
         std::io::stdout().flush()?;
         std::thread::sleep(AGAIN);
     }
+}
+
+/// Who answers new transfers: one, or something has gone wrong.
+fn serving(heard: &[Heard]) -> impl Iterator<Item = &Status> {
+    heard.iter().filter_map(status).filter(|s| s.serving)
 }
 
 fn status(one: &Heard) -> Option<&Status> {
@@ -87,7 +91,9 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
     for one in heard {
         if let Err(why) = &one.status {
             output.line(format!("node {}: {why}", one.server.node))?;
-        } else if let Some(status) = status(one).filter(|s| !s.serving && s.role != "replica") {
+        } else if let Some(status) =
+            status(one).filter(|s| !s.serving && s.why_not_serving != FOLLOWS)
+        {
             output.line(format!("node {}: {}", status.node, status.why_not_serving))?;
         }
     }
@@ -137,7 +143,12 @@ fn third_witness(topology: &Topology, groups: &[&GroupStatus]) -> Option<String>
 }
 
 fn headline(heard: &[Heard]) -> String {
-    let Some(status) = heard.iter().filter_map(status).find(|s| s.serving) else {
+    if serving(heard).count() > 1 {
+        let who = serving(heard).map(|s| format!("node {} in epoch {}", s.node, s.epoch));
+        let who: Vec<String> = who.collect();
+        return format!("{}: {SEVERAL}", who.join(" and "));
+    }
+    let Some(status) = serving(heard).next() else {
         // How commits are protected tells nothing where there are none.
         let writers = || heard.iter().filter_map(status);
         let writer = writers().find(|s| s.role == "primary");
