@@ -4,8 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kanjo_format::NodeId;
 use kanjo_format::limits::SET_MEMBERS_MAX;
+use kanjo_format::{NodeId, Site};
 use kanjo_group::Topology;
 use serde::{Deserialize, Serialize};
 
@@ -264,6 +264,11 @@ impl Config {
     /// Checks what the types alone do not: ranges, and that ports stay on loopback.
     pub fn check(&self) -> Result<(), NodeError> {
         let refuse = |key: &'static str, why: String| Err(NodeError::ConfigValue { key, why });
+        if self.cluster_file.is_none()
+            && (self.node.is_some() || self.auto_failover != AutoFailover::Never)
+        {
+            return refuse("cluster_file", "node and auto_failover need one".to_owned());
+        }
         for (key, address) in self.listen_addresses() {
             let resolved = resolve(key, address)?;
             if !resolved.ip().is_loopback() && !self.insecure_listen {
@@ -274,11 +279,6 @@ impl Config {
                     ),
                 );
             }
-        }
-        if self.cluster_file.is_none()
-            && (self.node.is_some() || self.auto_failover != AutoFailover::Never)
-        {
-            return refuse("cluster_file", "node and auto_failover need one".to_owned());
         }
         let third = self.topology.as_ref().map(|t| t.third_witness.is_some());
         if self.auto_failover == AutoFailover::Both && third != Some(true) {
@@ -294,6 +294,20 @@ impl Config {
             return refuse(
                 "set_size_min",
                 format!("{} is not within 1 to {SET_MEMBERS_MAX}", self.set_size_min),
+            );
+        }
+        let sites = [Site::One, Site::Two];
+        let fewest = self.topology.as_ref().and_then(|topology| {
+            let count = |site| topology.servers_of(site).count();
+            sites.map(|site| (count(site), site)).into_iter().min()
+        });
+        if let Some((count, site)) = fewest.filter(|(count, _)| self.set_size_min > *count) {
+            return refuse(
+                "set_size_min",
+                format!(
+                    "{} is more than the {count} servers of site {site}: nothing would be answered while that one is the auxiliary",
+                    self.set_size_min
+                ),
             );
         }
         // TOML knows no larger number.

@@ -4,12 +4,15 @@
 use std::time::{Duration, Instant};
 
 use kanjo_format::Site;
-use kanjo_node::admin::{Answer, Command, OperatorWord};
+use kanjo_group::register::Authority;
+use kanjo_node::AutoFailover;
+use kanjo_node::admin::{Answer, Command, FailoverOptions, OperatorWord};
 
 use crate::Scene;
-use crate::harness::clouds::CloudOptions;
+use crate::harness::PATIENCE;
+use crate::harness::clouds::{Cloud, CloudOptions};
 use crate::harness::cuts::Fault;
-use crate::harness::part::{S3, S4};
+use crate::harness::part::{Part, S3, S4};
 use crate::harness::program::{kanjo, said};
 use crate::harness::registers::epoch_of;
 use crate::harness::report;
@@ -125,6 +128,78 @@ fn a_switch_that_meets_a_cut_ends_in_one_site_or_the_other_and_loses_nothing() {
     load.finish();
     scene.close();
 }
+
+/// What it handed over is lost with it, as far as anybody can know.
+#[test]
+fn a_site_that_is_lost_in_the_middle_of_a_switch_leaves_a_way_out() {
+    let name = "planned::a_site_that_is_lost_in_the_middle_of_a_switch_leaves_a_way_out";
+    let options = CloudOptions {
+        auto_failover: AutoFailover::Both,
+        third_witness: true,
+        ..CloudOptions::default()
+    };
+    let Some(mut scene) = Scene::open_with(name, options) else {
+        return;
+    };
+    let load = scene.load();
+    let mut taken_back = 0;
+    for _ in 0..LOST_ROUNDS {
+        load.wait_requests(50);
+        let primary = scene.cloud.expect_protected();
+        let (lost, stays) = (primary.site(), primary.site().other());
+        let word = scene.cloud.begin(primary, &switchover(), Duration::ZERO);
+        let [watched, _] = Part::servers_of(stays);
+        let handed_over = |cloud: &mut Cloud| {
+            let own = cloud.status(watched)?.group?.own?;
+            matches!(own.register.authority, Authority::HandedOver(_)).then_some(())
+        };
+        let until = Instant::now() + Duration::from_secs(1);
+        while handed_over(&mut scene.cloud).is_none() && Instant::now() < until {}
+        for part in Part::all_of(lost) {
+            scene.cloud.hit(part, Fault::Stop);
+        }
+        let word_to = |accepts| {
+            Command::Failover(FailoverOptions {
+                operator: "a test".into(),
+                reason: "the other site is lost".into(),
+                accept_missing_answered_transfers: accepts,
+                other_site_is_off: accepts,
+                certainly_off: accepts,
+            })
+        };
+        scene.cloud.look("the other site serves", PATIENCE, |cloud| {
+            let servers = Part::servers_of(stays);
+            let mut statuses = servers.into_iter().filter_map(|server| cloud.status(server));
+            if statuses.any(|status| status.serving) {
+                return Some(());
+            }
+            let nominee = cloud.nominee(stays);
+            let said = cloud.ask(nominee, &word_to(false), PATIENCE);
+            if matches!(said, Ok(Answer::Refused { message }) if message.contains("handed over")) {
+                let said = cloud.ask(nominee, &word_to(true), PATIENCE);
+                assert!(matches!(said, Ok(Answer::Done { .. })), "{said:#?}");
+                taken_back += 1;
+            }
+            None
+        });
+        load.wait_requests(50);
+        for part in Part::all_of(lost) {
+            scene.cloud.undo(part, Fault::Stop);
+        }
+        // What the switch says then does not matter; that it is heard does.
+        let _ = word.join().expect("the admin port answers");
+        assert_eq!(scene.cloud.expect_protected().site(), stays);
+    }
+    report::line(
+        "note",
+        &format!("{taken_back} of {LOST_ROUNDS} hand-overs were taken back by a word"),
+    );
+    load.finish();
+    scene.close();
+}
+
+/// Sites lost in a switch.
+const LOST_ROUNDS: u64 = 2;
 
 /// Switches that meet a cut.
 const ROUNDS: u64 = 6;

@@ -74,12 +74,12 @@ pub enum Command {
         /// Why that is allowed.
         evidence: Evidence,
     },
-    /// An operator has the authority count here, whatever the other site's register may have seized
-    /// after this one was heard there last.
+    /// An operator has the authority count here, whatever the other site's register may hold by
+    /// now: one that has seized it since, or that it was handed over to and that is lost.
     Insist {
         /// Number of the holding that is to count.
         follows: u64,
-        /// Whose word it is.
+        /// Why that is allowed.
         evidence: Evidence,
     },
     /// The other register holds the authority under this higher number.

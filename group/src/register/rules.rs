@@ -281,8 +281,8 @@ impl Register {
         Ok(true)
     }
 
-    /// A seizure by the other register has the number after this one's: what counts more is the
-    /// one after that.
+    /// A seizure by the other register has the number after this one's; one that took a certificate
+    /// has the certificate's. What counts more than either is the one after that.
     fn insist(&mut self, follows: u64, evidence: &Evidence) -> Result<bool, Refusal> {
         check_evidence(evidence)?;
         let (current, named) = (self.holding(), follows);
@@ -297,10 +297,14 @@ impl Register {
         if self.authority == insisted {
             return Ok(false);
         }
-        self.check_held()?;
+        if !matches!(self.authority, Authority::HandedOver(_)) {
+            self.check_held()?;
+        }
         if current != follows {
             return Err(refused);
         }
+        // The set stands as it was. Of what was handed over it may be old by now, which is why
+        // only an operator takes that back.
         self.authority = insisted;
         Ok(true)
     }

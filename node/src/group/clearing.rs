@@ -6,8 +6,9 @@
 //! what was read
 //! ```
 //!
-//! Where an operator lets this site take over without that word, the own register is told instead
-//! that it counts, whatever the other site's has seized meanwhile.
+//! Where an operator lets this site take over without that word, or take back what it handed over to
+//! a register that is lost, the own register is told before the claim that it counts, whatever the
+//! other site's holds meanwhile.
 //!
 //! What this server knows of its own register may be old, if it stood still for a while or was
 //! started anew: it is nominated anew only where its majority names it, and with a number that
@@ -31,6 +32,8 @@ pub(crate) struct WasRead {
     pub(crate) active: Site,
     /// What the last claim noted of the third witness.
     pub(crate) third: Option<ThirdMark>,
+    /// It handed the authority over to a register that is not heard.
+    pub(crate) given_away: bool,
 }
 
 impl WasRead {
@@ -40,6 +43,7 @@ impl WasRead {
             epoch: register.reign.epoch,
             active: register.active,
             third: register.reign.third,
+            given_away: !register.holds_authority(),
         }
     }
 }
@@ -94,7 +98,7 @@ pub(crate) struct Clearing {
     read: WasRead,
     /// Whether the cluster file names a third witness.
     third: bool,
-    /// An operator's word to take over without the third witness's.
+    /// An operator's word to take over without the third witness's, or what was given away.
     insistence: Option<Insistence>,
     stage: Stage,
 }
@@ -168,7 +172,8 @@ impl Clearing {
 
     /// What an operator said, where it matters.
     fn insistence(&self) -> Option<&Insistence> {
-        self.insistence.as_ref().filter(|_| self.takes_over())
+        let matters = self.takes_over() || self.read.given_away;
+        self.insistence.as_ref().filter(|_| matters)
     }
 
     /// The mark whose word is needed: to take over from a writer that noted one.

@@ -15,6 +15,8 @@ const FRESH: Duration = Duration::from_secs(2);
 
 pub(super) const LET_THE_OTHER_GO_ON: &str = "the third witness is heard, and has let the other site go on alone: what that one has answered since would be missing. If it is off for good, say --other-site-is-off --certainly besides";
 
+const GIVEN_AWAY: &str = "the authority was handed over to the other site's register, which is not heard; whoever opened an epoch there may have answered by it since. If that site is lost for good, an operator takes the authority back: `kanjo failover --accept-missing-answered-transfers --other-site-is-off --certainly`";
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -63,12 +65,14 @@ pub(crate) fn decide(view: &View, me: SetMember, site: Site, told: Told, now: In
     if let Some(decision) = other.and_then(|other| settle(own, other)) {
         return decision;
     }
-    let Some(holder) = [Some(own), other]
-        .into_iter()
-        .flatten()
-        .find(|register| register.holds_authority())
-    else {
-        return Decision::Follow("no register that holds the authority can be reached");
+    let mut registers = [Some(own), other].into_iter().flatten();
+    let Some(holder) = registers.find(|r| r.holds_authority()) else {
+        let handed_over = matches!(own.authority, Authority::HandedOver(_));
+        return match (handed_over && other.is_none(), told) {
+            (true, Told::AgainstWord) => Decision::Open(WasRead::of(own)),
+            (true, _) => Decision::Follow(GIVEN_AWAY),
+            (false, _) => Decision::Follow("no register that holds the authority can be reached"),
+        };
     };
     if holder.active != site && told == Told::No {
         return Decision::Follow("the other site processes");
@@ -150,9 +154,9 @@ fn settle(own: &Register, other: &Register) -> Option<Decision> {
 #[cfg(test)]
 mod tests {
     use kanjo_format::control::Role;
-    use kanjo_format::{ClusterId, Incarnation, NodeId};
+    use kanjo_format::{ClusterId, Incarnation, NodeId, OpeningId};
     use kanjo_group::SiteReport;
-    use kanjo_group::register::Nominee;
+    use kanjo_group::register::{Move, Nominee};
 
     use super::*;
 
@@ -193,6 +197,7 @@ mod tests {
             epoch: Epoch::NONE,
             active: Site::One,
             third: None,
+            given_away: false,
         });
         assert_eq!(
             decide(&view(Site::One, true), ME, Site::One, Told::No, now),
@@ -246,6 +251,39 @@ mod tests {
         assert!(opens_so(&said_no, Told::AgainstWord));
         let new = Third::new(ClusterId::new(7), Incarnation::new(21));
         assert!(opens(&heard(&new, now)).unwrap_err().contains("lost"));
+    }
+
+    /// The switch had passed its point of no return when the other site was lost.
+    #[test]
+    fn what_was_handed_over_to_a_lost_site_is_taken_back_only_by_an_operator() {
+        let now = Instant::now();
+        let mut view = view(Site::Two, true);
+        let source = &mut view.own.as_mut().unwrap().register;
+        source.authority = Authority::HandedOver(Box::new(HandOver {
+            cluster: ClusterId::new(7),
+            from: Site::Two,
+            holding: 2,
+            plan: Move {
+                epoch: Epoch::from_terms(1, 1),
+                number: 1,
+                opening: OpeningId::default(),
+                set: vec![ME],
+                active: Site::Two,
+            },
+            reign: source.reign.clone(),
+        }));
+        let decide = |view: &View, told| decide(view, ME, Site::Two, told, now);
+        let heard = decide(&view, Told::AgainstWord);
+        assert!(matches!(heard, Decision::Carry { .. }), "{heard:?}");
+        view.other = None;
+        for told in [Told::No, Told::Lost, Told::WithoutWord] {
+            let decision = decide(&view, told);
+            assert!(matches!(decision, Decision::Follow(why) if why.contains("lost for good")));
+        }
+        assert!(matches!(
+            decide(&view, Told::AgainstWord),
+            Decision::Open(read) if read.given_away && read.authority == Site::Two
+        ));
     }
 
     /// It stood still while another server was nominated and opened; its own voter has not heard yet.

@@ -180,6 +180,13 @@ impl Membership {
         self.authority != self.site
     }
 
+    /// Whether the authority is in the other site's register, or may be: it was handed over.
+    pub(crate) fn is_away(&self) -> bool {
+        let moving = self.moving.as_ref();
+        let given = moving.is_some_and(|moving| matches!(moving.stage, Stage::Activate(_)));
+        self.is_attached() || given
+    }
+
     /// How commits are protected, as the register says.
     pub(crate) const fn protection(&self) -> &Protection {
         &self.protection

@@ -23,6 +23,9 @@ use crate::node::{Node, Part, steady_ns};
 use crate::peers::PeerIndex;
 use crate::promotion;
 
+/// A register that does not decide a claim within this time is taken for lost: whoever is to process
+/// then is decided anew.
+const CLAIM_MAX: Duration = Duration::from_secs(3);
 /// After an attempt that ended without an epoch.
 const REST: Duration = Duration::from_millis(100);
 
@@ -40,6 +43,8 @@ pub(crate) struct GroupOpeningRun {
     set: Vec<SetMember>,
     /// So many sets came before it.
     changes: u64,
+    /// Since when the claim is not decided.
+    claims_since: Option<Instant>,
     /// The question that was asked last.
     asked: Option<Question>,
     why: String,
@@ -103,6 +108,7 @@ impl Node {
             promised: (Epoch::NONE, OpeningId::default()),
             set: Vec::new(),
             changes: 0,
+            claims_since: None,
             asked: None,
             why: "resolving: claims the next epoch in the register".to_owned(),
         }));
@@ -183,6 +189,7 @@ impl Node {
                     Event::SetChanged
                 }
                 Outcome::Refused { why, register } if claims => {
+                    run.claims_since = None;
                     let event = claim_refused(run, &why, &register);
                     run.clearing = group.clearing(run.read);
                     event
@@ -372,8 +379,18 @@ impl Node {
         let Part::GroupOpening(run) = &self.part else {
             return Ok(());
         };
-        if !still && !run.opening.is_claimed() {
-            return self.give_up_opening("another server of this site is to process");
+        if !run.opening.is_claimed() {
+            if !still {
+                return self.give_up_opening("another server of this site is to process");
+            }
+            // Where it was decided all the same nobody answers in that epoch: it is over unheard.
+            if run
+                .claims_since
+                .is_some_and(|since| since.elapsed() >= CLAIM_MAX)
+            {
+                return self
+                    .give_up_opening("the register that holds the authority does not decide");
+            }
         }
         let now_ns = steady_ns();
         self.group_opening_event(Event::Tick { now_ns })
@@ -499,6 +516,7 @@ impl GroupOpeningRun {
             third,
         };
         let expected = self.read.epoch;
+        self.claims_since.get_or_insert_with(Instant::now);
         let command = Command::Claim { expected, reign };
         self.ask(group, (self.read.authority, apply(command)));
     }

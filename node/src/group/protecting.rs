@@ -131,7 +131,7 @@ impl Node {
 
     fn authority_is_away(&mut self) -> bool {
         match self.primary() {
-            Some(primary) => primary.reign.is_attached(),
+            Some(primary) => primary.reign.is_away(),
             None => false,
         }
     }
@@ -410,6 +410,7 @@ impl Node {
             epoch,
             active: site,
             third: None,
+            given_away: false,
         })
     }
 

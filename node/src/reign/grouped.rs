@@ -99,6 +99,12 @@ impl Reign {
         grouped.is_some_and(|grouped| grouped.membership.is_attached())
     }
 
+    /// Whether the authority is in the other site's register, or on its way there.
+    pub(crate) fn is_away(&self) -> bool {
+        let grouped = self.grouped.as_ref();
+        grouped.is_some_and(|grouped| grouped.membership.is_away())
+    }
+
     /// What it was opened under, where there is a third witness.
     pub(crate) fn cleared(&self) -> Option<Cleared> {
         self.grouped.as_ref()?.membership.cleared()
@@ -252,7 +258,9 @@ impl Primary<'_> {
             return false;
         };
         let peers = self.peers_now().into_iter();
-        let members = peers.filter(|peer| grouped.membership.names(peer.member));
+        // Whom the gate waits for need not be named yet, while the authority is on its way to it.
+        let waited_for = |peer: &PeerNow| peer.in_gate || grouped.membership.names(peer.member);
+        let members = peers.filter(waited_for);
         let away = |peer: &PeerNow| peer.away.is_some_and(|away| away >= patience);
         let (away, here): (Vec<_>, Vec<_>) = members.partition(away);
         let stuck = here.is_empty() || !group.other_has_majority();
