@@ -217,8 +217,10 @@ fn start_group(config: &Config, store: &Store) -> Result<Option<(Group, GroupEve
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {
+    // Without the drivers for signals and child processes, which are asked before every wait.
     tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
+        .enable_time()
         .build()
         .map_err(|source| NodeError::System {
             what: "start the runtime",
