@@ -75,6 +75,30 @@ impl Drop for Files {
 impl Floor {
     /// Prepares two files in `dir` and starts both threads.
     pub(crate) fn start(dir: &Path, sizes: FrameBytes) -> Result<Self> {
+        Self::start_on(dir, sizes, connected_pair()?)
+    }
+
+    /// The same with a link between the two threads: `link` is given where the replica listens, and
+    /// gives where the primary connects instead.
+    pub(crate) fn start_over(
+        dir: &Path,
+        sizes: FrameBytes,
+        link: impl FnOnce(&str) -> Result<String>,
+    ) -> Result<Self> {
+        let listener = listen()?;
+        let address = link(&listener.local_addr()?.to_string())?;
+        let near = TcpStream::connect(address).context("connecting to the link")?;
+        let (far, _) = listener.accept()?;
+        near.set_nodelay(true)?;
+        far.set_nodelay(true)?;
+        Self::start_on(dir, sizes, (near, far))
+    }
+
+    fn start_on(
+        dir: &Path,
+        sizes: FrameBytes,
+        (to_replica, from_primary): (TcpStream, TcpStream),
+    ) -> Result<Self> {
         let frames = [sizes.request, sizes.ship, sizes.ack, sizes.reply];
         for bytes in frames.into_iter().chain([sizes.write]) {
             let fits = (NUMBER_BYTES..=FILL_BYTES).contains(&bytes);
@@ -89,7 +113,6 @@ impl Floor {
         let replica_disk = Disk::prepare(replica_file, write_bytes)?;
         let primary_disk = Disk::prepare(primary_file, write_bytes)?;
 
-        let (to_replica, from_primary) = connected_pair()?;
         let replica = start_thread("floor-replica", move || {
             replicate(from_primary, replica_disk, sizes)
         })?;
@@ -262,9 +285,12 @@ fn fill(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+fn listen() -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a loopback port")
+}
+
 fn connected_pair() -> Result<(TcpStream, TcpStream)> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a loopback port")?;
+    let listener = listen()?;
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, peer) = listener.accept()?;
     ensure!(

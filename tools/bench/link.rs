@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX, SEGMENT_BYTES_DEFAULT};
 use serde::Serialize;
 
 use super::rig::{Case, Length, Rig};
-use super::round_trip::RoundTrip;
+use super::round_trip::{LinkedFloor, RoundTrip};
 use super::rounds::{Figures, Summary};
 use super::series::{Results, Series, draw, measure};
 use super::throughput::{parse_seconds, within};
@@ -78,13 +78,21 @@ struct Outcome {
     results: Results,
 }
 
+/// A link of the same delay without Kanjo.
+struct LinkAlone {
+    round_trip_us: f64,
+    floor_us: f64,
+}
+
 /// What one delay costs, round by round beside the load without delay.
 #[derive(Serialize)]
 struct Delayed {
     delay_ms: u64,
     /// `throughput_ratio`: of that without delay in the same round. `round_trip_us`: of an echo
     /// over a link of the same delay, before the round. `p50_allowed_us`: that and 1.25 times the
-    /// floor. `p50_of_allowed`: one client's p50 as a share of that.
+    /// floor. `p50_of_allowed`: one client's p50 as a share of that. `floor_over_link_us`: p50 of
+    /// the floor with such a link between its disks, and `p50_of_linked` one client's as a share of
+    /// the round trip and 1.25 times what that floor takes beside it.
     #[serde(flatten)]
     summary: Summary,
     throughput_kept: bool,
@@ -109,11 +117,17 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
         }
     }
     let mut link = RoundTrip::new()?;
-    let mut round_trips = vec![Vec::new(); delays.len()];
+    let linked = workspace.path().join("linked-floor");
+    std::fs::create_dir(&linked).with_context(|| format!("making {}", linked.display()))?;
+    let mut floor = LinkedFloor::new(&linked, rig.prepare_floor(1).await?)?;
+    let mut links: Vec<Vec<LinkAlone>> = delays.iter().map(|_| Vec::new()).collect();
     measure(&mut rig, &mut all, args.rounds, async |_, place| {
         let (of, delay) = (place / 2, Duration::from_millis(delays[place / 2]));
         if place.is_multiple_of(2) {
-            round_trips[of].push(link.median_us(delay)?);
+            links[of].push(LinkAlone {
+                round_trip_us: link.median_us(delay)?,
+                floor_us: floor.median_us(delay)?,
+            });
         }
         relay.set_delay(delay);
         Ok(())
@@ -131,8 +145,8 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
         seconds: args.seconds,
         digests_equal: true,
         delays: std::iter::zip(&args.delay_ms, delayed.chunks(2))
-            .zip(&round_trips[1..])
-            .map(|((delay_ms, some), trips)| Delayed::of(*delay_ms, none, some, trips))
+            .zip(&links[1..])
+            .map(|((delay_ms, some), alone)| Delayed::of(*delay_ms, none, some, alone))
             .collect(),
         results: Results::of(all),
     };
@@ -163,10 +177,13 @@ impl LinkArgs {
 
 impl Delayed {
     /// Both of one client and full load.
-    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], round_trips: &[f64]) -> Self {
+    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], alone: &[LinkAlone]) -> Self {
         let rounds = none[1].rounds.iter().zip(&delayed[0].rounds);
-        let rounds = rounds.zip(&delayed[1].rounds).zip(round_trips);
-        let figures = rounds.map(|(((full_none, one), full), &round_trip_us)| {
+        let rounds = rounds.zip(&delayed[1].rounds).zip(alone);
+        let figures = rounds.map(|(((full_none, one), full), alone)| {
+            let round_trip_us = alone.round_trip_us;
+            let beside = (alone.floor_us - round_trip_us).max(0.0);
+            let linked = round_trip_us + FLOOR_BAR * beside;
             let throughput = full.figures["transfers_per_s"];
             let allowed = round_trip_us + FLOOR_BAR * one.figures["floor_p50_us"];
             Figures::from([
@@ -179,6 +196,8 @@ impl Delayed {
                 ("p50_us", one.figures["p50_us"]),
                 ("p50_allowed_us", allowed),
                 ("p50_of_allowed", one.figures["p50_us"] / allowed),
+                ("floor_over_link_us", alone.floor_us),
+                ("p50_of_linked", one.figures["p50_us"] / linked),
                 ("p99_us", one.figures["p99_us"]),
             ])
         });
@@ -229,8 +248,10 @@ impl Outcome {
             "p50 µs",
             "allowed µs",
             "share",
+            "floor over it µs",
+            "share so",
         ];
-        let mut bars = table(&header, &[1, 2, 3, 4, 5]);
+        let mut bars = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
         for delayed in &self.delays {
             let range = |name, decimals| delayed.summary.range(name, decimals);
             bars.add_row([
@@ -240,11 +261,15 @@ impl Outcome {
                 range("p50_us", 0),
                 range("p50_allowed_us", 0),
                 range("p50_of_allowed", 2),
+                range("floor_over_link_us", 0),
+                range("p50_of_linked", 2),
             ]);
         }
         say(bars);
         say(format!(
-            "allowed: round trip and {FLOOR_BAR} × the floor without a link; median (least to most) of \
+            "allowed: round trip and {FLOOR_BAR} × the floor without a link; floor over it: plain threads \
+             with such a link between them, of which the last share allows {FLOOR_BAR} × what is \
+             beside the round trip; median (least to most) of \
              {} rounds in turn; digests equal after each",
             self.delays
                 .first()

@@ -1,13 +1,16 @@
-//! The round trip of a link as it is: an echo on two plain threads, through a relay of its own
-//! with the same delay.
+//! A link as it is without Kanjo: the round trip of an echo on two plain threads, and a commit of
+//! the floor's, each through a relay of its own with the same delay.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
 
+use crate::floor::{Floor, FrameBytes};
 use crate::relay::Relay;
 
 /// As many bytes as a batch of one transfer and its ack have, to the size of a packet.
@@ -55,6 +58,34 @@ impl RoundTrip {
         }
         times.sort_unstable();
         Ok(times[ECHOES / 2].as_secs_f64() * 1e6)
+    }
+}
+
+/// The floor with a link between its two disks. Between two commits everything sleeps for a round
+/// trip, as it does beside Kanjo.
+pub(super) struct LinkedFloor {
+    relay: Relay,
+    floor: Floor,
+}
+
+impl LinkedFloor {
+    /// Commits of these sizes, in files in `dir`.
+    pub(super) fn new(dir: &Path, sizes: FrameBytes) -> Result<Self> {
+        let mut relay = None;
+        let floor = Floor::start_over(dir, sizes, |address| {
+            let relay = relay.insert(Relay::start(address)?);
+            Ok(relay.address().to_owned())
+        })?;
+        let relay = relay.context("the floor was given no link")?;
+        Ok(Self { relay, floor })
+    }
+
+    /// The median of some commits, in microseconds, with this delay each way.
+    pub(super) fn median_us(&mut self, delay: Duration) -> Result<f64> {
+        self.relay.set_delay(delay);
+        let mut times = Histogram::new(3)?;
+        self.floor.run_block(ECHOES as u64, &mut times)?;
+        Ok(times.value_at_quantile(0.5) as f64 / 1e3)
     }
 }
 

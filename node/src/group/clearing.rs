@@ -1,9 +1,8 @@
 //! What an opening makes sure of before it claims. Values in, one question out at a time.
 //!
 //! ```text
-//! the authority's register was read ─▶ own register: read by its majority, then nominated anew, has
-//! not seized ─▶ third witness, if there is one: its word to take over, or how it stands ─▶ claim
-//! what was read
+//! the authority's register was read ─▶ own register: nominated anew, has not seized ─▶ third
+//! witness, if there is one: its word to take over, or how it stands ─▶ claim what was read
 //! ```
 //!
 //! Where an operator lets this site take over without that word, or take back what it handed over to
@@ -11,9 +10,9 @@
 //! other site's holds meanwhile.
 //!
 //! What this server knows of its own register may be old, if it stood still for a while or was
-//! started anew: it is nominated anew only where its majority names it, and with a number that
-//! nobody has yet. With a third witness the order counts, too:
-//! a writer that seizes the authority needs to be the one nominated last, so that after the second
+//! started anew. So it begins from a nomination that its register's majority has just told of: the
+//! next number is one that nobody has yet, and nobody else is replaced by it. With a third witness
+//! the order counts, too: a writer that seizes the authority needs to be the one nominated last, so that after the second
 //! step no seizure of before can come about any more.
 
 use super::deciding::LET_THE_OTHER_GO_ON;
@@ -60,9 +59,7 @@ pub(crate) struct Cleared {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Ask the own site's register how it stands.
-    Read,
-    /// Have it nominate this server.
+    /// Have the own site's register nominate this server.
     Nominate(Command),
     /// Have it count, by an operator's word.
     Insist(Command),
@@ -76,7 +73,6 @@ pub(crate) enum Next {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Reading,
     Nominating { replaces: u64 },
     Asking { nomination: u64, holding: u64 },
     Insisting { cleared: Cleared, holding: u64 },
@@ -104,11 +100,13 @@ pub(crate) struct Clearing {
 }
 
 impl Clearing {
-    /// Begins after the register with the authority was read.
+    /// Begins after the register with the authority was read. `replaces` is the nomination that this
+    /// server opens under so far.
     pub(crate) const fn new(
         (me, site): (SetMember, Site),
         (read, third): (WasRead, bool),
         insistence: Option<Insistence>,
+        replaces: u64,
     ) -> Self {
         Self {
             me,
@@ -116,14 +114,13 @@ impl Clearing {
             read,
             third,
             insistence,
-            stage: Stage::Reading,
+            stage: Stage::Nominating { replaces },
         }
     }
 
     /// What is to be done now; the same again where an answer was lost.
     pub(crate) fn next(&self) -> Next {
         match self.stage {
-            Stage::Reading => Next::Read,
             Stage::Nominating { replaces } => Next::Nominate(Command::Nominate {
                 replaces,
                 node: self.me.node,
@@ -151,7 +148,7 @@ impl Clearing {
     pub(crate) const fn asks_own_register(&self) -> bool {
         matches!(
             self.stage,
-            Stage::Reading | Stage::Nominating { .. } | Stage::Insisting { .. }
+            Stage::Nominating { .. } | Stage::Insisting { .. }
         )
     }
 
@@ -159,10 +156,16 @@ impl Clearing {
     pub(crate) const fn cleared(&self) -> Option<Cleared> {
         match self.stage {
             Stage::Clear(cleared) => Some(cleared),
-            Stage::Reading
-            | Stage::Nominating { .. }
-            | Stage::Insisting { .. }
-            | Stage::Asking { .. } => None,
+            Stage::Nominating { .. } | Stage::Insisting { .. } | Stage::Asking { .. } => None,
+        }
+    }
+
+    /// The last nomination that is known of.
+    pub(crate) const fn nomination(&self) -> u64 {
+        match self.stage {
+            Stage::Nominating { replaces } => replaces,
+            Stage::Asking { nomination, .. } => nomination,
+            Stage::Insisting { cleared, .. } | Stage::Clear(cleared) => cleared.nomination,
         }
     }
 
@@ -185,7 +188,6 @@ impl Clearing {
     /// The own register answered.
     pub(crate) fn register_said(&mut self, reply: &Reply) -> Next {
         let (register, done) = match (self.stage, reply) {
-            (Stage::Reading, Reply::Report { report }) => (&report.register, false),
             (Stage::Nominating { .. }, Reply::Outcome { outcome }) => match outcome {
                 Outcome::Done(register) => (register.as_ref(), true),
                 Outcome::Refused { register, .. } => (register.as_ref(), false),
@@ -274,241 +276,4 @@ impl Clearing {
 }
 
 #[cfg(test)]
-mod tests {
-    use kanjo_format::{ClusterId, Incarnation, NodeId};
-    use kanjo_group::SiteReport;
-    use kanjo_group::register::{Reign, Third};
-
-    use super::*;
-
-    const CLUSTER: ClusterId = ClusterId::new(7);
-    const ME: SetMember = SetMember {
-        node: NodeId::new(3),
-        incarnation: Incarnation::new(3),
-    };
-    const OTHER: SetMember = SetMember {
-        node: NodeId::new(4),
-        incarnation: Incarnation::new(4),
-    };
-
-    fn third() -> Third {
-        Third::new(CLUSTER, Incarnation::new(20))
-    }
-
-    fn nominate(register: &mut Register, who: SetMember) -> Reply {
-        let command = Command::Nominate {
-            replaces: register.nominee.map_or(0, |nominee| nominee.number),
-            node: who.node,
-            incarnation: who.incarnation,
-        };
-        let outcome = register.apply(&command);
-        Reply::Outcome { outcome }
-    }
-
-    /// Site 1 is active; this server is of site 2, whose register holds the authority.
-    fn taking_over(third: &Third) -> (Register, Clearing) {
-        let mut register = Register::new(CLUSTER, Site::Two);
-        register.reign.third = Some(third.mark);
-        nominate(&mut register, ME);
-        let clearing = Clearing::new((ME, Site::Two), (WasRead::of(&register), true), None);
-        (register, clearing)
-    }
-
-    fn report(register: &Register) -> Reply {
-        let report = Box::new(SiteReport {
-            register: register.clone(),
-            leader: Some(ME.node),
-            voters: Vec::new(),
-            servers: Vec::new(),
-            elections: 1,
-        });
-        Reply::Report { report }
-    }
-
-    /// Has the register read, if it is to be, and carries out what is asked of it then.
-    fn carried_out(register: &mut Register, clearing: &mut Clearing) -> Reply {
-        if clearing.next() == Next::Read {
-            clearing.register_said(&report(register));
-        }
-        match clearing.next() {
-            Next::Nominate(command) | Next::Insist(command) => {
-                let outcome = register.apply(&command);
-                Reply::Outcome { outcome }
-            }
-            _ => report(register),
-        }
-    }
-
-    #[test]
-    fn who_takes_over_is_nominated_anew_and_needs_the_word() {
-        let mut third = third();
-        let follows = third.mark;
-        let (mut register, mut clearing) = taking_over(&third);
-        let reply = carried_out(&mut register, &mut clearing);
-        let site = Site::Two;
-        assert_eq!(
-            clearing.register_said(&reply),
-            Next::AskThird(ThirdQuestion::Decide { follows, site })
-        );
-        let other = ThirdReply::Stands {
-            third: third.clone(),
-        };
-        assert!(
-            matches!(clearing.third_said(other), Next::AskThird(_)),
-            "how it stands is no word"
-        );
-        third.decide(follows, site).unwrap();
-        let cleared = Cleared {
-            nomination: 2,
-            mark: Some(third.mark),
-        };
-        assert_eq!(
-            clearing.third_said(ThirdReply::Stands { third }),
-            Next::Claim(cleared)
-        );
-        assert_eq!(clearing.next(), Next::Claim(cleared), "asked again");
-    }
-
-    #[test]
-    fn without_the_word_nobody_takes_over() {
-        let (mut register, mut clearing) = taking_over(&third());
-        let reply = carried_out(&mut register, &mut clearing);
-        clearing.register_said(&reply);
-        let why = String::new();
-        let silent = clearing.third_said(ThirdReply::Silent { why });
-        assert!(matches!(silent, Next::Lost(_)));
-        let mut other = third();
-        other.decide(third().mark, Site::One).unwrap();
-        let why = other.decide(third().mark, Site::Two).unwrap_err();
-        let refused = clearing.third_said(ThirdReply::Refused { why });
-        assert!(matches!(refused, Next::Lost(why) if why.contains("site 1")));
-    }
-
-    #[test]
-    fn a_server_whose_cluster_file_lacks_the_third_witness_takes_over_from_no_epoch_that_noted_it()
-    {
-        let (mut register, _) = taking_over(&third());
-        let read = WasRead::of(&register);
-        let mut clearing = Clearing::new((ME, Site::Two), (read, false), None);
-        let reply = carried_out(&mut register, &mut clearing);
-        let next = clearing.register_said(&reply);
-        assert!(matches!(next, Next::Lost(why) if why.contains("cluster file")));
-    }
-
-    #[test]
-    fn an_operator_may_take_over_without_the_word_and_against_it_only_if_he_says_so() {
-        let (mut register, _) = taking_over(&third());
-        let read = WasRead::of(&register);
-        let mut said_no = third();
-        said_no.decide(third().mark, Site::One).unwrap();
-        let silent = ThirdReply::Silent { why: String::new() };
-        let no = ThirdReply::Stands { third: said_no };
-        for (against_word, reply, may) in [
-            (false, silent, true),
-            (false, no.clone(), false),
-            (true, no, true),
-        ] {
-            let insistence = Insistence {
-                evidence: Evidence::Operator {
-                    operator: "a test".into(),
-                    reason: "burnt down".into(),
-                },
-                against_word,
-            };
-            let mut clearing = Clearing::new((ME, Site::Two), (read, true), Some(insistence));
-            let nominated = carried_out(&mut register, &mut clearing);
-            assert_eq!(
-                clearing.register_said(&nominated),
-                Next::AskThird(ThirdQuestion::Read)
-            );
-            let next = clearing.third_said(reply);
-            if !may {
-                assert!(matches!(next, Next::Lost(why) if why.contains("heard")));
-                continue;
-            }
-            assert!(matches!(next, Next::Insist(_)), "{next:?}");
-            let before = register.holding();
-            let insisted = carried_out(&mut register, &mut clearing);
-            assert!(matches!(clearing.register_said(&insisted), Next::Claim(_)));
-            assert_eq!(register.holding(), before + 2, "more than a seizure's");
-        }
-    }
-
-    #[test]
-    fn a_silent_witness_keeps_nobody_of_the_active_site_from_opening() {
-        let mut own = Register::new(CLUSTER, Site::One);
-        let mut other = Register::new(CLUSTER, Site::Two);
-        other.reign.third = Some(third().mark);
-        nominate(&mut own, ME);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), None);
-        let reply = carried_out(&mut own, &mut clearing);
-        assert_eq!(
-            clearing.register_said(&reply),
-            Next::AskThird(ThirdQuestion::Read)
-        );
-        let why = String::new();
-        let next = clearing.third_said(ThirdReply::Silent { why });
-        assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
-    }
-
-    #[test]
-    fn a_site_whose_register_seized_opens_nothing_at_the_other_one() {
-        let mut own = Register::new(CLUSTER, Site::One);
-        nominate(&mut own, ME);
-        let other = Register::new(CLUSTER, Site::Two);
-        let mut clearing = Clearing::new((ME, Site::One), (WasRead::of(&other), true), None);
-        let seize = Command::Seize {
-            follows: 1,
-            nomination: Some(1),
-            reign: Reign {
-                epoch: Epoch::from_terms(1, 1),
-                ..own.reign.clone()
-            },
-            set: vec![OTHER],
-            evidence: Evidence::ThirdWitness { mark: third().mark },
-        };
-        own.apply(&seize);
-        let reply = carried_out(&mut own, &mut clearing);
-        assert!(matches!(clearing.register_said(&reply), Next::Lost(_)));
-    }
-
-    #[test]
-    fn a_server_that_is_nominee_no_more_opens_nothing() {
-        let (mut register, mut clearing) = taking_over(&third());
-        nominate(&mut register, OTHER);
-        let reply = carried_out(&mut register, &mut clearing);
-        assert!(matches!(clearing.register_said(&reply), Next::Lost(_)));
-    }
-
-    #[test]
-    fn without_a_third_witness_the_nomination_is_enough() {
-        let mut own = Register::new(CLUSTER, Site::One);
-        nominate(&mut own, ME);
-        let read = WasRead::of(&Register::new(CLUSTER, Site::Two));
-        let mut clearing = Clearing::new((ME, Site::One), (read, false), None);
-        let reply = carried_out(&mut own, &mut clearing);
-        let next = clearing.register_said(&reply);
-        assert!(matches!(next, Next::Claim(Cleared { mark: None, .. })));
-    }
-
-    #[test]
-    fn an_answer_that_was_lost_is_asked_for_again() {
-        let (mut register, mut clearing) = taking_over(&third());
-        let lost = || Reply::Unknown { why: String::new() };
-        assert_eq!(clearing.register_said(&lost()), Next::Read);
-        let asked = clearing.register_said(&report(&register));
-        assert!(matches!(
-            asked,
-            Next::Nominate(Command::Nominate { replaces: 1, .. })
-        ));
-        assert_eq!(clearing.register_said(&lost()), asked);
-        // The first copy arrived, and so did another nomination of this server.
-        carried_out(&mut register, &mut clearing);
-        nominate(&mut register, ME);
-        let reply = carried_out(&mut register, &mut clearing);
-        assert!(matches!(
-            clearing.register_said(&reply),
-            Next::Nominate(Command::Nominate { replaces: 3, .. })
-        ));
-    }
-}
+mod tests;

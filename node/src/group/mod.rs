@@ -10,6 +10,7 @@ mod membership;
 mod opening;
 mod protecting;
 mod renewing;
+mod run;
 mod running;
 mod standing;
 
@@ -20,8 +21,8 @@ use kanjo_format::control::Control;
 use kanjo_format::{Epoch, Site};
 use kanjo_group::register::{Authority, Nominee};
 use kanjo_group::{
-    Beat, Command, GroupError, Question, RegisterPort, Reply, SetMember, ThirdQuestion, ThirdReply,
-    Topology, View, Voter,
+    Beat, Command, GroupError, Outcome, Question, RegisterPort, Reply, SetMember, ThirdQuestion,
+    ThirdReply, Topology, View, Voter,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -31,16 +32,16 @@ pub(crate) use deciding::{Decision, Told, decide, knows_later};
 pub use fence::FenceFile;
 use fence::keep_fence;
 pub(crate) use membership::{Act, Membership, PeerNow};
-pub(crate) use opening::{GroupOpeningRun, set_member};
 use protecting::Protecting;
+pub(crate) use run::{GroupOpeningRun, set_member};
 use running::Failover;
 
 /// A question without a decision is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// What the own register said of who is to process is acted on within this time.
-const NOMINEE_COUNTS: Duration = Duration::from_millis(100);
+/// A nomination is acted on within this time.
+const NOMINATION_COUNTS: Duration = Duration::from_millis(100);
 /// An answer to that which does not come is asked for again after this long.
-const ASK_NOMINEE_AGAIN: Duration = Duration::from_secs(2);
+const ASK_NOMINATION_AGAIN: Duration = Duration::from_secs(2);
 /// A certificate is carried, or a concession told, again after this long: the view that it is
 /// decided by is renewed by then.
 const CARRY_AGAIN: Duration = Duration::from_millis(300);
@@ -59,7 +60,7 @@ const DECIDE_MAX: Duration = Duration::from_secs(3);
 pub(crate) enum Asker {
     /// An opening, by the number of its run.
     Opening(u64),
-    /// Who is about to open an epoch, and asks its own register whether it is still to.
+    /// Who is about to open an epoch, and is nominated anew for it.
     Nominee,
     /// The membership of the reign of this epoch.
     Membership(Epoch),
@@ -119,10 +120,10 @@ pub(crate) struct Group {
     /// When the writer, or a majority of the register, of the active site was heard last.
     active_heard: Instant,
     began: Instant,
-    /// When the own register was asked whether this server is still to process.
-    asked_nominee: Option<Instant>,
-    /// When it said so.
-    is_to_process: Option<Instant>,
+    /// Since when the own register is asked to nominate this server anew.
+    asks_nomination: Option<Instant>,
+    /// The number that it gave, and when.
+    nominated: Option<(u64, Instant)>,
     pub(crate) runs: u64,
     /// Nothing is opened before this; an attempt that failed is not repeated at once.
     pub(crate) rest_until: Option<Instant>,
@@ -164,8 +165,8 @@ impl Group {
             renew_rest_until: None,
             active_heard: Instant::now(),
             began: Instant::now(),
-            asked_nominee: None,
-            is_to_process: None,
+            asks_nomination: None,
+            nominated: None,
             runs: 0,
             rest_until: None,
             why: "it follows a primary".to_owned(),
@@ -262,37 +263,52 @@ impl Group {
         self.nominee().is_some()
     }
 
-    /// Whether the own register, read by its majority, says at this moment that this server is to
-    /// process; asks it if not. What this server's voter knows may be old, and an epoch that is
-    /// promised by the wrong one cuts off the right one.
-    pub(crate) fn asks_nominee_first(&mut self) -> bool {
-        let lately = |at: Instant| at.elapsed() < NOMINEE_COUNTS;
-        if self.is_to_process.take().is_some_and(lately) {
-            return false;
+    /// The nomination under which this server may begin to open an epoch: one that the own register's
+    /// majority has just made. Asks for it if there is none. What this server's voter knows may be
+    /// old, and an epoch that is promised by the wrong one cuts off the right one.
+    pub(crate) fn nomination(&mut self) -> Option<u64> {
+        if let Some((number, at)) = self.nominated.take()
+            && at.elapsed() < NOMINATION_COUNTS
+        {
+            return Some(number);
         }
-        let lately = |at: Instant| at.elapsed() < ASK_NOMINEE_AGAIN;
-        if self.asked_nominee.is_none_or(|at| !lately(at)) {
-            self.asked_nominee = Some(Instant::now());
-            let pause = Duration::ZERO;
-            self.ask_after(Asker::Nominee, self.site, Question::Read, pause);
+        let lately = |at: Instant| at.elapsed() < ASK_NOMINATION_AGAIN;
+        if self.asks_nomination.is_none_or(|at| !lately(at)) {
+            let replaces = self.nominee()?.number;
+            self.ask_nomination(replaces);
         }
-        true
+        None
     }
 
-    /// The own register answered that. Gives whether this server is to process.
-    pub(crate) fn nominee_replied(&mut self, reply: &Reply) -> bool {
-        self.asked_nominee = None;
-        let nominee = match reply {
-            Reply::Report { report } => report.register.nominee,
-            _ => None,
+    fn ask_nomination(&mut self, replaces: u64) {
+        self.asks_nomination = Some(Instant::now());
+        let SetMember { node, incarnation } = self.me;
+        let command = Command::Nominate {
+            replaces,
+            node,
+            incarnation,
         };
+        self.ask(Asker::Nominee, self.site, command);
+    }
+
+    /// The own register answered that. Gives whether this server may begin.
+    pub(crate) fn nomination_replied(&mut self, reply: Reply) -> bool {
+        self.asks_nomination = None;
         let now = Instant::now();
-        let to_process = nominee.is_some_and(|nominee| nominee.member() == self.me);
-        match to_process {
-            true => self.is_to_process = Some(now),
-            false => self.rest_until = Some(now + ASK_AGAIN),
+        let (done, nominee) = match reply {
+            Reply::Outcome { outcome } => match outcome {
+                Outcome::Done(register) => (true, register.nominee),
+                Outcome::Refused { register, .. } => (false, register.nominee),
+            },
+            _ => (false, None),
+        };
+        match nominee.filter(|nominee| nominee.member() == self.me) {
+            Some(nominee) if done => self.nominated = Some((nominee.number, now)),
+            // Its voter was behind, and it is this server's turn all the same.
+            Some(nominee) => self.ask_nomination(nominee.number),
+            None => self.rest_until = Some(now + ASK_AGAIN),
         }
-        to_process
+        self.nominated.is_some()
     }
 
     /// Under which nomination this server is to process, as far as is known here.
@@ -357,10 +373,10 @@ impl Group {
     }
 
     /// What an opening has to make sure of before it claims what was read.
-    pub(crate) fn clearing(&self, read: WasRead) -> Clearing {
+    pub(crate) fn clearing(&self, read: WasRead, replaces: u64) -> Clearing {
         let third = self.topology.third_witness.is_some();
         let insistence = self.failover.as_ref().and_then(Failover::insistence);
-        Clearing::new((self.me, self.site), (read, third), insistence)
+        Clearing::new((self.me, self.site), (read, third), insistence, replaces)
     }
 
     /// Carries a certificate, or a concession, to a register; not more often than the view is

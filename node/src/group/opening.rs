@@ -8,14 +8,14 @@ use kanjo_format::client::Outcome as ClientOutcome;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::replication::Frame;
 use kanjo_format::{Epoch, OpeningId, Site};
-use kanjo_group::register::{FenceCertificate, Grant, Protection, Reign, ThirdMark};
-use kanjo_group::{Command, Outcome, Question, Refusal, Register, Reply, SetMember, ThirdReply};
-use kanjo_shipper::Member;
+use kanjo_group::register::{FenceCertificate, Protection};
+use kanjo_group::{Command, Outcome, Reply, ThirdReply};
 use kanjo_shipper::group_opening::{
     Action, Event, GroupOpening, GroupOpeningStart, OpenedGroup, StopReason,
 };
 
-use super::{ASK_AGAIN, Asker, Clearing, Membership, Next, WasRead, apply, keep_fence};
+use super::run::{GroupOpeningRun, claim_refused, claimed, grant, set_member};
+use super::{Asker, Membership, Next, WasRead, apply, keep_fence};
 use crate::clock::ClockCheck;
 use crate::dial::DialEvent;
 use crate::error::NodeError;
@@ -29,57 +29,17 @@ const CLAIM_MAX: Duration = Duration::from_secs(3);
 /// After an attempt that ended without an epoch.
 const REST: Duration = Duration::from_millis(100);
 
-/// An opening under way.
-pub(crate) struct GroupOpeningRun {
-    opening: GroupOpening,
-    number: u64,
-    /// The register as it was read: what the claim expects to find.
-    read: WasRead,
-    /// What is made sure of before the claim.
-    clearing: Clearing,
-    /// The epoch that is promised here and to be claimed.
-    promised: (Epoch, OpeningId),
-    /// The set as the register last said.
-    set: Vec<SetMember>,
-    /// So many sets came before it.
-    changes: u64,
-    /// Since when the claim is not decided.
-    claims_since: Option<Instant>,
-    /// The question that was asked last.
-    asked: Option<Question>,
-    why: String,
-}
-
-impl GroupOpeningRun {
-    pub(crate) fn why(&self) -> &str {
-        &self.why
-    }
-}
-
-pub(crate) const fn set_member(member: Member) -> SetMember {
-    SetMember {
-        node: member.node,
-        incarnation: member.incarnation,
-    }
-}
-
-const fn member(member: SetMember) -> Member {
-    Member {
-        node: member.node,
-        incarnation: member.incarnation,
-    }
-}
-
 impl Node {
-    /// Starts to open the next epoch in the register that was read.
-    pub(crate) fn open_in_group(&mut self, read: WasRead) -> Result<(), NodeError> {
+    /// Starts to open the next epoch in the register that was read; `replaces` is the last
+    /// nomination of this server.
+    pub(crate) fn open_in_group(&mut self, read: WasRead, replaces: u64) -> Result<(), NodeError> {
         let Some(group) = &mut self.group else {
             return Ok(());
         };
         group.runs += 1;
         let number = group.runs;
         let takes_over = !read.epoch.may_be_opened_by(group.site) && read.epoch != Epoch::NONE;
-        let clearing = group.clearing(read);
+        let clearing = group.clearing(read, replaces);
         let patience_ms = group.topology.timing.seal_patience_ms;
         let hint = self.following.hint();
         self.close_door(ClientOutcome::NotPrimary, hint);
@@ -191,7 +151,7 @@ impl Node {
                 Outcome::Refused { why, register } if claims => {
                     run.claims_since = None;
                     let event = claim_refused(run, &why, &register);
-                    run.clearing = group.clearing(run.read);
+                    run.clearing = group.clearing(run.read, run.clearing.nomination());
                     event
                 }
                 Outcome::Refused { register, .. } => Event::SetRefused {
@@ -230,7 +190,6 @@ impl Node {
             return Ok(());
         };
         match next {
-            Next::Read => run.ask(group, (group.site, Question::Read)),
             Next::Nominate(command) | Next::Insist(command) => {
                 run.ask(group, (group.site, apply(command)));
             }
@@ -498,64 +457,5 @@ impl Node {
             group.ask(Asker::Carrier, authority, command);
         }
         Ok(())
-    }
-}
-
-impl GroupOpeningRun {
-    fn keep_set(&mut self, register: &Register) {
-        self.set.clone_from(&register.set);
-        self.changes = register.changes;
-    }
-
-    fn claim(&mut self, group: &super::Group, address: &str, third: Option<ThirdMark>) {
-        let (epoch, opening) = self.promised;
-        let reign = Reign {
-            epoch,
-            opening,
-            address: address.to_owned(),
-            third,
-        };
-        let expected = self.read.epoch;
-        self.claims_since.get_or_insert_with(Instant::now);
-        let command = Command::Claim { expected, reign };
-        self.ask(group, (self.read.authority, apply(command)));
-    }
-
-    /// Asks a register; the very same question again only after a moment.
-    fn ask(&mut self, group: &super::Group, (site, question): (Site, Question)) {
-        let again = self.asked.as_ref() == Some(&question);
-        let pause = if again { ASK_AGAIN } else { Duration::ZERO };
-        self.asked = Some(question.clone());
-        group.ask_after(Asker::Opening(self.number), site, question, pause);
-    }
-}
-
-fn grant((member, tail): (Member, kanjo_format::Tail)) -> Grant {
-    Grant {
-        member: set_member(member),
-        tail,
-    }
-}
-
-/// The claim was written: the set comes from that same write.
-fn claimed(run: &mut GroupOpeningRun, register: &Register) -> Event<'static> {
-    run.keep_set(register);
-    Event::Claimed {
-        set: register.set.iter().copied().map(member).collect(),
-        former: run.read.epoch,
-    }
-}
-
-fn claim_refused(run: &mut GroupOpeningRun, why: &Refusal, register: &Register) -> Event<'static> {
-    match why {
-        Refusal::Epoch { .. } | Refusal::Opening { .. } if register.active == run.read.active => {
-            run.read = WasRead::of(register);
-            Event::ClaimRefused {
-                highest: register.reign.epoch,
-            }
-        }
-        _ => Event::ClaimLost {
-            why: why.to_string(),
-        },
     }
 }

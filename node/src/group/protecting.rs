@@ -416,10 +416,13 @@ impl Node {
 
     /// Ends this reign and opens the next one.
     pub(super) fn reopen(&mut self, read: WasRead) -> Result<(), NodeError> {
+        let cleared = self.primary().and_then(|primary| primary.reign.cleared());
         if let Some(mut primary) = self.primary() {
             primary.give_up(ClientOutcome::Indeterminate);
         }
-        self.open_in_group(read)
+        let last = self.group.as_ref().and_then(super::Group::nominee);
+        let last = last.map_or(0, |nominee| nominee.number);
+        self.open_in_group(read, cleared.map_or(0, |c| c.nomination).max(last))
     }
 
     pub(super) fn answer_protecting(&mut self) {

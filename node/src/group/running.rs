@@ -55,7 +55,7 @@ impl Node {
             }
             GroupEvent::Reply(Asker::Nominee, reply) => {
                 let group = self.group.as_mut();
-                match group.is_some_and(|group| group.nominee_replied(&reply)) {
+                match group.is_some_and(|group| group.nomination_replied(reply)) {
                     true => self.look_at_registers(),
                     false => Ok(()),
                 }
@@ -115,12 +115,14 @@ impl Node {
         match group.decide() {
             Decision::Follow(_) => Ok(()),
             Decision::Open(read) if group.is_of_before(&control, read.epoch) => Ok(()),
-            Decision::Open(_) if group.asks_nominee_first() => Ok(()),
             Decision::Open(read) => {
+                let Some(number) = group.nomination() else {
+                    return Ok(());
+                };
                 if let Some(mut primary) = self.primary() {
                     primary.give_up(Outcome::Indeterminate);
                 }
-                self.open_in_group(read)
+                self.open_in_group(read, number)
             }
             Decision::Carry { to, certificate } => {
                 group.carry(to, Command::Activate(certificate));
