@@ -20,12 +20,12 @@ fn topology() -> Topology {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.local_addr().expect("an address").to_string()
     };
-    let server = |node, site| Server {
+    let server = |node: u32, site| Server {
         node: NodeId::new(node),
         site,
-        client: "127.0.0.1:1".to_owned(),
-        replication: "127.0.0.1:2".to_owned(),
-        admin: "127.0.0.1:3".to_owned(),
+        client: format!("127.0.{node}.1:1"),
+        replication: format!("127.0.{node}.1:2"),
+        admin: format!("127.0.{node}.1:3"),
         register: free(),
         http: None,
     };

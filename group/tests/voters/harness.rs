@@ -38,9 +38,9 @@ impl Cluster {
         let server = |node: u32, site| Server {
             node: NodeId::new(node),
             site,
-            client: format!("127.0.0.1:{node}"),
-            replication: format!("127.0.0.1:{node}"),
-            admin: format!("127.0.0.1:{node}"),
+            client: format!("127.0.{node}.1:1"),
+            replication: format!("127.0.{node}.1:2"),
+            admin: format!("127.0.{node}.1:3"),
             register: free_address(),
             http: None,
         };
