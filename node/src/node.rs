@@ -199,7 +199,11 @@ impl Node {
                 Wake::Seldom(Seldom::Admin(request)) => self.on_admin(request)?,
                 Wake::Seldom(Seldom::Inbound(inbound)) => self.on_inbound(inbound)?,
                 Wake::Seldom(Seldom::Group(event)) => self.on_group(event)?,
-                Wake::Apply => self.apply_some()?,
+                Wake::Apply => {
+                    self.apply_some()?;
+                    // There may be much of it: the other tasks of this thread have their turn.
+                    tokio::task::yield_now().await;
+                }
                 Wake::Requests | Wake::Tick => {}
             }
             self.settle()?;

@@ -195,11 +195,14 @@ impl Register {
         if self.moved >= Some(plan.place()) {
             return Err(Refusal::Move);
         }
+        let Some(next) = holding.checked_add(1) else {
+            return Err(Refusal::Move);
+        };
         self.moved = Some(plan.place());
         self.authority = Authority::HandedOver(Box::new(HandOver {
             cluster: self.cluster,
             from: self.site,
-            holding: holding + 1,
+            holding: next,
             plan: plan.clone(),
             reign: self.reign.clone(),
         }));

@@ -1,9 +1,9 @@
 //! Who processes for the site: decided by whichever voter leads the register.
 //!
 //! [`judge`] is pure. A living fit nominee stays; a missing one is replaced by the living fit
-//! server that has the most of the log. While the other site's register holds the authority, one
-//! that alone has lost that site is missing, too: its commits and its opening would wait for it for
-//! ever.
+//! server that has the most of the log. Where the site needs the other one, because it is the
+//! auxiliary or because the other register holds the authority, one that alone has lost that site
+//! is missing, too: its commits, its openings or a switch to it would wait for ever.
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Listened {
     }
 }
 
-/// Decides. `away` says whether the other site's register holds the authority, `listening` how long
+/// Decides. `away` says whether the other site is needed, `listening` how long
 /// this voter has been there to hear anybody, `nominated` how long ago it saw the last nomination.
 pub(crate) fn judge(
     (nominee, away): (Option<Nominee>, bool),
@@ -170,7 +170,8 @@ pub(crate) async fn govern(core: Core) {
         let (nominee, away) = {
             let applied = applied.borrow_and_update();
             let register = &applied.register;
-            (register.nominee, !register.holds_authority())
+            let needs_other = register.active != core.setup.site || !register.holds_authority();
+            (register.nominee, needs_other)
         };
         // A server that is nominated anew, for its own opening, is no change.
         if nominee.map(Nominee::member) != known.map(Nominee::member) {

@@ -45,8 +45,12 @@ pub(crate) struct Protecting {
 enum Stage {
     /// The third witness is asked for its word.
     Asking,
-    /// The own site's register is asked to take the authority: until it has decided.
-    Seizing(Box<Command>),
+    /// The own site's register is asked to take the authority: until it has decided. Once an answer
+    /// was unknown, only a decision ends it.
+    Seizing {
+        command: Box<Command>,
+        unknown: bool,
+    },
     /// The authority is here, or is about to be: an epoch is to be opened.
     Opening,
 }
@@ -315,7 +319,10 @@ impl Node {
             set: vec![me],
             evidence,
         };
-        protecting.stage = Stage::Seizing(Box::new(command.clone()));
+        protecting.stage = Stage::Seizing {
+            command: Box::new(command.clone()),
+            unknown: false,
+        };
         group.ask(Asker::Protecting(epoch), site, command);
         Ok(())
     }
@@ -369,7 +376,7 @@ impl Node {
         let Some(protecting) = &mut group.protecting else {
             return Ok(());
         };
-        let Stage::Seizing(command) = &protecting.stage else {
+        let Stage::Seizing { command, unknown } = &mut protecting.stage else {
             return Ok(());
         };
         let why = match reply {
@@ -378,16 +385,19 @@ impl Node {
                 outcome: Outcome::Done(_),
             } => {
                 protecting.stage = Stage::Opening;
+                // What comes now has its own time.
+                protecting.began = Instant::now();
                 return self.reopen_alone();
             }
             Reply::Outcome {
                 outcome: Outcome::Refused { why, .. },
             } => why.to_string(),
-            Reply::Unreachable { why } => {
+            Reply::Unreachable { why } if !*unknown => {
                 format!("this site's register did not decide: {why}; say it again")
             }
             // It may hold the authority by now: nothing else is done before that is known.
-            Reply::Unknown { .. } => {
+            Reply::Unknown { .. } | Reply::Unreachable { .. } => {
+                *unknown = true;
                 let command = Command::clone(command);
                 group.ask_again(Asker::Protecting(epoch), group.site, command);
                 return Ok(());
@@ -430,7 +440,7 @@ impl Node {
             return;
         };
         let late = protecting.began.elapsed() >= CHANGE_MAX;
-        let seizing = matches!(protecting.stage, Stage::Seizing(_));
+        let seizing = matches!(protecting.stage, Stage::Seizing { .. });
         let standing = self.standing();
         if standing.serving && !seizing {
             let epoch = self.hot.store.dir.control().granted_epoch;
@@ -469,7 +479,7 @@ impl Node {
             (Stage::Opening, answer) => {
                 tracing::info!(?answer, "this site has gone on without the other one");
             }
-            (Stage::Asking | Stage::Seizing(_), Answer::Refused { message }) => {
+            (Stage::Asking | Stage::Seizing { .. }, Answer::Refused { message }) => {
                 tracing::warn!(%message, "this site does not go on without the other one");
                 group.alone_rest_until = Some(Instant::now() + TRY_AGAIN);
             }
