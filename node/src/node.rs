@@ -206,6 +206,7 @@ impl Node {
                 }
                 Wake::Requests | Wake::Tick => {}
             }
+            self.look_again().await;
             self.settle()?;
             if std::mem::take(&mut self.hot.stood_still) {
                 // What came meanwhile is read before anybody is called silent or late.
@@ -268,6 +269,13 @@ impl Node {
             () = hot.front.arrived() => Wake::Requests,
             _ = hot.tick.tick() => Wake::Tick,
             () = std::future::ready(()), if behind => Wake::Apply,
+        }
+    }
+
+    /// Before a batch is closed, what clients sent while others were read is read as well.
+    async fn look_again(&self) {
+        if self.hot.front.may_bring_more() && !self.hot.sync.in_flight() {
+            tokio::task::yield_now().await;
         }
     }
 

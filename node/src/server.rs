@@ -164,14 +164,20 @@ fn hot_thread(
     let front = Front::new(identity, config.client_connections, deadline, shared);
     let local = tokio::task::LocalSet::new();
     let runtime = runtime()?;
-    let outcome = runtime.block_on(local.run_until(async {
+    // A task among those that serve the connections: what one of them reads wakes it in the same
+    // turn. As the future that is blocked on, it would only be looked at after the next wait.
+    let playing = local.spawn_local(async move {
         let listener = tokio_listener(client)?;
         tokio::task::spawn_local(Rc::clone(&front).accept(listener));
         let group = start_group(&config, &store)?;
         let (hot, sources) = Hot::new(config, store, front, ports)?;
         let peers = Peers::new(hot.config.peer_addresses(), &hot.traffic);
         crate::node::play(hot, sources, peers, recovery.confirmed, group).await
-    }));
+    });
+    let outcome = match runtime.block_on(local.run_until(playing)) {
+        Ok(outcome) => outcome,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    };
     drop(local);
     outcome
 }

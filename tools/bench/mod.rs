@@ -66,7 +66,8 @@ impl BenchCommand {
     /// Measures, prints and writes the result.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self {
-            Self::Commit(args) => run_to_end(commit::run(args))?,
+            // A task beside that of the connection, as callers mostly are.
+            Self::Commit(args) => run_to_end(async { tokio::spawn(commit::run(args)).await? })?,
             Self::Compare(args) => run_to_end(compare::run(args))?,
             Self::Counts(args) => run_to_end(counts::run(args))?,
             Self::Failover(args) => run_to_end(failover::run(args))?,

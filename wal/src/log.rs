@@ -27,9 +27,10 @@ use crate::seal::Sealer;
 use crate::sealed::{SealedCache, SealedMeta};
 use crate::sync::Syncer;
 
-/// Bytes made ready ahead of the tail. More would often be written to the disk twice, first as the
-/// zeros that they are.
-const READY_BYTES: u64 = PAGE_BYTES;
+/// Bytes made ready ahead of the tail at a time. Fewer, and each commit pays for it; more, and the
+/// commit that pays waits longer. What is ready and not needed for half a minute is written to the
+/// disk as the zeros that it is.
+const READY_BYTES: u64 = 8 * PAGE_BYTES;
 
 /// The writing end of the log. There is one; everything else is handed out by it.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! be queued; whoever plays the primary takes requests out and gives replies back.
 
 mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -34,6 +36,8 @@ use crate::server::Shared;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of replies that a connection may leave unread before it is closed.
 const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
+/// With so many requests in the queue others are likely to be on their way.
+const CROWD_REQUESTS: usize = 8;
 /// Requests up to this size are copied out of the buffer that they came in.
 const COPIED_BYTES_MAX: usize = 1 << 10;
 
@@ -210,6 +214,12 @@ impl Front {
     /// Requests in the queue.
     pub(crate) fn queued(&self) -> usize {
         self.queue.borrow().len()
+    }
+
+    /// Whether another look at the sockets is likely to find requests: many are in the queue, and
+    /// clients are connected that wait for nothing.
+    pub(crate) fn may_bring_more(&self) -> bool {
+        self.queued() >= CROWD_REQUESTS && self.connection_count() > self.outstanding()
     }
 
     /// Events of all requests in the queue.
