@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+#[cfg(test)]
+mod caller;
 mod clock;
 mod config;
 mod dial;
@@ -39,6 +41,7 @@ mod replay;
 mod restore;
 mod seed_files;
 mod server;
+mod sessions;
 mod spells;
 pub mod status;
 mod store;

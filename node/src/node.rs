@@ -1,8 +1,6 @@
 //! The node itself: one loop on the hot thread that waits for the next thing to happen, lets
 //! the part that the node plays deal with it, and then settles what follows from it.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use kanjo_format::client::Outcome;
@@ -10,7 +8,7 @@ use kanjo_format::control::{Control, Role};
 use kanjo_format::{Epoch, Lsn};
 use kanjo_shipper::Receiver;
 use kanjo_shipper::opening::Want;
-use kanjo_shipper::receiver::{Event, ReceiverStart, SessionId};
+use kanjo_shipper::receiver::{Event, ReceiverStart};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admin::Answer;
@@ -20,20 +18,17 @@ use crate::following::Following;
 use crate::front::Door;
 use crate::group::{Group, GroupEvents, GroupOpeningRun};
 use crate::hot::{Hot, TICK};
-use crate::link::Link;
 use crate::opening::OpeningRun;
 use crate::peers::{PeerIndex, Peers};
 use crate::query::Answered;
 use crate::reign::Reign;
-use crate::server::Inbound;
+use crate::sessions::{Session, ready_session};
 use crate::telling::Told;
 use crate::threads::Synced;
 use crate::waking::{Seldom, Sources};
 
 /// How long a node that stops waits for the answers that are under way.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Most connections of other nodes at once.
-const SESSIONS_MAX: usize = 16;
 
 /// Which part the node plays now.
 pub(crate) enum Part {
@@ -49,14 +44,6 @@ pub(crate) enum Part {
     Halted(String),
 }
 
-/// A connection that the other node made.
-pub(crate) struct Session {
-    pub(crate) id: SessionId,
-    pub(crate) link: Link,
-    /// Set once nothing more is read from it: until when its last words may take.
-    pub(crate) closing: Option<Instant>,
-}
-
 /// One node, on its hot thread.
 pub(crate) struct Node {
     pub(crate) hot: Hot,
@@ -67,7 +54,7 @@ pub(crate) struct Node {
     pub(crate) following: Following,
     /// Where it is a server of a group.
     pub(crate) group: Option<Group>,
-    next_session: u64,
+    pub(crate) next_session: u64,
     last_tick: Instant,
     /// Set once the node was told to stop: until when it waits for what can still be answered.
     draining: Option<Instant>,
@@ -363,73 +350,6 @@ impl Node {
         }
     }
 
-    fn on_inbound(&mut self, inbound: Inbound) -> Result<(), NodeError> {
-        let link = tokio::net::TcpStream::from_std(inbound.stream)
-            .and_then(|stream| Link::new(stream, self.hot.traffic.clone()));
-        let Ok(link) = link else { return Ok(()) };
-        if self.sessions.len() >= SESSIONS_MAX {
-            // The oldest gives way: the present writer dials again if it was its own.
-            let oldest = self.sessions.remove(0).id;
-            self.receive(Event::Closed { session: oldest })?;
-        }
-        let id = SessionId(self.next_session);
-        self.next_session += 1;
-        self.sessions.push(Session {
-            id,
-            link,
-            closing: None,
-        });
-        self.tell_log_moved()?;
-        self.session_frame(id, &inbound.hello)
-    }
-
-    fn on_session(&mut self, index: usize) -> Result<(), NodeError> {
-        let Some(session) = self.sessions.get_mut(index) else {
-            return Ok(());
-        };
-        let id = session.id;
-        loop {
-            let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
-                return Ok(());
-            };
-            if session.closing.is_some() {
-                break;
-            }
-            match session.link.next_frame() {
-                Ok(Some(frame)) => self.session_frame(id, &frame)?,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::info!(session = id.0, %error, "replication connection ended");
-                    self.sessions.retain(|s| s.id != id);
-                    self.receive(Event::Closed { session: id })?;
-                    // What it brought is synced all the same.
-                    break;
-                }
-            }
-        }
-        self.receive(Event::ReadDone)
-    }
-
-    fn flush_sessions(&mut self) -> Result<(), NodeError> {
-        let mut ended = Vec::new();
-        for session in &mut self.sessions {
-            let broken = session.link.flush().is_err();
-            let closing = session.closing;
-            let done = closing
-                .is_some_and(|until| session.link.output_bytes() == 0 || until <= Instant::now());
-            if broken || done {
-                ended.push((session.id, closing.is_some()));
-            }
-        }
-        for (id, closing) in ended {
-            self.sessions.retain(|s| s.id != id);
-            if !closing {
-                self.receive(Event::Closed { session: id })?;
-            }
-        }
-        self.continue_sending_log()
-    }
-
     fn on_tick(&mut self) -> Result<(), NodeError> {
         let now = tokio::time::Instant::now();
         let stopping = self.draining.is_some();
@@ -522,7 +442,7 @@ impl Node {
     }
 
     /// Tells the receiver where a primary's own log ends, before it answers a handshake.
-    fn tell_log_moved(&mut self) -> Result<(), NodeError> {
+    pub(crate) fn tell_log_moved(&mut self) -> Result<(), NodeError> {
         let confirmed = match &self.part {
             Part::Primary(reign) => reign.committed(),
             Part::Opening(_) | Part::GroupOpening(_) | Part::Halted(_) => self.hot.committed(),
@@ -563,23 +483,6 @@ impl Node {
         tracing::info!(%tail, "stopped, the log is synced");
         Ok(())
     }
-}
-
-/// Waits until one of the sessions can be read, or written if something waits to be.
-async fn ready_session(sessions: &mut [Session]) -> usize {
-    poll_fn(|context| {
-        for (index, session) in sessions.iter_mut().enumerate() {
-            let ready = match session.closing {
-                Some(_) => session.link.poll_writable(context),
-                None => session.link.poll_ready(context),
-            };
-            if ready.is_ready() {
-                return Poll::Ready(index);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Time for the pure machines: nanoseconds since the first call.

@@ -6,6 +6,7 @@
 mod connection;
 #[cfg(test)]
 mod tests;
+mod welcome;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -16,10 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kanjo_format::client::{
-    CLIENT_VERSION, CLIENT_VERSION_MIN, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome,
-    WelcomeBody,
-};
+use kanjo_format::client::{FRAME_HEADER_BYTES, Frame, FrameKind, Outcome};
 use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, QUEUED_REQUEST_BYTES_MAX};
 use kanjo_format::{ClusterId, Epoch, NodeId};
 use tokio::net::tcp::OwnedReadHalf;
@@ -27,7 +25,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::codec::Decoder;
-use zerocopy::{FromBytes, IntoBytes};
 
 use self::connection::{Connection, codec, is_orderly};
 use crate::server::Shared;
@@ -384,60 +381,6 @@ impl Front {
             self.flush();
             connection.turn(reader, &mut buffer, poked.as_mut()).await?;
         }
-    }
-
-    fn welcome(&self, id: u64, connection: &Connection, hello: &[u8]) -> io::Result<()> {
-        let frame = Frame::decode(hello).map_err(io::Error::other)?;
-        let refuse = |why: String| -> io::Result<()> {
-            self.put(
-                id,
-                connection,
-                frame.request,
-                FrameKind::Welcome,
-                Outcome::Malformed,
-                0,
-                why.as_bytes(),
-            );
-            self.flush();
-            Err(io::Error::other(why))
-        };
-        let body = match HelloBody::read_from_bytes(frame.body) {
-            Ok(body) if frame.kind == FrameKind::Hello => body,
-            _ => return refuse("the first frame must be a Hello".to_owned()),
-        };
-        let identity = self.identity.get();
-        if body.cluster.get() != 0 && body.cluster.get() != identity.cluster.get() {
-            return refuse(format!(
-                "this node belongs to cluster {}, not to {:032x}",
-                identity.cluster,
-                body.cluster.get()
-            ));
-        }
-        if body.version_max.get() < CLIENT_VERSION_MIN || body.version_min.get() > CLIENT_VERSION {
-            return refuse(format!(
-                "this node speaks protocol versions {CLIENT_VERSION_MIN} to {CLIENT_VERSION}, the client {} to {}",
-                body.version_min, body.version_max
-            ));
-        }
-        let welcome = WelcomeBody {
-            cluster: identity.cluster.get().into(),
-            epoch: identity.epoch.get().into(),
-            node: identity.node.get().into(),
-            primary: identity.primary.into(),
-            version: CLIENT_VERSION.min(body.version_max.get()) as u8,
-            reserved: [0; 2],
-        };
-        self.put(
-            id,
-            connection,
-            frame.request,
-            FrameKind::Welcome,
-            Outcome::Done,
-            1,
-            welcome.as_bytes(),
-        );
-        self.flush();
-        Ok(())
     }
 
     fn receive(&self, id: u64, connection: &Connection, bytes: Bytes) -> io::Result<()> {

@@ -4,10 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kanjo_format::client::{
-    AccountBody, CLIENT_VERSION, CLIENT_VERSION_MIN, Frame, FrameKind, HelloBody, Outcome,
-    ResultRun,
-};
+use kanjo_format::client::{AccountBody, Frame, FrameKind, Outcome, ResultRun};
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;
 use kanjo_format::record::Protection;
@@ -15,13 +12,13 @@ use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, Site};
 use kanjo_shipper::Member;
 use kanjo_wal::DataDir;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::admin::{Answer, Command, Condition, PromoteOptions};
+use crate::caller::{connect, in_one_thread, send};
 use crate::clock::ClockCheck;
 use crate::config::Config;
 use crate::error::NodeError;
@@ -188,36 +185,20 @@ impl Running {
 
 /// Opens an account and waits for the answer.
 async fn open_account(address: &str, id: u128) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let hello = HelloBody {
-        cluster: CLUSTER.get().into(),
-        version_min: CLIENT_VERSION_MIN.into(),
-        version_max: CLIENT_VERSION.into(),
-        reserved: 0.into(),
-    };
     let account = AccountBody {
         id: id.into(),
         ledger: 1.into(),
         code: 1.into(),
         ..AccountBody::default()
     };
-    let mut out = Vec::new();
-    for (kind, count, body) in [
-        (FrameKind::Hello, 0, hello.as_bytes()),
-        (FrameKind::CreateAccounts, 1, account.as_bytes()),
-    ] {
-        Frame {
-            kind,
-            outcome: Outcome::Done,
-            request: 1,
-            deadline_ms: 0,
-            count,
-            body,
-        }
-        .encode(&mut out);
-    }
-    stream.write_all(&out).await.unwrap();
-    read_frame(&mut stream).await.unwrap();
+    let mut stream = connect(address, CLUSTER).await;
+    send(
+        &mut stream,
+        FrameKind::CreateAccounts,
+        1,
+        account.as_bytes(),
+    )
+    .await;
     let reply = read_frame(&mut stream).await.unwrap();
     let reply = Frame::decode(&reply).unwrap();
     assert_eq!(reply.outcome, Outcome::Done);
@@ -226,12 +207,6 @@ async fn open_account(address: &str, id: u128) {
         run.result.get(),
         kanjo_format::result::CreateAccountResult::Created.number()
     );
-}
-
-fn in_one_thread<T>(test: impl Future<Output = T>) -> T {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
 #[test]
