@@ -205,7 +205,6 @@ impl Driver {
                 }
             }
             let open = !draining && service.session.has_room();
-            let drained = service.drain_until.unwrap_or_else(Instant::now);
             let address = &service.peer.address;
             // With room to spare one read tells that there is no more.
             service.session.inbox.reserve(READ_BYTES);
@@ -248,7 +247,7 @@ impl Driver {
                         return Ended::Superseded(Box::new(better));
                     }
                 }
-                () = sleep_until(drained), if draining => {
+                () = passed(service.drain_until), if draining => {
                     return Ended::Lost(format!("{address} is not the primary"));
                 }
             }
@@ -332,6 +331,14 @@ async fn write_some(writer: &mut WriteHalf<'_>, outbox: &mut Outbox) -> io::Resu
     let written = writer.write(outbox.chunk()).await?;
     outbox.advance(written);
     Ok(written)
+}
+
+/// Waits until then, for ever if there is no such time. Makes no timer before it is waited for.
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the probe, for ever if there is none.

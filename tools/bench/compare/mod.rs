@@ -45,6 +45,9 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(1..=300))]
     batch_connections: u16,
+    /// Measure requests of one transfer only
+    #[arg(long, conflicts_with_all = ["batches", "batch_connections"])]
+    no_batches: bool,
     /// Measured time of one case on one side in one round; a fifth of it is for warming up before
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = super::throughput::parse_seconds)]
     seconds: f64,
@@ -71,7 +74,8 @@ impl CompareArgs {
             connections: connections.into(),
             batch: 1,
         });
-        let batches = self.batches.iter().map(|&batch| Case {
+        let batches = self.batches.iter().filter(|_| !self.no_batches);
+        let batches = batches.map(|&batch| Case {
             connections: self.batch_connections.into(),
             batch: batch.into(),
         });
@@ -185,4 +189,35 @@ async fn load(
         shape.batch
     );
     Ok(measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn cases(args: &[&str]) -> Result<Vec<Case>, clap::Error> {
+        let command = CompareArgs::augment_args(Command::new("compare"));
+        let given = ["compare", "--postgres"].iter().chain(args);
+        let matches = command.try_get_matches_from(given)?;
+        Ok(CompareArgs::from_arg_matches(&matches)?.cases())
+    }
+
+    #[test]
+    fn without_batches_only_single_transfers_are_compared() {
+        let single = |connections| Case {
+            connections,
+            batch: 1,
+        };
+        let only = cases(&["--connections", "8,128", "--no-batches"]).unwrap();
+        assert_eq!(only, [single(8), single(128)]);
+        let all = cases(&["--connections", "8"]).unwrap();
+        assert_eq!(all.len(), 4, "the default batches as well");
+        let both = cases(&["--no-batches", "--batches", "100"]);
+        assert_eq!(
+            both.unwrap_err().kind(),
+            clap::error::ErrorKind::ArgumentConflict
+        );
+    }
 }
