@@ -33,6 +33,13 @@ struct Thread {
 }
 
 impl Costs {
+    /// Processor time of the threads that serve no commit.
+    pub(super) fn beside_cpu_seconds(&self) -> f64 {
+        let beside = BESIDE_THREADS.iter();
+        let threads = beside.filter_map(|name| self.threads.get(*name));
+        threads.map(|thread| thread.cpu_seconds).sum()
+    }
+
     /// Looks at a process that runs.
     pub(super) fn of(pid: u32) -> Result<Self> {
         let folder = format!("/proc/{pid}");

@@ -32,7 +32,8 @@ const ONE_CLIENT_SHARE: f64 = 0.2;
 /// A relay in this process stands between primary and auxiliary and holds every byte for the
 /// delay, in each direction, without limit of bandwidth and without loss. Full load and one
 /// client with one transfer a request are measured without delay and with each delay in turn,
-/// always through the relay.
+/// always through the relay. Before one client is measured the nodes finish what full load left to
+/// recompress, index and merge; how long that took is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinkArgs {
     /// Delays each way
@@ -80,6 +81,8 @@ struct Outcome {
 
 /// A link of the same delay without Kanjo.
 struct LinkAlone {
+    /// What full load before it took to be done with all that it left.
+    rested_s: f64,
     round_trip_us: f64,
     floor_us: f64,
 }
@@ -92,7 +95,8 @@ struct Delayed {
     /// over a link of the same delay, before the round. `p50_allowed_us`: that and 1.25 times the
     /// floor. `p50_of_allowed`: one client's p50 as a share of that. `floor_over_link_us`: p50 of
     /// the floor with such a link between its disks, and `p50_of_linked` one client's as a share of
-    /// the round trip and 1.25 times what that floor takes beside it.
+    /// the round trip and 1.25 times what that floor takes beside it. `rested_after_s`: how long the
+    /// nodes took before that round to finish what full load had left.
     #[serde(flatten)]
     summary: Summary,
     throughput_kept: bool,
@@ -121,10 +125,13 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
     std::fs::create_dir(&linked).with_context(|| format!("making {}", linked.display()))?;
     let mut floor = LinkedFloor::new(&linked, rig.prepare_floor(1).await?)?;
     let mut links: Vec<Vec<LinkAlone>> = delays.iter().map(|_| Vec::new()).collect();
-    measure(&mut rig, &mut all, args.rounds, async |_, place| {
+    measure(&mut rig, &mut all, args.rounds, async |rig, place| {
         let (of, delay) = (place / 2, Duration::from_millis(delays[place / 2]));
         if place.is_multiple_of(2) {
+            // One client is measured alone, not beside what full load left to index and merge.
+            let rested = rig.wait_until_at_rest().await?;
             links[of].push(LinkAlone {
+                rested_s: rested.as_secs_f64(),
                 round_trip_us: link.median_us(delay)?,
                 floor_us: floor.median_us(delay)?,
             });
@@ -199,6 +206,7 @@ impl Delayed {
                 ("floor_over_link_us", alone.floor_us),
                 ("p50_of_linked", one.figures["p50_us"] / linked),
                 ("p99_us", one.figures["p99_us"]),
+                ("rested_after_s", alone.rested_s),
             ])
         });
         let summary = Summary::of(figures.collect());
@@ -250,8 +258,9 @@ impl Outcome {
             "share",
             "floor over it µs",
             "share so",
+            "at rest after s",
         ];
-        let mut bars = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
+        let mut bars = table(&header, &[1, 2, 3, 4, 5, 6, 7, 8]);
         for delayed in &self.delays {
             let range = |name, decimals| delayed.summary.range(name, decimals);
             bars.add_row([
@@ -263,13 +272,14 @@ impl Outcome {
                 range("p50_of_allowed", 2),
                 range("floor_over_link_us", 0),
                 range("p50_of_linked", 2),
+                range("rested_after_s", 1),
             ]);
         }
         say(bars);
         say(format!(
             "allowed: round trip and {FLOOR_BAR} × the floor without a link; floor over it: plain threads \
              with such a link between them, of which the last share allows {FLOOR_BAR} × what is \
-             beside the round trip; median (least to most) of \
+             beside the round trip; at rest: after full load, before one client; median (least to most) of \
              {} rounds in turn; digests equal after each",
             self.delays
                 .first()

@@ -30,6 +30,8 @@ const FLOOR_BLOCK: u64 = 300;
 const SIZING_REQUESTS: u64 = 50;
 /// How often a round looks around while the load runs.
 const LOOK: Duration = Duration::from_millis(100);
+/// A node rests if what it does beside commits took less than a fiftieth of so long.
+const REST: Duration = Duration::from_millis(500);
 /// A round that waits for sealed segments ends after so many times its length even so.
 const LENGTHS_MAX: u32 = 4;
 
@@ -278,6 +280,29 @@ impl Rig {
             }
         }
         Ok(())
+    }
+
+    /// Waits until both nodes have done what earlier load left to do beside the commits, as
+    /// recompression, indexing and merging; how long that took.
+    pub(super) async fn wait_until_at_rest(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        let mut look = Look::at(&mut self.pair).await?;
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = Look::at(&mut self.pair).await?;
+            let works = |(now, before): (&(Status, Costs), &(Status, Costs))| {
+                let used = now.1.beside_cpu_seconds() - before.1.beside_cpu_seconds();
+                used * 50.0 >= REST.as_secs_f64()
+            };
+            if !now.nodes.iter().zip(&look.nodes).any(works) {
+                return Ok(begun.elapsed());
+            }
+            ensure!(
+                begun.elapsed() < 5 * PATIENCE,
+                "the nodes do not come to rest without load"
+            );
+            look = now;
+        }
     }
 
     fn sealed_segments(&self, which: Which) -> Result<u64> {
