@@ -247,7 +247,7 @@ impl Driver {
                         return Ended::Superseded(Box::new(better));
                     }
                 }
-                () = passed(service.drain_until), if draining => {
+                () = passed(service.drain_until) => {
                     return Ended::Lost(format!("{address} is not the primary"));
                 }
             }
@@ -333,7 +333,7 @@ async fn write_some(writer: &mut WriteHalf<'_>, outbox: &mut Outbox) -> io::Resu
     Ok(written)
 }
 
-/// Waits until then, for ever if there is no such time. Makes no timer before it is waited for.
+/// Waits until then, for ever if there is no such time.
 async fn passed(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,

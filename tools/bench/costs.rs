@@ -33,13 +33,6 @@ struct Thread {
 }
 
 impl Costs {
-    /// Processor time of the threads that serve no commit.
-    pub(super) fn beside_cpu_seconds(&self) -> f64 {
-        let beside = BESIDE_THREADS.iter();
-        let threads = beside.filter_map(|name| self.threads.get(*name));
-        threads.map(|thread| thread.cpu_seconds).sum()
-    }
-
     /// Looks at a process that runs.
     pub(super) fn of(pid: u32) -> Result<Self> {
         let folder = format!("/proc/{pid}");
@@ -107,6 +100,12 @@ impl Costs {
     pub(super) fn beside_written_bytes(&self) -> u64 {
         let beside = BESIDE_THREADS.iter().map(|name| self.thread(name));
         beside.map(|thread| thread.written_bytes).sum()
+    }
+
+    /// Of a node: processor time used beside the commits.
+    pub(super) fn beside_cpu_seconds(&self) -> f64 {
+        let beside = BESIDE_THREADS.iter().map(|name| self.thread(name));
+        beside.map(|thread| thread.cpu_seconds).sum()
     }
 
     /// Of a node: processor time of its hot thread.

@@ -79,11 +79,13 @@ struct Outcome {
     results: Results,
 }
 
-/// A link of the same delay without Kanjo.
-struct LinkAlone {
-    /// What full load before it took to be done with all that it left.
+/// What was found just before one client's round.
+struct Beforehand {
+    /// How long the nodes took to be done with what full load had left.
     rested_s: f64,
+    /// Of an echo, over a link of the same delay without Kanjo.
     round_trip_us: f64,
+    /// Of a commit of the floor's over such a link.
     floor_us: f64,
 }
 
@@ -124,13 +126,13 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
     let linked = workspace.path().join("linked-floor");
     std::fs::create_dir(&linked).with_context(|| format!("making {}", linked.display()))?;
     let mut floor = LinkedFloor::new(&linked, rig.prepare_floor(1).await?)?;
-    let mut links: Vec<Vec<LinkAlone>> = delays.iter().map(|_| Vec::new()).collect();
+    let mut links: Vec<Vec<Beforehand>> = delays.iter().map(|_| Vec::new()).collect();
     measure(&mut rig, &mut all, args.rounds, async |rig, place| {
         let (of, delay) = (place / 2, Duration::from_millis(delays[place / 2]));
         if place.is_multiple_of(2) {
             // One client is measured alone, not beside what full load left to index and merge.
             let rested = rig.wait_until_at_rest().await?;
-            links[of].push(LinkAlone {
+            links[of].push(Beforehand {
                 rested_s: rested.as_secs_f64(),
                 round_trip_us: link.median_us(delay)?,
                 floor_us: floor.median_us(delay)?,
@@ -153,7 +155,7 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
         digests_equal: true,
         delays: std::iter::zip(&args.delay_ms, delayed.chunks(2))
             .zip(&links[1..])
-            .map(|((delay_ms, some), alone)| Delayed::of(*delay_ms, none, some, alone))
+            .map(|((delay_ms, some), before)| Delayed::of(*delay_ms, none, some, before))
             .collect(),
         results: Results::of(all),
     };
@@ -184,12 +186,12 @@ impl LinkArgs {
 
 impl Delayed {
     /// Both of one client and full load.
-    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], alone: &[LinkAlone]) -> Self {
+    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], beforehand: &[Beforehand]) -> Self {
         let rounds = none[1].rounds.iter().zip(&delayed[0].rounds);
-        let rounds = rounds.zip(&delayed[1].rounds).zip(alone);
-        let figures = rounds.map(|(((full_none, one), full), alone)| {
-            let round_trip_us = alone.round_trip_us;
-            let beside = (alone.floor_us - round_trip_us).max(0.0);
+        let rounds = rounds.zip(&delayed[1].rounds).zip(beforehand);
+        let figures = rounds.map(|(((full_none, one), full), before)| {
+            let round_trip_us = before.round_trip_us;
+            let beside = (before.floor_us - round_trip_us).max(0.0);
             let linked = round_trip_us + FLOOR_BAR * beside;
             let throughput = full.figures["transfers_per_s"];
             let allowed = round_trip_us + FLOOR_BAR * one.figures["floor_p50_us"];
@@ -203,10 +205,10 @@ impl Delayed {
                 ("p50_us", one.figures["p50_us"]),
                 ("p50_allowed_us", allowed),
                 ("p50_of_allowed", one.figures["p50_us"] / allowed),
-                ("floor_over_link_us", alone.floor_us),
+                ("floor_over_link_us", before.floor_us),
                 ("p50_of_linked", one.figures["p50_us"] / linked),
                 ("p99_us", one.figures["p99_us"]),
-                ("rested_after_s", alone.rested_s),
+                ("rested_after_s", before.rested_s),
             ])
         });
         let summary = Summary::of(figures.collect());

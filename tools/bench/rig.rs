@@ -30,8 +30,10 @@ const FLOOR_BLOCK: u64 = 300;
 const SIZING_REQUESTS: u64 = 50;
 /// How often a round looks around while the load runs.
 const LOOK: Duration = Duration::from_millis(100);
-/// A node rests if what it does beside commits took less than a fiftieth of so long.
+/// How long one looks at a node to see whether it rests.
 const REST: Duration = Duration::from_millis(500);
+/// It does if what it did beside commits took less than this share of the time.
+const REST_SHARE: f64 = 0.02;
 /// A round that waits for sealed segments ends after so many times its length even so.
 const LENGTHS_MAX: u32 = 4;
 
@@ -290,11 +292,11 @@ impl Rig {
         loop {
             tokio::time::sleep(REST).await;
             let now = Look::at(&mut self.pair).await?;
-            let works = |(now, before): (&(Status, Costs), &(Status, Costs))| {
-                let used = now.1.beside_cpu_seconds() - before.1.beside_cpu_seconds();
-                used * 50.0 >= REST.as_secs_f64()
+            let rests = |place: usize| {
+                let used = now.nodes[place].1.since(&look.nodes[place].1);
+                used.beside_cpu_seconds() < REST.as_secs_f64() * REST_SHARE
             };
-            if !now.nodes.iter().zip(&look.nodes).any(works) {
+            if rests(0) && rests(1) {
                 return Ok(begun.elapsed());
             }
             ensure!(

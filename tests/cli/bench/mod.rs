@@ -172,6 +172,9 @@ fn a_link_of_some_length_is_measured_beside_one_without_delay() {
     let p50 = delayed["median"]["p50_us"].as_f64().expect("p50");
     assert!(p50 >= 20_000.0, "{p50} µs are less than the round trip");
     assert!(delayed["median"]["p50_allowed_us"].as_f64().expect("a bar") > 20_000.0);
+    let rested = delayed["min"]["rested_after_s"].as_f64();
+    let rested = rested.expect("the nodes were waited for before one client");
+    assert!(rested >= 0.5, "{rested} s are less than one look");
 }
 
 #[test]
