@@ -1,8 +1,9 @@
 //! A cluster of two sites, of which a test starts the voters that it needs.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, OpeningId, Site, Tail};
@@ -35,31 +36,32 @@ impl Cluster {
             ))
             .with_test_writer()
             .try_init();
-        let server = |node: u32, site| Server {
+        let [r1, r2, r3, r4, r9, r10, r20] = free_addresses();
+        let server = |node: u32, site, register| Server {
             node: NodeId::new(node),
             site,
             client: format!("127.0.{node}.1:1"),
             replication: format!("127.0.{node}.1:2"),
             admin: format!("127.0.{node}.1:3"),
-            register: free_address(),
+            register,
             http: None,
         };
-        let witness = |node: u32, site| Witness {
+        let witness = |node: u32, site, register| Witness {
             node: NodeId::new(node),
             site,
-            register: free_address(),
+            register,
         };
         let topology = Topology {
             servers: vec![
-                server(1, Site::One),
-                server(2, Site::One),
-                server(3, Site::Two),
-                server(4, Site::Two),
+                server(1, Site::One, r1),
+                server(2, Site::One, r2),
+                server(3, Site::Two, r3),
+                server(4, Site::Two, r4),
             ],
-            witnesses: vec![witness(9, Site::One), witness(10, Site::Two)],
+            witnesses: vec![witness(9, Site::One, r9), witness(10, Site::Two, r10)],
             third_witness: Some(ThirdAddress {
                 node: NodeId::new(20),
-                register: free_address(),
+                register: r20,
             }),
             // The pause between nominations is the governor's own to test.
             timing: Timing {
@@ -218,9 +220,28 @@ impl Cluster {
     }
 }
 
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+/// Addresses that nobody listens on, all different: each call has a loopback address of its own,
+/// 127.b.c.d. The kernel takes ports of outgoing connections on 127.0.0.1, and tests beside this one
+/// draw elsewhere, so a port stays free also while its voter is down.
+fn free_addresses<const COUNT: usize>() -> [String; COUNT] {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let (process, call) = (std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
+    let [b, c, d] = [process / 250, process, call].map(|number| 1 + (number % 250) as u8);
+    // All are held until all are drawn, so that they differ.
+    let held = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::new(127, b, c, d), 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+#[test]
+fn no_two_voters_of_a_cluster_share_an_address() {
+    for _ in 0..5_000 {
+        let mut addresses = free_addresses::<7>();
+        addresses.sort_unstable();
+        assert!(
+            addresses.windows(2).all(|two| two[0] != two[1]),
+            "{addresses:?}"
+        );
+    }
 }
 
 /// Waits until the view holds what it should.
