@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kanjo_engine::OldPart;
-use kanjo_format::segment::SegmentForm;
 use kanjo_format::{BatchPlace, Epoch, Lsn, TransferId};
 use kanjo_index::{Merge, RunBuilder, RunError, RunSet, SetParams};
 use kanjo_wal::{DataDir, INDEX, LogError, LogReader};
@@ -127,7 +126,7 @@ impl Indexing {
         }
         let segment_bytes = self.set.params().segment_bytes;
         let begun = self.set.end().get() / segment_bytes;
-        let sealed = sealed_end(reader, segment_bytes).get() / segment_bytes;
+        let sealed = reader.sealed_end().get() / segment_bytes;
         let waiting = sealed.saturating_sub(begun);
         let job = if waiting > 0 {
             // What is built leaves memory; what is merged is only found a little faster.
@@ -172,7 +171,7 @@ fn is_of_log(set: &RunSet, reader: &LogReader) -> Result<bool, LogError> {
     let Some(chain) = set.end_chain() else {
         return Ok(true);
     };
-    let sealed = set.end() <= sealed_end(reader, set.params().segment_bytes);
+    let sealed = set.end() <= reader.sealed_end();
     Ok(sealed && reader.chain_at(set.end())? == Some(chain))
 }
 
@@ -241,14 +240,4 @@ pub(crate) fn place_at(
         epoch: Epoch::NONE,
         chain,
     })
-}
-
-/// End of the sealed segments that follow each other from lsn 0 on.
-fn sealed_end(reader: &LogReader, segment_bytes: u64) -> Lsn {
-    let mut segments = reader.segments();
-    segments.sort_unstable_by_key(|segment| segment.number);
-    let sealed = (0..).zip(&segments).take_while(|(number, segment)| {
-        segment.number == *number && segment.form == SegmentForm::Sealed
-    });
-    Lsn::new(sealed.count() as u64 * segment_bytes)
 }

@@ -260,8 +260,8 @@ impl Node {
     }
 
     /// Before a batch is closed, what clients sent while others were read is read as well.
-    async fn look_again(&self) {
-        if self.hot.front.may_bring_more() && !self.hot.sync.in_flight() {
+    async fn look_again(&mut self) {
+        if self.hot.front.may_bring_more() && !self.primary().is_some_and(|p| p.gathers()) {
             tokio::task::yield_now().await;
         }
     }

@@ -21,6 +21,11 @@ const LEVEL: i32 = 1;
 const RAW_PAYLOAD_BYTES_MAX: usize = 128;
 /// Payloads up to here take the dictionary; larger ones bring their own statistics.
 const DICTIONARY_PAYLOAD_BYTES_MAX: usize = 4096;
+/// So much of a small payload has to go, or the next few travel raw: their planes hold little but
+/// random bits, and a commit of some dozen transfers waits longer for packing than for those bytes.
+const WORTH_ONE_IN: usize = 8;
+/// How many small payloads travel raw before one is tried again.
+const RAW_AFTER_VAIN: u32 = 15;
 
 const _: () = assert!(BATCH_FRAME_OVERHEAD_BYTES <= BATCH_HEADER_BYTES);
 
@@ -45,6 +50,8 @@ pub struct Packer {
     plain: Compressor<'static>,
     dictionary: Compressor<'static>,
     body: Vec<u8>,
+    /// Small payloads that travel raw from here on, since one before them hardly shrank.
+    raw_for: u32,
 }
 
 impl Default for Packer {
@@ -63,6 +70,7 @@ impl Packer {
             plain,
             dictionary,
             body: Vec::new(),
+            raw_for: 0,
         };
         for compressor in [&mut packer.plain, &mut packer.dictionary] {
             // The batch says both, so the `zstd` frame need not.
@@ -100,7 +108,12 @@ impl Packer {
         if payload.len() <= RAW_PAYLOAD_BYTES_MAX {
             return Encoding::Raw;
         }
-        let (compressor, encoding) = if payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX {
+        let is_small = payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX;
+        if is_small && self.raw_for > 0 {
+            self.raw_for -= 1;
+            return Encoding::Raw;
+        }
+        let (compressor, encoding) = if is_small {
             (&mut self.dictionary, Encoding::ZstdDictionary1)
         } else {
             (&mut self.plain, Encoding::Zstd)
@@ -108,9 +121,14 @@ impl Packer {
         self.body.clear();
         self.body
             .reserve(zstd::zstd_safe::compress_bound(payload.len()));
-        match compressor.compress_to_buffer(payload, &mut self.body) {
-            Ok(bytes) if bytes < payload.len() => encoding,
-            _ => Encoding::Raw,
+        let packed = compressor.compress_to_buffer(payload, &mut self.body);
+        let bytes = packed.unwrap_or(payload.len());
+        if is_small && bytes > payload.len() - payload.len() / WORTH_ONE_IN {
+            self.raw_for = RAW_AFTER_VAIN;
+        }
+        match bytes < payload.len() {
+            true => encoding,
+            false => Encoding::Raw,
         }
     }
 }

@@ -117,6 +117,33 @@ impl LogReader {
         (0..).zip(table.iter()).map(info).collect()
     }
 
+    /// End of the segments from lsn 0 on that are sealed, up to the first one that is not.
+    pub fn sealed_end(&self) -> Lsn {
+        let table = self
+            .shared
+            .table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_sealed = |entry: &&Entry| matches!(entry, Entry::Sealed(_));
+        let count = table.iter().take_while(is_sealed).count();
+        self.shared.geometry.first_lsn(count as u64)
+    }
+
+    /// The first segment that is not sealed among those with a number below `bound`, and how many
+    /// of them there are; `None` if there is none.
+    pub fn raw_below(&self, bound: u64) -> Option<(u64, usize)> {
+        let table = self
+            .shared
+            .table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut raw = (0..bound)
+            .zip(table.iter())
+            .filter(|(_, entry)| matches!(entry, Entry::Raw(_)));
+        let (first, _) = raw.next()?;
+        Some((first, 1 + raw.count()))
+    }
+
     /// The file of a sealed segment and its length, to be sent as it is; `None` if the segment
     /// is raw or not there.
     pub fn sealed_file(&self, number: u64) -> Result<Option<(File, u64)>, LogError> {

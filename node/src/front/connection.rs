@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -81,7 +81,9 @@ impl Connection {
         let mut out = self.out.borrow_mut();
         while !out.is_empty() {
             match self.writer.try_write(&out) {
-                Ok(written) => drop(out.split_to(written)),
+                // A buffer that is empty begins anew, one that is not goes on behind.
+                Ok(written) if written == out.len() => out.clear(),
+                Ok(written) => out.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.poke.notify_one();
                     return;

@@ -35,7 +35,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const UNREAD_REPLY_BYTES_MAX: usize = 64 << 20;
 /// With so many requests in the queue others are likely to be on their way.
 const CROWD_REQUESTS: usize = 8;
-/// Requests up to this size are copied out of the buffer that they came in.
+/// Rows up to this size are copied out of the buffer that they came in.
 const COPIED_BYTES_MAX: usize = 1 << 10;
 
 /// A request as it waits for execution.
@@ -95,7 +95,8 @@ pub(crate) struct Front {
     outstanding_bytes: Cell<usize>,
     outstanding: Cell<u64>,
     queued_events: Cell<usize>,
-    dirty: RefCell<Vec<u64>>,
+    /// With replies that are not written yet.
+    dirty: RefCell<Vec<Rc<Connection>>>,
     door: RefCell<Door>,
     identity: Cell<Identity>,
     connections_max: usize,
@@ -272,25 +273,14 @@ impl Front {
             return;
         };
         connection.outstanding.set(connection.outstanding.get() - 1);
-        self.put(
-            ticket.connection,
-            &connection,
-            ticket.request,
-            ticket.kind,
-            outcome,
-            count,
-            body,
-        );
+        let (request, kind) = (ticket.request, ticket.kind);
+        self.put(&connection, request, kind, outcome, count, body);
     }
 
     /// Writes all buffered replies as far as the sockets take them.
     pub(crate) fn flush(&self) {
-        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-        for id in dirty {
-            let connection = self.connections.borrow().get(&id).cloned();
-            if let Some(connection) = connection {
-                connection.write_out();
-            }
+        for connection in self.dirty.borrow_mut().drain(..) {
+            connection.write_out();
         }
     }
 
@@ -303,11 +293,9 @@ impl Front {
         self.outstanding.get()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
     fn put(
         &self,
-        id: u64,
-        connection: &Connection,
+        connection: &Rc<Connection>,
         request: u64,
         kind: FrameKind,
         outcome: Outcome,
@@ -324,7 +312,7 @@ impl Front {
             body,
         };
         if out.is_empty() {
-            self.dirty.borrow_mut().push(id);
+            self.dirty.borrow_mut().push(Rc::clone(connection));
         }
         out.extend_from_slice(&frame.encode_head());
         out.extend_from_slice(body);
@@ -357,7 +345,7 @@ impl Front {
         &self,
         id: u64,
         reader: &mut OwnedReadHalf,
-        connection: &Connection,
+        connection: &Rc<Connection>,
     ) -> io::Result<()> {
         let mut codec = codec();
         let mut buffer = BytesMut::new();
@@ -373,22 +361,21 @@ impl Front {
         let hello = hello
             .await
             .map_err(|_| io::Error::other("no hello within five seconds"))??;
-        self.welcome(id, connection, &hello)?;
+        self.welcome(connection, &hello)?;
         loop {
             while let Some(frame) = codec.decode(&mut buffer)? {
-                self.receive(id, connection, own(frame))?;
+                self.receive(id, connection, frame)?;
             }
             self.flush();
             connection.turn(reader, &mut buffer, poked.as_mut()).await?;
         }
     }
 
-    fn receive(&self, id: u64, connection: &Connection, bytes: Bytes) -> io::Result<()> {
+    fn receive(&self, id: u64, connection: &Rc<Connection>, bytes: BytesMut) -> io::Result<()> {
         let frame = match Frame::decode(&bytes) {
             Ok(frame) => frame,
             Err(error) => {
                 self.put(
-                    id,
                     connection,
                     0,
                     FrameKind::Welcome,
@@ -403,7 +390,7 @@ impl Front {
         if let Err((outcome, text)) = self.admit(&frame, connection, bytes.len()) {
             let (request, kind) = (frame.request, frame.kind);
             self.shared.metrics.refused(kind, outcome);
-            self.put(id, connection, request, kind, outcome, 0, text.as_bytes());
+            self.put(connection, request, kind, outcome, 0, text.as_bytes());
             return Ok(());
         }
         let patience = match frame.deadline_ms {
@@ -424,7 +411,7 @@ impl Front {
             .set(self.outstanding_bytes.get() + bytes.len());
         self.outstanding.set(self.outstanding.get() + 1);
         connection.outstanding.set(connection.outstanding.get() + 1);
-        let rows = bytes.slice(FRAME_HEADER_BYTES..);
+        let rows = rows_of(bytes);
         self.queued_events
             .set(self.queued_events.get() + count as usize);
         self.queue.borrow_mut().push_back(Request {
@@ -473,11 +460,11 @@ impl Front {
     }
 }
 
-/// The frame by itself. A small one is copied, so that the buffer that it came in is used again
-/// instead of being replaced for each request.
-fn own(frame: BytesMut) -> Bytes {
-    match frame.len() <= COPIED_BYTES_MAX {
-        true => Bytes::copy_from_slice(&frame),
-        false => frame.freeze(),
+/// The rows of a frame by themselves. Few are copied, so that the buffer that they came in is used
+/// again instead of being replaced for each request.
+fn rows_of(mut frame: BytesMut) -> Bytes {
+    match frame.len() <= FRAME_HEADER_BYTES + COPIED_BYTES_MAX {
+        true => Bytes::copy_from_slice(&frame[FRAME_HEADER_BYTES..]),
+        false => frame.split_off(FRAME_HEADER_BYTES).freeze(),
     }
 }

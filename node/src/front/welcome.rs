@@ -1,6 +1,7 @@
 //! The handshake of a client connection.
 
 use std::io;
+use std::rc::Rc;
 
 use kanjo_format::client::{
     CLIENT_VERSION, CLIENT_VERSION_MIN, Frame, FrameKind, HelloBody, Outcome, WelcomeBody,
@@ -12,11 +13,10 @@ use super::connection::Connection;
 
 impl Front {
     /// Answers the first frame of a connection; an error closes it.
-    pub(super) fn welcome(&self, id: u64, connection: &Connection, hello: &[u8]) -> io::Result<()> {
+    pub(super) fn welcome(&self, connection: &Rc<Connection>, hello: &[u8]) -> io::Result<()> {
         let frame = Frame::decode(hello).map_err(io::Error::other)?;
         let refuse = |why: String| -> io::Result<()> {
             self.put(
-                id,
                 connection,
                 frame.request,
                 FrameKind::Welcome,
@@ -54,7 +54,6 @@ impl Front {
             reserved: [0; 2],
         };
         self.put(
-            id,
             connection,
             frame.request,
             FrameKind::Welcome,

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use kanjo_format::control::Control;
 use kanjo_format::limits::PAGE_BYTES;
-use kanjo_format::segment::SegmentForm;
 use kanjo_format::{Lsn, Tail};
 use kanjo_wal::LogError;
 
@@ -125,16 +124,12 @@ impl Hot {
         }
         let applied = self.store.applied().lsn;
         let bound = committed.min(applied).get() / self.store.segment_bytes();
-        let segments = self.store.reader.segments();
-        let mut full = segments
-            .iter()
-            .filter(|segment| segment.form == SegmentForm::Raw && segment.number < bound);
-        if let Some(segment) = full.next() {
+        if let Some((number, count)) = self.store.reader.raw_below(bound) {
             self.sealing = true;
             let (sealer, level) = (self.store.log.sealer(), self.config.seal_level);
-            let job = Job::Seal(sealer, segment.number, level);
+            let job = Job::Seal(sealer, number, level);
             // A seal yields to everything else; too many must not wait for that.
-            match full.count() < UNSEALED_MAX {
+            match count <= UNSEALED_MAX {
                 true => self.jobs.submit(job),
                 false => self.jobs.submit_soon(job),
             }

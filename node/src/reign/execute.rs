@@ -1,6 +1,6 @@
 //! Requests to a batch: executed against memory, appended, and held until they are committed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kanjo_engine::{Ledger, OpenBatch};
 use kanjo_format::client::{FrameKind, Outcome, ResultRun};
@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Primary;
 use super::holding::Holding;
-use super::replies::Reply;
+use super::replies::{Reply, Results};
 use crate::clock;
 use crate::error::NodeError;
 use crate::front::Request;
@@ -22,6 +22,11 @@ use crate::promotion;
 
 /// So many events are executed at once: that takes longer than the sync they would wait for.
 const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
+/// With fewer requests under way the cores are idle between them, and none gathers for an ack.
+pub(super) const CROWD_WAITING: u64 = 32;
+/// A batch whose commit took longer is not waited for: its auxiliary is far away, and requests
+/// would wait a whole round trip before their own.
+pub(super) const NEAR_ACK_MAX: Duration = Duration::from_millis(2);
 /// Most transfers that one request looks up on the hot thread; each may take a block of a sealed
 /// segment, which is decompressed in about a millisecond.
 const LOOKUPS_HERE_MAX: usize = 4;
@@ -39,16 +44,27 @@ impl Primary<'_> {
         self.can_serve() && uncommitted < SEND_WINDOW_BYTES_MAX
     }
 
-    /// Executes what is queued. While a sync runs the next batch gathers, as long as it is small.
+    /// Executes what is queued, unless the next batch gathers.
     pub(super) fn execute_queue(&mut self) -> Result<(), NodeError> {
-        while !self.hot.front.queue_is_empty() && self.can_execute() {
-            let gather = self.hot.sync.in_flight();
-            if gather && self.hot.front.queued_events() < GATHER_EVENTS_MAX {
-                return Ok(());
-            }
+        while !self.hot.front.queue_is_empty() && self.can_execute() && !self.gathers() {
             self.execute_batch()?;
         }
         Ok(())
+    }
+
+    /// Whether the next batch gathers, as long as it is small: while a sync runs, and of a crowd
+    /// also until the batch before has its ack or as many are queued as wait. A batch costs what
+    /// it costs whatever is in it, and the answers to the one before bring the next requests.
+    pub(crate) fn gathers(&self) -> bool {
+        let front = &self.hot.front;
+        let waiting = self.waiting();
+        let ack_is_near = || {
+            waiting >= CROWD_WAITING
+                && (front.queued() as u64) < waiting
+                && self.reign.commit_took <= NEAR_ACK_MAX
+                && self.hot.store.log.tail().lsn > self.reign.gate.committed()
+        };
+        front.queued_events() < GATHER_EVENTS_MAX && (self.hot.sync.in_flight() || ack_is_near())
     }
 
     /// Records what timed out, also when no request comes. A batch that is being built does so
@@ -78,8 +94,8 @@ impl Primary<'_> {
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         // What is due is recorded before anything is executed, and when nothing is.
         store.ledger.expire_due(&mut open);
-        let mut executed = Vec::new();
-        let mut queries = Vec::new();
+        let mut executed = Vec::with_capacity(self.hot.front.queued());
+        let (mut queries, mut runs) = (Vec::new(), Vec::new());
         loop {
             let fits = |r: &Request| {
                 store
@@ -99,6 +115,7 @@ impl Primary<'_> {
                 ledger: &mut store.ledger,
                 history: &mut store.history,
                 open: &mut open,
+                runs: &mut runs,
                 metrics,
             };
             match desk.hold_back(&request, cap)? {
@@ -175,6 +192,7 @@ impl Primary<'_> {
         self.reign.gate.appended(tail);
         let now = Instant::now();
         self.reign.unsynced.push(tail.lsn, now);
+        self.reign.timed.get_or_insert((tail.lsn, now));
         for session in &mut self.reign.sessions {
             session.lacking.appended(tail.lsn, now);
         }
@@ -211,6 +229,8 @@ struct Desk<'a> {
     ledger: &'a mut Ledger,
     history: &'a mut LogHistory,
     open: &'a mut OpenBatch,
+    /// Used again for each request.
+    runs: &'a mut Vec<ResultRun>,
     metrics: &'a Metrics,
 }
 
@@ -246,43 +266,45 @@ impl Desk<'_> {
         })
     }
 
-    fn write(&mut self, request: &Request) -> Result<(usize, Vec<u8>), NodeError> {
+    fn write(&mut self, request: &Request) -> Result<(usize, Results), NodeError> {
         let Self {
             ledger,
             history,
             open,
+            runs,
             metrics,
         } = self;
-        let (history, mut runs): (_, Vec<ResultRun>) = (&mut **history, Vec::new());
+        let history = &mut **history;
+        runs.clear();
         match request.kind {
             FrameKind::CreateAccounts => {
-                ledger.create_accounts(open, rows(request), history, &mut runs)?;
+                ledger.create_accounts(open, rows(request), history, runs)?;
             }
             FrameKind::CreateTransfers => {
-                ledger.create_transfers(open, rows(request), history, &mut runs)?;
+                ledger.create_transfers(open, rows(request), history, runs)?;
             }
             FrameKind::CreateTransfersDetailed => {
-                ledger.create_transfers_detailed(open, rows(request), history, &mut runs)?;
+                ledger.create_transfers_detailed(open, rows(request), history, runs)?;
             }
-            FrameKind::ChangeAccounts => ledger.change_accounts(open, rows(request), &mut runs),
+            FrameKind::ChangeAccounts => ledger.change_accounts(open, rows(request), runs),
             FrameKind::CloseDay => {
                 for event in rows(request) {
-                    ledger.close_day(open, event, &mut runs);
+                    ledger.close_day(open, event, runs);
                 }
             }
             FrameKind::BurnIds => {
                 let ids: Vec<TransferId> = transfer_ids(request).collect();
-                ledger.burn_ids(open, &ids, history, &mut runs)?;
+                ledger.burn_ids(open, &ids, history, runs)?;
             }
             kind => unreachable!("{kind:?} writes nothing"),
         }
-        for run in &runs {
+        for run in runs.iter() {
             metrics.executed(request.kind, run.result.get(), run.count.get());
         }
-        Ok((runs.len(), runs.as_bytes().to_vec()))
+        Ok((runs.len(), Results::of_runs(runs)))
     }
 
-    fn look_up(&mut self, request: &Request) -> Result<(usize, Vec<u8>), NodeError> {
+    fn look_up(&mut self, request: &Request) -> Result<(usize, Results), NodeError> {
         let open = Some(&*self.open);
         let (ledger, history) = (&*self.ledger, &mut *self.history);
         Ok(match request.kind {
@@ -326,8 +348,8 @@ fn transfer_ids(request: &Request) -> impl Iterator<Item = TransferId> {
     ids.map(|id| TransferId::new(id.get()))
 }
 
-fn packed<T: IntoBytes + Immutable>(rows: &[T]) -> (usize, Vec<u8>) {
-    (rows.len(), rows.as_bytes().to_vec())
+fn packed<T: IntoBytes + Immutable>(rows: &[T]) -> (usize, Results) {
+    (rows.len(), Results::Rows(rows.as_bytes().to_vec()))
 }
 
 /// The rows of a request, whose size the front has checked.

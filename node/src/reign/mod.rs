@@ -68,6 +68,10 @@ pub(crate) struct Reign {
     synced_to_target: Lsn,
     /// How long the last sync took.
     pub(crate) last_sync: Duration,
+    /// End of a batch whose commit is timed, and when it was appended.
+    timed: Option<(Lsn, std::time::Instant)>,
+    /// How long the last commit that was timed took.
+    commit_took: Duration,
     /// The time of a batch that held nothing but expiries while a request waited.
     waits_since: Option<Timestamp>,
     /// When this node last heard the writer before this reign, until this reign can answer.
@@ -148,6 +152,8 @@ impl Node {
             committed_digest: None,
             synced_to_target: Lsn::ZERO,
             last_sync: Duration::ZERO,
+            timed: None,
+            commit_took: Duration::ZERO,
             waits_since: None,
             former_heard_ns: heard_ns.map(|heard_ns| heard_ns.max(self.following.batches_heard_ns)),
             fenced: None,
@@ -232,6 +238,9 @@ impl Primary<'_> {
     fn commit_moved(&mut self) {
         let committed = self.reign.gate.committed();
         self.hot.note_committed(committed);
+        if let Some((_, since)) = self.reign.timed.take_if(|(end, _)| *end <= committed) {
+            self.reign.commit_took = since.elapsed();
+        }
         while let Some(first) = self.reign.digests.front().copied() {
             if first.0 > committed {
                 break;

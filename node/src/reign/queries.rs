@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Primary;
-use super::replies::Reply;
+use super::replies::{Reply, Results};
 use crate::error::NodeError;
 use crate::front::{Front, Request, Ticket};
 use crate::query::{Answered, Found, Job, Work};
@@ -246,7 +246,7 @@ impl Primary<'_> {
         let reply = Reply {
             ticket: request.ticket,
             count: count as u32,
-            body,
+            body: Results::Rows(body),
         };
         self.reign.replies.hold_read(reply, shown.lsn, token);
     }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use kanjo_format::Lsn;
-use kanjo_format::client::Outcome;
+use kanjo_format::client::{Outcome, ResultRun};
 use kanjo_shipper::CommitGate;
 use kanjo_shipper::gate::ReadToken;
 use tokio::time::Instant;
+use zerocopy::IntoBytes;
 
 use crate::front::{Front, Ticket};
 
@@ -17,7 +18,31 @@ pub(crate) struct Reply {
     /// Rows in the body.
     pub(crate) count: u32,
     /// Its results.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Results,
+}
+
+/// The body of an answer. A single run of results, which most answers are, takes no memory of its
+/// own.
+pub(crate) enum Results {
+    Run(ResultRun),
+    Rows(Vec<u8>),
+}
+
+impl Results {
+    /// Of a request that writes.
+    pub(crate) fn of_runs(runs: &[ResultRun]) -> Self {
+        match runs {
+            [run] => Self::Run(*run),
+            runs => Self::Rows(runs.as_bytes().to_vec()),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Run(run) => run.as_bytes(),
+            Self::Rows(rows) => rows,
+        }
+    }
 }
 
 struct Waiting {
@@ -47,7 +72,7 @@ impl Replies {
 
     /// A reply that also needs the exchange of `token`.
     pub(crate) fn hold_read(&mut self, reply: Reply, lsn: Lsn, token: ReadToken) {
-        self.read_bytes += reply.body.len();
+        self.read_bytes += reply.body.bytes().len();
         self.reads.push_back(Waiting {
             reply,
             lsn,
@@ -65,8 +90,9 @@ impl Replies {
                     break;
                 }
                 if let Some(Waiting { reply, read, .. }) = queue.pop_front() {
-                    read_bytes -= read.map_or(0, |_| reply.body.len());
-                    front.answer(reply.ticket, Outcome::Done, reply.count, &reply.body);
+                    read_bytes -= read.map_or(0, |_| reply.body.bytes().len());
+                    let body = reply.body.bytes();
+                    front.answer(reply.ticket, Outcome::Done, reply.count, body);
                 }
             }
         }
@@ -74,7 +100,8 @@ impl Replies {
     }
 
     fn count_reads(&mut self) {
-        self.read_bytes = self.reads.iter().map(|read| read.reply.body.len()).sum();
+        let bytes = |read: &Waiting| read.reply.body.bytes().len();
+        self.read_bytes = self.reads.iter().map(bytes).sum();
     }
 
     /// Bytes of the bodies of reads that wait for their exchange.

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kanjo_format::replication::Frame;
-use kanjo_format::segment::SegmentForm;
 use kanjo_format::{Lsn, Tail};
 use kanjo_shipper::gate::ReadToken;
 use kanjo_shipper::sender::{Action, Event};
@@ -130,14 +129,8 @@ impl Primary<'_> {
     }
 
     fn tell_what_can_be_seeded(&mut self, peer: PeerIndex) -> Result<(), NodeError> {
-        let mut sealed_to = Lsn::ZERO;
-        for segment in self.hot.store.reader.segments() {
-            if segment.form != SegmentForm::Sealed {
-                break;
-            }
-            sealed_to = segment.end_lsn;
-        }
-        self.send_event(peer, Event::SealedTo { lsn: sealed_to })?;
+        let lsn = self.hot.store.reader.sealed_end();
+        self.send_event(peer, Event::SealedTo { lsn })?;
         match self
             .hot
             .store

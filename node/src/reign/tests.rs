@@ -17,12 +17,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::execute::{CROWD_WAITING, NEAR_ACK_MAX};
+use super::replies::{Reply, Results};
 use crate::admin::{Answer, Command, Condition, PromoteOptions};
 use crate::caller::{connect, in_one_thread, send};
 use crate::clock::ClockCheck;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::front::{Front, Identity};
+use crate::front::{Door, Front, Identity};
 use crate::hot::{AdminRequest, Hot, Ports};
 use crate::node::Node;
 use crate::peers::{PeerAddress, PeerIndex, Peers};
@@ -318,5 +320,81 @@ fn a_set_change_names_every_member_and_a_dropped_one_holds_nothing_up() {
         primary.joined(PeerIndex::FIRST, stays);
         assert_eq!(in_log(&primary), []);
         assert!(!primary.can_serve());
+    });
+}
+
+#[test]
+fn a_crowd_gathers_until_a_near_ack_or_until_as_many_are_queued_as_wait() {
+    in_one_thread(async {
+        let desk = Desk::new(1, vec!["127.0.0.1:1".to_owned()]);
+        let (front, no_jobs) = (Rc::clone(&desk.front), mpsc::unbounded_channel().1);
+        let mut node = Node::start(desk.hot, no_jobs, desk.peers, Lsn::ZERO, None).unwrap();
+        let (store, clock) = (&mut node.hot.store, ClockCheck::new(60_000));
+        let (open, _) =
+            promotion::promote(store, &promoted(), Replayed::default(), &clock).unwrap();
+        node.begin_reign(open, None).unwrap();
+        let member = Member {
+            node: NodeId::new(2),
+            incarnation: Incarnation::new(2),
+        };
+        let mut primary = node.primary().unwrap();
+        let acked = primary.hot.store.log.tail().lsn;
+        primary.take_in(member, acked).unwrap();
+        primary.joined(PeerIndex::FIRST, member);
+        let tail = primary.hot.store.log.tail();
+        let synced = primary.hot.store.syncer.sync_to(tail.lsn).unwrap();
+        primary.synced(synced).unwrap();
+        assert!(primary.reign.committed() < tail.lsn, "nobody has acked");
+
+        front.set_door(Door::Open);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::task::spawn_local(Rc::clone(&front).accept(listener));
+        let mut stream = connect(&address, CLUSTER).await;
+        // Sends until so many requests are queued.
+        let mut queue = async |count: u64| {
+            let (kind, account) = (FrameKind::CreateAccounts, AccountBody::default());
+            for _ in front.queued() as u64..count {
+                send(&mut stream, kind, 1, account.as_bytes()).await;
+            }
+            while (front.queued() as u64) < count {
+                front.arrived().await;
+            }
+        };
+        // All that are queued wait for the ack from then on.
+        let hold = |primary: &mut super::Primary<'_>| {
+            while let Some(request) = front.take(|_| true) {
+                let (count, body) = (0, Results::Rows(Vec::new()));
+                let ticket = request.ticket;
+                let reply = Reply {
+                    ticket,
+                    count,
+                    body,
+                };
+                primary.reign.replies.hold_write(reply, tail.lsn);
+            }
+        };
+
+        queue(CROWD_WAITING - 1).await;
+        hold(&mut primary);
+        queue(1).await;
+        assert!(!primary.gathers(), "few wait");
+        hold(&mut primary);
+        queue(CROWD_WAITING - 1).await;
+        assert!(primary.gathers());
+        queue(CROWD_WAITING).await;
+        assert!(!primary.gathers(), "as many are queued as wait");
+
+        hold(&mut primary);
+        queue(1).await;
+        assert!(primary.gathers());
+        primary.reign.commit_took = NEAR_ACK_MAX + Duration::from_millis(1);
+        assert!(!primary.gathers(), "the ack is far");
+        primary.reign.commit_took = NEAR_ACK_MAX;
+        assert!(primary.gathers());
+        let epoch = primary.reign.gate.epoch();
+        primary.reign.gate.acked(member, epoch, tail).unwrap();
+        assert_eq!(primary.reign.committed(), tail.lsn);
+        assert!(!primary.gathers(), "the ack came");
     });
 }

@@ -94,6 +94,39 @@ fn some_transfers_shrink_by_the_dictionary_and_a_single_one_does_not_wait_for_it
 }
 
 #[test]
+fn small_batches_travel_raw_for_a_while_once_one_hardly_shrank() {
+    // Ids and amounts of random bits: SplitMix64.
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    let row = |id: u64, amount: u64| TransferRow {
+        id: u128::from(id).into(),
+        amount: u128::from(amount).into(),
+        ..TransferRow::default()
+    };
+    let vain: Vec<_> = (0..40).map(|_| row(random(), random())).collect();
+    let worth: Vec<_> = (0..200).map(|n| row(n, n % 3 * 1_000)).collect();
+    let payload = |rows: &[TransferRow]| {
+        let mut payload = Vec::new();
+        push_group(&mut payload, RecordKind::TransferPosted, rows);
+        assert!(payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX);
+        payload
+    };
+    let (vain, worth) = (payload(&vain), payload(&worth));
+    let mut packer = Packer::new();
+    let mut is_raw = |payload: &[u8]| packer.compress(payload) == Encoding::Raw;
+    for _ in 0..3 {
+        assert!((0..100).all(|_| !is_raw(&worth)));
+        is_raw(&vain);
+        assert!((0..RAW_AFTER_VAIN).all(|_| is_raw(&worth)));
+    }
+}
+
+#[test]
 fn an_empty_batch_travels() {
     let frame = packed(b"", 0);
     let (rebuilt, out) = unpack(&frame[REPLICATION_LENGTH_BYTES..]).unwrap();

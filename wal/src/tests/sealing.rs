@@ -53,6 +53,25 @@ fn a_sealed_segment_gives_back_the_bytes_first_appended() {
 }
 
 #[test]
+fn what_is_sealed_is_told_up_to_the_first_gap_and_what_is_not_below_a_bound() {
+    let home = Home::new();
+    let (log, _) = three(&home);
+    let reader = log.reader();
+    let ends: Vec<_> = reader.segments().iter().map(|s| s.end_lsn).collect();
+    assert_eq!(reader.sealed_end(), Lsn::ZERO);
+    assert_eq!(reader.raw_below(0), None);
+    assert_eq!(reader.raw_below(2), Some((0, 2)));
+    assert_eq!(reader.raw_below(9), Some((0, 3)));
+    log.sealer().seal(1, 1).unwrap();
+    assert_eq!(reader.sealed_end(), Lsn::ZERO);
+    assert_eq!(reader.raw_below(9), Some((0, 2)));
+    log.sealer().seal(0, 1).unwrap();
+    assert_eq!(reader.sealed_end(), ends[1]);
+    assert_eq!(reader.raw_below(2), None);
+    assert_eq!(reader.raw_below(9), Some((2, 1)));
+}
+
+#[test]
 fn a_scan_from_any_batch_gives_all_behind_it_and_from_elsewhere_none() {
     let home = Home::new();
     let (log, batches) = three(&home);
