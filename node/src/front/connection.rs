@@ -81,7 +81,7 @@ impl Connection {
         let mut out = self.out.borrow_mut();
         while !out.is_empty() {
             match self.writer.try_write(&out) {
-                // A buffer that is empty begins anew, one that is not goes on behind.
+                // Mostly all of it: the buffer is used again from its start.
                 Ok(written) if written == out.len() => out.clear(),
                 Ok(written) => out.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

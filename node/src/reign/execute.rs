@@ -23,9 +23,9 @@ use crate::promotion;
 /// So many events are executed at once: that takes longer than the sync they would wait for.
 const GATHER_EVENTS_MAX: usize = BATCH_RECORDS_MAX / 2;
 /// With fewer requests under way the cores are idle between them, and none gathers for an ack.
-pub(super) const CROWD_WAITING: u64 = 32;
-/// A batch whose commit took longer is not waited for: its auxiliary is far away, and requests
-/// would wait a whole round trip before their own.
+pub(super) const CROWD_WAITING: usize = 32;
+/// An ack is not waited for that takes longer, as did the one before or as this one does: the
+/// auxiliary is far away or stands still, and requests would wait for it twice.
 pub(super) const NEAR_ACK_MAX: Duration = Duration::from_millis(2);
 /// Most transfers that one request looks up on the hot thread; each may take a block of a sealed
 /// segment, which is decompressed in about a millisecond.
@@ -53,16 +53,18 @@ impl Primary<'_> {
     }
 
     /// Whether the next batch gathers, as long as it is small: while a sync runs, and of a crowd
-    /// also until the batch before has its ack or as many are queued as wait. A batch costs what
-    /// it costs whatever is in it, and the answers to the one before bring the next requests.
+    /// also until the batch before has its ack or as many are queued as wait for theirs. A batch
+    /// costs what it costs whatever is in it, and the answers to one bring the requests of the next.
     pub(crate) fn gathers(&self) -> bool {
-        let front = &self.hot.front;
-        let waiting = self.waiting();
+        let (front, gate) = (&self.hot.front, &self.reign.gate);
         let ack_is_near = || {
+            let waiting = self.reign.replies.uncommitted(gate.committed());
+            let is_late = |(_, since): (_, Instant)| since.elapsed() > NEAR_ACK_MAX;
             waiting >= CROWD_WAITING
-                && (front.queued() as u64) < waiting
+                && front.queued() < waiting
+                && gate.protection() != Protection::Alone
                 && self.reign.commit_took <= NEAR_ACK_MAX
-                && self.hot.store.log.tail().lsn > self.reign.gate.committed()
+                && !self.reign.timed.is_some_and(is_late)
         };
         front.queued_events() < GATHER_EVENTS_MAX && (self.hot.sync.in_flight() || ack_is_near())
     }
@@ -94,7 +96,7 @@ impl Primary<'_> {
         let mut open = store.ledger.open_batch(store.log.tail().lsn, now);
         // What is due is recorded before anything is executed, and when nothing is.
         store.ledger.expire_due(&mut open);
-        let mut executed = Vec::with_capacity(self.hot.front.queued());
+        let mut executed = Vec::with_capacity(self.hot.front.queued().min(BATCH_RECORDS_MAX));
         let (mut queries, mut runs) = (Vec::new(), Vec::new());
         loop {
             let fits = |r: &Request| {

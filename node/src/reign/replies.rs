@@ -131,6 +131,12 @@ impl Replies {
         self.read_bytes = 0;
     }
 
+    /// How many writes wait for more than `committed`.
+    pub(crate) fn uncommitted(&self, committed: Lsn) -> usize {
+        let writes = &self.writes;
+        writes.len() - writes.partition_point(|write| write.lsn <= committed)
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> u64 {
         (self.writes.len() + self.reads.len()) as u64
