@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use kanjo_format::batch::stored_bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
@@ -296,8 +296,12 @@ impl Shared {
     }
 
     pub(crate) fn entry(&self, number: u64) -> Option<Entry> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.get(usize::try_from(number).ok()?).cloned()
+        self.table().get(usize::try_from(number).ok()?).cloned()
+    }
+
+    /// What segments there are, by number.
+    pub(crate) fn table(&self) -> RwLockReadGuard<'_, Vec<Entry>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push_entry(&self, entry: Entry) {
@@ -308,10 +312,7 @@ impl Shared {
     }
 
     pub(crate) fn table_len(&self) -> u64 {
-        self.table
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u64
+        self.table().len() as u64
     }
 
     /// Refuses once anything has failed.

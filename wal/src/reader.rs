@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
@@ -86,11 +86,7 @@ impl LogReader {
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let tail = self.tail().lsn;
         let geometry = self.shared.geometry;
-        let table = self
-            .shared
-            .table
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let table = self.shared.table();
         let info = |(number, entry): (u64, &Entry)| {
             let end = geometry.first_lsn(number + 1);
             let (end_lsn, form, bytes_on_disk, path) = match entry {
@@ -119,11 +115,7 @@ impl LogReader {
 
     /// End of the segments from lsn 0 on that are sealed, up to the first one that is not.
     pub fn sealed_end(&self) -> Lsn {
-        let table = self
-            .shared
-            .table
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let table = self.shared.table();
         let is_sealed = |entry: &&Entry| matches!(entry, Entry::Sealed(_));
         let count = table.iter().take_while(is_sealed).count();
         self.shared.geometry.first_lsn(count as u64)
@@ -132,11 +124,7 @@ impl LogReader {
     /// The first segment that is not sealed among those with a number below `bound`, and how many
     /// of them there are; `None` if there is none.
     pub fn raw_below(&self, bound: u64) -> Option<(u64, usize)> {
-        let table = self
-            .shared
-            .table
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let table = self.shared.table();
         let mut raw = (0..bound)
             .zip(table.iter())
             .filter(|(_, entry)| matches!(entry, Entry::Raw(_)));
