@@ -11,11 +11,12 @@ impl World {
         state.left.entries -= 1;
         state.entries += 1;
         let own = &mut state.servers[writer];
-        own.log.push(Entry {
+        let entry = Entry {
             epoch: own.granted.epoch,
             opening: own.granted.opening,
             number: state.entries,
-        });
+        };
+        own.log.push(entry);
     }
 
     /// The follower's receiving and its sync are one step: what a follower has received and not

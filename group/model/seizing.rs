@@ -87,7 +87,8 @@ impl World {
         state.off[number] = true;
         for server in self.scene.servers.iter().filter(|s| site_of(*s) == number) {
             let server = &mut state.servers[server];
-            server.log.truncate(server.synced);
+            let synced = server.synced;
+            server.log.truncate(synced);
             server.step_down();
         }
     }

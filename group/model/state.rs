@@ -5,7 +5,7 @@ use std::fmt;
 use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, OpeningId, Site};
 use kanjo_group::register::{Command, HandOver, Move, Register, SetMember, Third, ThirdMark};
 
-use crate::kept::Kept;
+use crate::kept::{Kept, Shared};
 use crate::world::Bounds;
 
 /// Servers that may take part: two of each site.
@@ -241,10 +241,10 @@ impl fmt::Debug for Letter {
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    pub(crate) servers: [Server; SERVERS],
+    pub(crate) servers: [Shared<Server>; SERVERS],
     pub(crate) registers: [Kept<Register>; 2],
     /// Every command that was ever sent, in order of rank.
-    pub(crate) letters: Vec<Letter>,
+    pub(crate) letters: Shared<Vec<Letter>>,
     /// Sites of which an operator has made sure that they are off.
     pub(crate) off: [bool; 2],
     pub(crate) third: Third,
@@ -265,19 +265,19 @@ pub(crate) struct State {
 impl State {
     /// Freshly formatted.
     pub(crate) fn fresh(left: Bounds) -> Self {
-        let server = Server {
+        let server = Shared::new(Server {
             granted: Grant::default(),
             kept: Grant::default(),
             log: Vec::new(),
             synced: 0,
             part: Part::Follower,
             ask: None,
-        };
+        });
         let cluster = ClusterId::new(1);
         Self {
             servers: std::array::from_fn(|_| server.clone()),
             registers: [0, 1].map(|number| Kept::new(Register::new(cluster, site(number)))),
-            letters: Vec::new(),
+            letters: Shared::new(Vec::new()),
             off: [false; 2],
             third: Third::new(cluster, Incarnation::new(1)),
             answered: Vec::new(),

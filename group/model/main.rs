@@ -23,6 +23,9 @@ mod world;
 mod writing;
 
 use std::io::Write;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::thread;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -45,9 +48,18 @@ fn search(scene: Scene) {
 
 #[test]
 fn the_rules_hold_in_every_order() {
-    for scene in scenes::searched() {
-        search(scene);
-    }
+    // The last take longest, so they are searched first, on all cores.
+    let left = Mutex::new(scenes::searched());
+    let next = || left.lock().expect("nobody panics here").pop();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                while let Some(scene) = next() {
+                    search(scene);
+                }
+            });
+        }
+    });
 }
 
 /// The writer looks whether its nomination still stands, and seizes then; between the two another
