@@ -241,8 +241,8 @@ pub struct LastSwitch {
     pub node: u32,
     /// Milliseconds since 1970, by that server's clock.
     pub at_ms: u64,
-    /// Whether an operator planned it; absent while a register that could tell is not heard, and
-    /// while a further plan stands where it would tell.
+    /// Whether an operator planned it, as its fence certificate says; absent if it was opened by a
+    /// version that did not write that down.
     pub planned: Option<bool>,
     /// For how long nobody could be answered, as far as this server knows: if it opened the epoch,
     /// since it last heard the former writer; if it handed over, since it executed nothing any more.

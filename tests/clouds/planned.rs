@@ -337,13 +337,11 @@ fn the_commands_of_a_person_find_the_right_server_by_themselves() {
     let output = kanjo(&[&["failover"], &words[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
     let primary = scene.cloud.expect_primary_in(Site::One);
-    // While the new writer attaches the other site, a plan of its own stands where that of the
-    // former switch would tell.
-    let knows = "knows that it was not planned";
+    let knows = "wrote down that the former writer is cut off";
     scene.cloud.expect(primary, knows, |status| {
         let group = status.group.as_ref();
         let switch = group.and_then(|group| group.last_switch.as_ref());
-        switch.is_some_and(|switch| switch.planned == Some(false))
+        switch.is_some_and(|switch| switch.to == status.epoch)
     });
     let shown = kanjo(&["status", "--cluster-file", file]);
     expect_said(&shown, &["last switch: epoch ", ", not planned, "]);

@@ -191,6 +191,10 @@ pub struct FenceCertificate {
     pub grants: Vec<Grant>,
     /// Milliseconds since 1970, by the opener's clock.
     pub at_ms: u64,
+    /// Whether the writer went to the other site by an operator's plan; absent in certificates of
+    /// before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<bool>,
 }
 
 /// One member's grant.

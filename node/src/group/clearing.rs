@@ -45,6 +45,17 @@ impl WasRead {
             given_away: !register.holds_authority(),
         }
     }
+
+    /// Whether an opening on this by a server of `site` takes over from the other site.
+    pub(crate) fn is_taken_over_by(&self, site: Site) -> bool {
+        self.epoch != Epoch::NONE && !self.epoch.may_be_opened_by(site)
+    }
+
+    /// Whether it does so by a plan: with the authority came that this site processes, before any
+    /// epoch of it was opened.
+    pub(crate) fn is_planned_for(&self, site: Site) -> bool {
+        self.is_taken_over_by(site) && self.active == site
+    }
 }
 
 /// What a reign was opened under.

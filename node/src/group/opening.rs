@@ -38,7 +38,7 @@ impl Node {
         };
         group.runs += 1;
         let number = group.runs;
-        let takes_over = !read.epoch.may_be_opened_by(group.site) && read.epoch != Epoch::NONE;
+        let takes_over = read.is_taken_over_by(group.site);
         let clearing = group.clearing(read, replaces);
         let patience_ms = group.topology.timing.seal_patience_ms;
         let hint = self.following.hint();
@@ -390,6 +390,7 @@ impl Node {
         };
         let (me, site) = (group.me, group.site);
         let (authority, set) = (run.read.authority, std::mem::take(&mut run.set));
+        let planned = run.read.is_planned_for(site);
         let cleared = run.clearing.cleared();
         let changes = run.changes;
         let mut open = opened.open;
@@ -419,6 +420,7 @@ impl Node {
             base: open.base,
             grants: opened.grants.into_iter().map(grant).collect(),
             at_ms: crate::clock::now().get() / 1_000_000,
+            planned: Some(planned),
         };
         let set_size_min = self.hot.config.set_size_min;
         let writer = (open.epoch, open.opening);

@@ -1,8 +1,7 @@
 //! What a server of a group says of both sites, to its operators and to its site's voters.
 
-use kanjo_format::Site;
 use kanjo_format::control::Control;
-use kanjo_group::register::{Authority, FenceCertificate};
+use kanjo_group::register::FenceCertificate;
 use kanjo_group::{Beat, Register};
 
 use super::Group;
@@ -27,10 +26,7 @@ impl Group {
         let holder = registers().find(|register| register.holds_authority());
         let fences = registers().filter_map(|register| register.last_fence());
         let last_fence = fences.max_by_key(|fence| fence.opened).cloned();
-        let last_switch = last_fence.as_ref().map(|fence| {
-            let to = self.topology.server(fence.opening.node);
-            last_switch(fence, to.map(|server| server.site), registers(), gap)
-        });
+        let last_switch = last_fence.as_ref().map(|fence| last_switch(fence, gap));
         let no_majority = own.as_ref().is_some_and(|own| own.leader.is_none());
         let why = match (standing.serving, no_majority) {
             (true, false) => "it processes".to_owned(),
@@ -93,41 +89,15 @@ impl Node {
     }
 }
 
-/// The change of the writer that a fence tells of, opened by a server of site `to`. A plan by which
-/// the authority was handed over, in that epoch and for that site, tells that it was planned.
-fn last_switch<'a>(
-    fence: &FenceCertificate,
-    to: Option<Site>,
-    registers: impl Iterator<Item = &'a Register>,
-    gap: Option<ServiceGap>,
-) -> LastSwitch {
-    let (mut heard, mut handed_over, mut buried) = (0, false, false);
-    for register in registers {
-        heard += 1;
-        // A plan that came to nothing stands where the certificate of the move before it stood.
-        buried |= matches!(register.authority, Authority::Prepared { .. });
-        handed_over |= match &register.authority {
-            Authority::HandedOver(certificate) => {
-                let plan = &certificate.plan;
-                plan.epoch == fence.fenced && Some(plan.active) == to
-            }
-            _ => false,
-        };
-    }
-    let within_a_site = fence.fenced.site_term() == fence.opened.site_term();
-    let planned = match (within_a_site, handed_over, heard) {
-        (true, ..) => Some(false),
-        (false, true, _) => Some(true),
-        (false, false, 2) if !buried => Some(false),
-        (false, false, _) => None,
-    };
+/// The change of the writer that a fence tells of.
+fn last_switch(fence: &FenceCertificate, gap: Option<ServiceGap>) -> LastSwitch {
     let gap = gap.filter(|gap| gap.epoch == fence.opened);
     LastSwitch {
         from: fence.fenced.to_string(),
         to: fence.opened.to_string(),
         node: fence.opening.node.get(),
         at_ms: fence.at_ms,
-        planned,
+        planned: fence.planned,
         unanswered_us: gap.and_then(|gap| u64::try_from(gap.took.as_micros()).ok()),
     }
 }
@@ -142,78 +112,29 @@ mod tests {
     use std::time::Duration;
 
     use kanjo_format::{ClusterId, Epoch, Incarnation, NodeId, OpeningId, Tail};
-    use kanjo_group::register::{HandOver, Move, Reign};
 
     use super::*;
 
-    const FORMER: Epoch = Epoch::from_terms(1, 2);
-    const CLUSTER: ClusterId = ClusterId::new(7);
-
-    fn fence(opened: Epoch) -> FenceCertificate {
-        FenceCertificate {
-            cluster: CLUSTER,
-            fenced: FORMER,
-            opened,
+    #[test]
+    fn a_gap_is_told_of_the_epoch_that_ended_it_and_of_no_other() {
+        let cluster = ClusterId::new(7);
+        let fence = FenceCertificate {
+            cluster,
+            fenced: Epoch::from_terms(1, 2),
+            opened: Epoch::from_terms(2, 1),
             opening: OpeningId {
                 node: NodeId::new(3),
                 incarnation: Incarnation::new(3),
                 random: 0,
             },
-            base: Tail::empty(CLUSTER),
+            base: Tail::empty(cluster),
             grants: Vec::new(),
             at_ms: 5,
-        }
-    }
-
-    /// Both registers, after that of site 2 gave the authority away so that `active` processes.
-    fn after_hand_over(active: Site) -> [Register; 2] {
-        let mut source = Register::new(CLUSTER, Site::Two);
-        let opening = OpeningId::default();
-        let plan = Move {
-            epoch: FORMER,
-            number: 1,
-            opening,
-            set: Vec::new(),
-            active,
+            planned: None,
         };
-        source.authority = Authority::HandedOver(Box::new(HandOver {
-            cluster: CLUSTER,
-            from: Site::Two,
-            holding: 2,
-            plan,
-            reign: Reign {
-                epoch: FORMER,
-                opening,
-                address: String::new(),
-                third: None,
-            },
-        }));
-        [Register::new(CLUSTER, Site::One), source]
-    }
-
-    fn planned(opened: Epoch, registers: &[Register]) -> Option<bool> {
-        last_switch(&fence(opened), Some(Site::Two), registers.iter(), None).planned
-    }
-
-    #[test]
-    fn a_switch_counts_as_planned_only_if_the_authority_was_handed_over_for_it() {
-        let opened = Epoch::from_terms(2, 1);
-        assert_eq!(planned(opened, &after_hand_over(Site::Two)), Some(true));
-        // Handed over in the same epoch, to take in a site that came back: then came a failover.
-        assert_eq!(planned(opened, &after_hand_over(Site::One)), Some(false));
-        let fresh = [Site::One, Site::Two].map(|site| Register::new(CLUSTER, site));
-        assert_eq!(planned(opened, &fresh), Some(false));
-        assert_eq!(planned(opened, &fresh[..1]), None);
-        assert_eq!(planned(Epoch::from_terms(1, 3), &fresh[..1]), Some(false));
-    }
-
-    #[test]
-    fn a_gap_is_told_of_the_epoch_that_ended_it_and_of_no_other() {
         let gap = |epoch| {
             let took = Duration::from_millis(42);
-            let gap = Some(ServiceGap { epoch, took });
-            let fence = fence(Epoch::from_terms(2, 1));
-            last_switch(&fence, None, [].iter(), gap).unanswered_us
+            last_switch(&fence, Some(ServiceGap { epoch, took })).unanswered_us
         };
         assert_eq!(gap(Epoch::from_terms(2, 1)), Some(42_000));
         assert_eq!(gap(Epoch::from_terms(2, 2)), None);

@@ -1,5 +1,5 @@
-use kanjo_format::{ClusterId, Incarnation, NodeId};
-use kanjo_group::register::{Reign, Third};
+use kanjo_format::{ClusterId, Incarnation, NodeId, OpeningId};
+use kanjo_group::register::{Authority, Move, Reign, Third};
 
 use super::*;
 
@@ -214,4 +214,55 @@ fn an_answer_that_was_lost_is_asked_for_again() {
         clearing.register_said(&reply),
         Next::Nominate(Command::Nominate { replaces: 3, .. })
     ));
+}
+
+fn claimed(register: &mut Register, epoch: Epoch, opening: OpeningId) {
+    let claim = Command::Claim {
+        expected: register.reign.epoch,
+        reign: Reign {
+            epoch,
+            opening,
+            address: String::new(),
+            third: None,
+        },
+    };
+    assert!(matches!(register.apply(&claim), Outcome::Done(_)));
+}
+
+#[test]
+fn a_change_of_the_writer_is_planned_only_if_the_authority_came_for_it() {
+    let [mut first, mut second] = [Site::One, Site::Two].map(|site| Register::new(CLUSTER, site));
+    let opening = OpeningId::default();
+    let fresh = WasRead::of(&second);
+    assert!(!fresh.is_taken_over_by(Site::One) && !fresh.is_planned_for(Site::One));
+    let epoch = Epoch::from_terms(1, 1);
+    claimed(&mut second, epoch, opening);
+    let lost = WasRead::of(&second);
+    assert!(lost.is_taken_over_by(Site::Two) && !lost.is_planned_for(Site::Two));
+    let plan = Move {
+        epoch,
+        number: 1,
+        opening,
+        set: vec![ME],
+        active: Site::Two,
+    };
+    let prepare = Command::Prepare { plan: plan.clone() };
+    assert!(matches!(first.apply(&prepare), Outcome::Done(_)));
+    let hand_over = Command::HandOver { plan };
+    let Outcome::Done(source) = second.apply(&hand_over) else {
+        panic!("it is handed over");
+    };
+    let Authority::HandedOver(certificate) = source.authority else {
+        panic!("{source:?}");
+    };
+    let activate = Command::Activate(certificate);
+    assert!(matches!(first.apply(&activate), Outcome::Done(_)));
+    let came = WasRead::of(&first);
+    assert!(came.is_planned_for(Site::Two));
+    assert!(!came.is_planned_for(Site::One), "within the site");
+    // From then on only a further plan makes a change a planned one.
+    claimed(&mut first, Epoch::from_terms(2, 1), opening);
+    let reads = WasRead::of(&first);
+    assert!(reads.is_taken_over_by(Site::One) && !reads.is_planned_for(Site::One));
+    assert!(!reads.is_planned_for(Site::Two));
 }
