@@ -4,9 +4,12 @@
 //! `fsync` of the directory. So a full disk shows here, as an error, and never as a store into
 //! memory that has no block behind it. Zeros are written with `O_DIRECT`, because buffered ones
 //! leave large folios in the page cache, and each commit would then write 1 MiB.
+//! For the same reason a segment that may still be written is only read through
+//! [`read_in_pages`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use crate::dir::{parse_hex, sync_dir};
 use crate::error::LogError;
 
 const ZERO_FILL_BYTES: usize = 1 << 20;
+/// Bytes asked for at a time: of more the kernel takes only a part.
+const READ_AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(2 << 20).expect("not zero");
 const RAW_SUFFIX: &str = ".seg";
 const SEALED_SUFFIX: &str = ".sealed";
 
@@ -274,16 +279,34 @@ pub(crate) fn segment_error(path: &Path, offset: u64, lsn: Lsn, error: SegmentEr
     }
 }
 
-/// Drops what the page cache holds of a file, so that what is read next is what the disk has,
-/// and has it read ahead from there.
+/// Drops what the page cache holds of a file, so that what is read next is what the disk has.
 /// After a failed sync Linux keeps pages that look well and never reached the disk.
 pub(crate) fn forget_cached(file: &File) {
     if let Err(error) = rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
         tracing::debug!(%error, "the page cache could not be dropped");
     }
-    // All of it is read next: let the disk begin before it is asked page by page.
-    if let Err(error) = rustix::fs::fadvise(file, 0, None, Advice::WillNeed) {
-        tracing::debug!(%error, "the file could not be read ahead");
+}
+
+/// Has a file that is, or will be, written through a mapping read into memory from `from` to `len`,
+/// in folios of one page: of a larger one each commit would write all, up to 1 MiB.
+///
+/// A read of what is not in memory yet makes the kernel read ahead, in large folios; asked for it
+/// in pieces, it reads in large transfers and makes small ones. Populating alone would read one page
+/// at a time, as the mapping is advised: here 64 MiB of zeros took 2.9 s and 16,384 reads, and take
+/// 0.1 s and some hundred this way. A failure costs time only.
+pub(crate) fn read_in_pages(file: &File, from: u64, len: u64) {
+    // What a piece leaves out is not read ahead either.
+    let mut advised = rustix::fs::fadvise(file, 0, None, Advice::Random);
+    let mut at = from;
+    while let Some(left) = len.checked_sub(at).and_then(NonZeroU64::new)
+        && advised.is_ok()
+    {
+        let piece = left.min(READ_AHEAD_BYTES);
+        advised = rustix::fs::fadvise(file, at, Some(piece), Advice::WillNeed);
+        at += piece.get();
+    }
+    if let Err(error) = advised {
+        tracing::debug!(%error, "a segment could not be read ahead");
     }
 }
 

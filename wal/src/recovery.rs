@@ -38,7 +38,7 @@ use crate::log::Entry;
 use crate::prepare::Prepared;
 use crate::raw::{
     BadBatch, Geometry, RawSegment, Reached, Window, all_zero, check_raw_header, forget_cached,
-    open_file, parse_name, raw_path, walk,
+    open_file, parse_name, raw_path, read_in_pages, walk,
 };
 use crate::sealed::SealedMeta;
 
@@ -216,6 +216,8 @@ impl Walk<'_> {
             file.sync_data()
                 .map_err(LogError::io(&path, 0, "sync the log"))?;
             forget_cached(&file);
+            // The log may go on in it.
+            read_in_pages(&file, 0, self.geometry.raw_file_bytes());
         }
         Ok((path, file))
     }

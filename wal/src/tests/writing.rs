@@ -1,4 +1,6 @@
-use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
+use kanjo_format::limits::{
+    BATCH_HEADER_BYTES, BATCH_PAYLOAD_BYTES_MAX, PAGE_BYTES, SEGMENT_BYTES_DEFAULT,
+};
 use kanjo_format::segment::SegmentForm;
 
 use super::*;
@@ -214,4 +216,45 @@ fn a_scan_goes_on_when_more_was_appended() {
     assert_eq!(&scan.next().unwrap().unwrap().payload[..], b"later");
     assert!(scan.next().is_none());
     assert_eq!(scan.place(), log.place());
+}
+
+/// Bytes that this thread has had pages of files made dirty for, so that they reach the disk.
+fn dirtied() -> u64 {
+    let told = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = told.lines().find_map(|l| l.strip_prefix("write_bytes: "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_commit_after_a_restart_writes_its_own_pages_and_no_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let large = Control {
+        segment_bytes: SEGMENT_BYTES_DEFAULT,
+        ..control()
+    };
+    let home = Home { temp };
+    DataDir::format(home.path(), &large).unwrap();
+    let (mut log, _) = home.open();
+    // Far into the segment: the kernel reads the beginning of a file in small pieces anyway.
+    let payload = vec![7; BATCH_PAYLOAD_BYTES_MAX];
+    let fill = |log: &mut Log| (0..45).map(|_| put(log, &payload)).last().unwrap();
+    fill(&mut log);
+    log.add_prepared(log.preparer().prepare().unwrap());
+    drop(log);
+    let (mut log, _) = home.open();
+    assert_eq!(log.prepared_ahead(), 1);
+    let commit_often = |log: &mut Log| {
+        let (before, lsn) = (dirtied(), log.tail().lsn);
+        for _ in 0..20 {
+            let tail = put(log, b"a batch");
+            log.syncer().sync_to(tail.lsn).unwrap();
+        }
+        let (written, taken) = (dirtied() - before, log.tail().lsn.since(lsn));
+        assert!(written <= taken, "{written} bytes for {taken}");
+    };
+    // In the segment in which the log ended, and in the one that was made ahead.
+    commit_often(&mut log);
+    end_segment(&mut log);
+    fill(&mut log);
+    commit_often(&mut log);
 }
