@@ -40,18 +40,8 @@ const HALF: Scene = Scene {
 const HOUSE: Scene = Scene {
     name: "two servers of the active site",
     servers: Servers::of(A1).with(A2).with(B1),
-    bounds: Bounds {
-        openings: 1,
-        entries: 1,
-        crashes: 1,
-        changes: 1,
-        ..Bounds::NOTHING
-    },
-    alone: true,
-    care: Care::Free,
-    third: false,
-    start: |world, state| serving(world, state, &[B1]),
     goals: &[FIRST, LOCAL],
+    ..HALF
 };
 
 /// The authority moves: by a planned switch, and back to a site that was attached again.
