@@ -27,7 +27,10 @@ pub enum ClientError {
         text: String,
     },
     /// The node was cut off by a higher epoch while it had the request: outcome unknown.
-    #[error("outcome unknown: the node was fenced by a higher epoch: {text}")]
+    #[error(
+        "outcome unknown: a higher epoch cut the node off; repeat it with the same ids{}{text}",
+        if text.is_empty() { "" } else { ": " }
+    )]
     Fenced {
         /// What the node said.
         text: String,

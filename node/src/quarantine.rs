@@ -42,6 +42,11 @@ impl CutRecord {
              nobody was answered for them. The log bytes are kept beside this file.\n"
         )
         .map_err(failed)?;
+        // One that was opened above may not be known here: then by its number in the log.
+        let account = |number| match store.ledger.account(number) {
+            Some(account) => account.id.to_string(),
+            None => format!("#{number}"),
+        };
         for batch in store.reader.scan(place) {
             let batch = batch?;
             let told = each_movement(&batch.header, &batch.payload, |at, movement| {
@@ -51,14 +56,14 @@ impl CutRecord {
                 ids.push(transfer.id);
                 writeln!(
                     out,
-                    "lsn {} epoch {} transfer {} {} amount {} debit account number {} credit account number {}",
+                    "lsn {} epoch {} transfer {} {} amount {} debit account {} credit account {}",
                     at.lsn(),
                     batch.header.epoch(),
                     transfer.id,
                     form_text(transfer.form),
                     transfer.amount,
-                    transfer.debit,
-                    transfer.credit
+                    account(transfer.debit),
+                    account(transfer.credit)
                 )
                 .map_err(|source| Unwritten::System(failed(source)))
             });

@@ -52,6 +52,8 @@ pub struct Packer {
     body: Vec<u8>,
     /// Small payloads that travel raw from here on, since one before them hardly shrank.
     raw_for: u32,
+    /// Of at most so many bytes: a small one does not speak for those much larger.
+    raw_up_to: usize,
 }
 
 impl Default for Packer {
@@ -71,6 +73,7 @@ impl Packer {
             dictionary,
             body: Vec::new(),
             raw_for: 0,
+            raw_up_to: 0,
         };
         for compressor in [&mut packer.plain, &mut packer.dictionary] {
             // The batch says both, so the `zstd` frame need not.
@@ -109,7 +112,7 @@ impl Packer {
             return Encoding::Raw;
         }
         let is_small = payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX;
-        if is_small && self.raw_for > 0 {
+        if payload.len() <= self.raw_up_to && self.raw_for > 0 {
             self.raw_for -= 1;
             return Encoding::Raw;
         }
@@ -125,6 +128,7 @@ impl Packer {
         let bytes = packed.unwrap_or(payload.len());
         if is_small && bytes > payload.len() - payload.len() / WORTH_ONE_IN {
             self.raw_for = RAW_AFTER_VAIN;
+            self.raw_up_to = (2 * payload.len()).min(DICTIONARY_PAYLOAD_BYTES_MAX);
         }
         match bytes < payload.len() {
             true => encoding,

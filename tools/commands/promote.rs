@@ -164,6 +164,10 @@ pub(super) fn parse_reason(text: &str) -> Result<String, String> {
             "has {} bytes, the log keeps {REASON_BYTES_MAX}",
             reason.len()
         )),
+        // It is shown on terminals, in a line.
+        reason if reason.contains(char::is_control) => {
+            Err("is one line of text, without control characters".to_owned())
+        }
         reason => Ok(reason.to_owned()),
     }
 }

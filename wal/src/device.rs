@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::map::MappedDevice;
-use crate::raw::read_in_pages;
+use crate::raw::{allocate, warm};
 
 /// How segment files are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// The device over `file` of `len` bytes, of which those below `frontier` are written.
+    /// The device over `file` of `len` bytes, of which those below `frontier` are written; `populate` if it
+    /// will be written.
     pub(crate) fn open(
         &self,
         number: u64,
@@ -59,9 +60,12 @@ impl Devices {
     ) -> io::Result<Arc<dyn LogDevice>> {
         let device: Arc<dyn LogDevice> = match self.kind {
             DeviceKind::Mapped => {
+                if populate {
+                    allocate(&file, len)?;
+                }
                 let mapped = MappedDevice::new(&file, len, frontier)?;
                 if populate {
-                    read_in_pages(&file, frontier, len);
+                    warm(&file, frontier, len);
                     mapped.populate();
                 }
                 Arc::new(mapped)

@@ -117,8 +117,8 @@ pub enum LogError {
     },
     /// A segment file is missing below data that is there or was durable.
     #[error(
-        "{}: missing, but the log was durable through lsn {durable} (the file holds lsn {lsn} \
-         onwards). Put it back, or move the directory away and seed a new one", file.display()
+        "{}, or the same with .sealed: missing, but the log was durable through lsn {durable} (the \
+         file holds lsn {lsn} onwards). Put it back, or move the directory away and seed a new one", file.display()
     )]
     MissingSegment {
         /// The file.

@@ -15,7 +15,6 @@ use crate::error::LogError;
 use crate::log::Shared;
 use crate::raw::{
     Window, all_zero, check_raw_header, create_zeroed, forget_cached, open_file, publish, raw_path,
-    read_in_pages,
 };
 
 /// Makes segments ahead; cloned to whatever thread does so.
@@ -67,11 +66,11 @@ impl Shared {
             publish(&temporary, &path)?;
         }
         let file = open_file(&path)?;
+        // Zeros that went through the page cache are there in large folios.
+        forget_cached(&file);
         check_raw_header(&path, &file, &self.geometry, number)?;
         if exists {
             let file_bytes = self.geometry.raw_file_bytes();
-            forget_cached(&file);
-            read_in_pages(&file, 0, file_bytes);
             let mut window = Window::new(&path, &file, file_bytes);
             let mut at = PAGE_BYTES;
             while at < file_bytes {

@@ -4,13 +4,12 @@
 //! `fsync` of the directory. So a full disk shows here, as an error, and never as a store into
 //! memory that has no block behind it. Zeros are written with `O_DIRECT`, because buffered ones
 //! leave large folios in the page cache, and each commit would then write 1 MiB.
-//! For the same reason a segment that may still be written is only read through
-//! [`read_in_pages`].
+//! For the same reason what may still be written is only read in folios of one page ([`Window`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,9 +23,11 @@ use crate::device::LogDevice;
 use crate::dir::{parse_hex, sync_dir};
 use crate::error::LogError;
 
-const ZERO_FILL_BYTES: usize = 1 << 20;
-/// Bytes asked for at a time: of more the kernel takes only a part.
-const READ_AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(2 << 20).expect("not zero");
+/// Bytes written at a time where a segment is made, and read at a time after it: commits on the same
+/// disk wait behind no more than that.
+const PIECE_BYTES: u64 = 128 << 10;
+/// Unit in which the kernel counts the blocks of a file.
+const SECTOR_BYTES: u64 = 512;
 const RAW_SUFFIX: &str = ".seg";
 const SEALED_SUFFIX: &str = ".sealed";
 
@@ -179,7 +180,7 @@ fn fill(temporary: &Path, header: &[u8], file_bytes: u64) -> io::Result<()> {
     match fill_direct(temporary, header, file_bytes) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             tracing::warn!(file = %temporary.display(),
-                "O_DIRECT is refused here; each commit may write up to 1 MiB");
+                "O_DIRECT is refused here; zeros go through the page cache, which takes longer");
             fill_with(&file, header, file_bytes)?;
         }
         other => other?,
@@ -197,15 +198,15 @@ fn fill_direct(temporary: &Path, header: &[u8], file_bytes: u64) -> io::Result<(
 
 /// Writes the header page and zeros, from memory that starts on a page as `O_DIRECT` demands.
 fn fill_with(file: &File, header: &[u8], file_bytes: u64) -> io::Result<()> {
-    let mut memory = vec![0u8; ZERO_FILL_BYTES + PAGE_BYTES as usize];
+    let mut memory = vec![0u8; (PIECE_BYTES + PAGE_BYTES) as usize];
     let skip = memory.as_ptr().align_offset(PAGE_BYTES as usize);
     let chunk = memory
-        .get_mut(skip..skip + ZERO_FILL_BYTES)
+        .get_mut(skip..skip + PIECE_BYTES as usize)
         .ok_or(io::ErrorKind::InvalidInput)?;
     chunk[..header.len()].copy_from_slice(header);
     let mut at = 0;
     while at < file_bytes {
-        let len = (file_bytes - at).min(ZERO_FILL_BYTES as u64) as usize;
+        let len = (file_bytes - at).min(PIECE_BYTES) as usize;
         file.write_all_at(&chunk[..len], at)?;
         if at == 0 {
             chunk[..header.len()].fill(0);
@@ -237,6 +238,9 @@ pub(crate) fn check_raw_header(
     geometry: &Geometry,
     number: u64,
 ) -> Result<(), LogError> {
+    // Before the very first read: it would leave a mark at which reads of any file handle go on to
+    // read ahead.
+    in_pages(file);
     let lsn = geometry.first_lsn(number);
     let bytes = file
         .metadata()
@@ -287,30 +291,64 @@ pub(crate) fn forget_cached(file: &File) {
     }
 }
 
-/// Has a file that is, or will be, written through a mapping read into memory from `from` to `len`,
-/// in folios of one page: of a larger one each commit would write all, up to 1 MiB.
-///
-/// A read of what is not in memory yet makes the kernel read ahead, in large folios; asked for it
-/// in pieces, it reads in large transfers and makes small ones. Populating alone would read one page
-/// at a time, as the mapping is advised: here 64 MiB of zeros took 2.9 s and 16,384 reads, and take
-/// 0.1 s and some hundred this way. A failure costs time only.
-pub(crate) fn read_in_pages(file: &File, from: u64, len: u64) {
-    // What a piece leaves out is not read ahead either.
-    let mut advised = rustix::fs::fadvise(file, 0, None, Advice::Random);
-    let mut at = from;
-    while let Some(left) = len.checked_sub(at).and_then(NonZeroU64::new)
-        && advised.is_ok()
-    {
-        let piece = left.min(READ_AHEAD_BYTES);
-        advised = rustix::fs::fadvise(file, at, Some(piece), Advice::WillNeed);
-        at += piece.get();
+/// Gives a file that will be written through a mapping the blocks that it lacks. A copy may have holes,
+/// and a store into one would kill the process on a full disk; here that is an error.
+pub(crate) fn allocate(file: &File, file_bytes: u64) -> io::Result<()> {
+    if file.metadata()?.blocks() * SECTOR_BYTES >= file_bytes {
+        return Ok(());
     }
-    if let Err(error) = advised {
-        tracing::debug!(%error, "a segment could not be read ahead");
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, file_bytes) {
+        Ok(()) => tracing::warn!(
+            "a segment had holes, as sparse copies have; its blocks are allocated now"
+        ),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            tracing::warn!(
+                "a segment has holes, and the file system cannot allocate them: on a full disk the process would be killed"
+            );
+            return Ok(());
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    file.sync_all()
+}
+
+/// Has the kernel read a file that is about to be read whole, in small pieces: of one advice it takes
+/// no more than the device's read-ahead or its largest transfer. A failure costs time only.
+pub(crate) fn ask_ahead(file: &File, file_bytes: u64) {
+    let piece = NonZeroU64::new(PIECE_BYTES);
+    for at in (0..file_bytes).step_by(PIECE_BYTES as usize) {
+        if let Err(error) = rustix::fs::fadvise(file, at, piece, Advice::WillNeed) {
+            tracing::debug!(%error, "a segment could not be read ahead");
+            return;
+        }
     }
 }
 
-/// Reads a file upwards through a bounded buffer.
+/// Reads a file from `from` to `file_bytes` into memory, in folios of one page, before it is written
+/// through a mapping. Populating alone would read one page at a time, as the mapping is advised:
+/// here 64 MiB of zeros took 2.9 s and 16,384 reads that way. A failure costs time only.
+pub(crate) fn warm(file: &File, from: u64, file_bytes: u64) {
+    in_pages(file);
+    let mut piece = vec![0; PIECE_BYTES as usize];
+    for at in (from..file_bytes).step_by(piece.len()) {
+        let len = (file_bytes - at).min(PIECE_BYTES) as usize;
+        if let Err(error) = file.read_exact_at(&mut piece[..len], at) {
+            tracing::debug!(%error, "a segment could not be read ahead");
+            return;
+        }
+    }
+}
+
+/// Has what is read through this open file come into memory in folios of one page: of a larger one
+/// each commit through a mapping would write all. A read makes the kernel read ahead, in folios that
+/// grow to megabytes, unless it is told that reads come in no order.
+fn in_pages(file: &File) {
+    if let Err(error) = rustix::fs::fadvise(file, 0, None, Advice::Random) {
+        tracing::warn!(%error, "the kernel takes no advice on reads; each commit may write up to 1 MiB");
+    }
+}
+
+/// Reads a file upwards through a bounded buffer, in folios of one page: it may be written later.
 pub(crate) struct Window<'a> {
     path: &'a Path,
     file: &'a File,
@@ -323,6 +361,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 
 impl<'a> Window<'a> {
     pub(crate) fn new(path: &'a Path, file: &'a File, file_bytes: u64) -> Self {
+        in_pages(file);
         Self {
             path,
             file,

@@ -37,8 +37,8 @@ use crate::judge::{SECTOR_BYTES, Verdict, judge};
 use crate::log::Entry;
 use crate::prepare::Prepared;
 use crate::raw::{
-    BadBatch, Geometry, RawSegment, Reached, Window, all_zero, check_raw_header, forget_cached,
-    open_file, parse_name, raw_path, read_in_pages, walk,
+    BadBatch, Geometry, RawSegment, Reached, Window, all_zero, ask_ahead, check_raw_header,
+    forget_cached, open_file, parse_name, raw_path, walk,
 };
 use crate::sealed::SealedMeta;
 
@@ -210,14 +210,13 @@ impl Walk<'_> {
         let path = raw_path(&self.log, number);
         let file = open_file(&path)?;
         if self.walked != Some(number) {
-            check_raw_header(&path, &file, &self.geometry, number)?;
             // What a killed process left in the page cache is written, and what a failed sync
             // left there is dropped: from here on the disk is what is read.
             file.sync_data()
                 .map_err(LogError::io(&path, 0, "sync the log"))?;
             forget_cached(&file);
-            // The log may go on in it.
-            read_in_pages(&file, 0, self.geometry.raw_file_bytes());
+            check_raw_header(&path, &file, &self.geometry, number)?;
+            ask_ahead(&file, self.geometry.raw_file_bytes());
         }
         Ok((path, file))
     }

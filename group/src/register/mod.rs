@@ -336,11 +336,18 @@ impl Reign {
 /// Where a certificate's base lies, for people.
 impl fmt::Display for FenceCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (base, by) = (self.base, self.grants.len());
+        let (fenced, opened, lsn) = (self.fenced, self.opened, self.base.lsn);
         write!(
             f,
-            "epoch {} is fenced at lsn {} by epoch {}, granted by {by}",
-            self.fenced, base.lsn, self.opened
-        )
+            "epoch {fenced} is fenced at lsn {lsn} by epoch {opened}, granted by "
+        )?;
+        match &self.grants[..] {
+            [] => write!(f, "nobody"),
+            [first, rest @ ..] => {
+                write!(f, "node {}", first.member.node)?;
+                rest.iter()
+                    .try_for_each(|grant| write!(f, ", node {}", grant.member.node))
+            }
+        }
     }
 }

@@ -318,3 +318,21 @@ fn a_record_stands_in_json_and_comes_back_the_same() {
     let text = serde_json::to_string(&two).unwrap();
     assert_eq!(serde_json::from_str::<Register>(&text).unwrap(), two);
 }
+
+#[test]
+fn a_certificate_of_before_it_told_of_plans_is_read_and_written_as_it_was() {
+    let opening = serde_json::to_value(reign(2, 1, 3).opening).unwrap();
+    let base = serde_json::to_value(Tail::empty(ClusterId::new(7))).unwrap();
+    let written = serde_json::json!({
+        "cluster": ClusterId::new(7), "fenced": Epoch::from_terms(1, 1), "opened": Epoch::from_terms(2, 1),
+        "opening": opening, "base": base, "grants": [], "at_ms": 5,
+    });
+    let read: FenceCertificate = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(read.planned, None);
+    assert_eq!(serde_json::to_value(&read).unwrap(), written);
+    let told = FenceCertificate {
+        planned: Some(false),
+        ..read
+    };
+    assert_eq!(serde_json::to_value(&told).unwrap()["planned"], false);
+}

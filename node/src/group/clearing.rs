@@ -52,7 +52,7 @@ impl WasRead {
     }
 
     /// Whether it does so by a plan: with the authority came that this site processes, before any
-    /// epoch of it was opened.
+    /// epoch of it was claimed. Where a claim led to no opening, the next one is one within the site.
     pub(crate) fn is_planned_for(&self, site: Site) -> bool {
         self.is_taken_over_by(site) && self.active == site
     }

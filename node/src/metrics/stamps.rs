@@ -47,6 +47,18 @@ impl Stamps {
         }
     }
 
+    /// Since when what waits longest does so.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.0.front().map(|(_, since)| *since)
+    }
+
+    /// Everything up to `lsn` waits no longer; since when the oldest of it did.
+    pub(crate) fn take(&mut self, lsn: Lsn) -> Option<Instant> {
+        let oldest = self.oldest().filter(|_| !self.is_idle(lsn));
+        while self.0.pop_front_if(|(waits, _)| *waits <= lsn).is_some() {}
+        oldest
+    }
+
     /// Whether nothing waits up to `lsn`.
     fn is_idle(&self, lsn: Lsn) -> bool {
         self.0.front().is_none_or(|(waits, _)| *waits > lsn)

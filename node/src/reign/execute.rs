@@ -59,12 +59,12 @@ impl Primary<'_> {
         let (front, gate) = (&self.hot.front, &self.reign.gate);
         let ack_is_near = || {
             let waiting = self.reign.replies.uncommitted(gate.committed());
-            let is_late = |(_, since): (_, Instant)| since.elapsed() > NEAR_ACK_MAX;
+            let is_late = |since: Instant| since.elapsed() > NEAR_ACK_MAX;
             waiting >= CROWD_WAITING
                 && front.queued() < waiting
                 && gate.protection() != Protection::Alone
                 && self.reign.commit_took <= NEAR_ACK_MAX
-                && !self.reign.timed.is_some_and(is_late)
+                && !self.reign.uncommitted.oldest().is_some_and(is_late)
         };
         front.queued_events() < GATHER_EVENTS_MAX && (self.hot.sync.in_flight() || ack_is_near())
     }
@@ -194,7 +194,7 @@ impl Primary<'_> {
         self.reign.gate.appended(tail);
         let now = Instant::now();
         self.reign.unsynced.push(tail.lsn, now);
-        self.reign.timed.get_or_insert((tail.lsn, now));
+        self.reign.uncommitted.push(tail.lsn, now);
         for session in &mut self.reign.sessions {
             session.lacking.appended(tail.lsn, now);
         }

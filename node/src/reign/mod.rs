@@ -68,9 +68,9 @@ pub(crate) struct Reign {
     synced_to_target: Lsn,
     /// How long the last sync took.
     pub(crate) last_sync: Duration,
-    /// End of a batch whose commit is timed, and when it was appended.
-    timed: Option<(Lsn, std::time::Instant)>,
-    /// How long the last commit that was timed took.
+    /// Ends of batches that are not committed yet.
+    uncommitted: Stamps,
+    /// How long the oldest batch of the last commit took.
     commit_took: Duration,
     /// The time of a batch that held nothing but expiries while a request waited.
     waits_since: Option<Timestamp>,
@@ -152,7 +152,7 @@ impl Node {
             committed_digest: None,
             synced_to_target: Lsn::ZERO,
             last_sync: Duration::ZERO,
-            timed: None,
+            uncommitted: Stamps::new(),
             commit_took: Duration::ZERO,
             waits_since: None,
             former_heard_ns: heard_ns.map(|heard_ns| heard_ns.max(self.following.batches_heard_ns)),
@@ -238,7 +238,7 @@ impl Primary<'_> {
     fn commit_moved(&mut self) {
         let committed = self.reign.gate.committed();
         self.hot.note_committed(committed);
-        if let Some((_, since)) = self.reign.timed.take_if(|(end, _)| *end <= committed) {
+        if let Some(since) = self.reign.uncommitted.take(committed) {
             self.reign.commit_took = since.elapsed();
         }
         while let Some(first) = self.reign.digests.front().copied() {

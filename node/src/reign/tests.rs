@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kanjo_format::client::{AccountBody, Frame, FrameKind, Outcome, ResultRun};
 use kanjo_format::control::{Control, Role};
-use kanjo_format::limits::SEGMENT_BYTES_MIN;
+use kanjo_format::limits::{PAGE_BYTES, SEGMENT_BYTES_MIN};
 use kanjo_format::record::Protection;
 use kanjo_format::{ClusterId, Epoch, Incarnation, Lsn, NodeId, Site};
 use kanjo_shipper::Member;
@@ -346,7 +346,7 @@ fn a_crowd_gathers_until_a_near_ack_or_until_as_many_are_queued_as_wait() {
         primary.synced(synced).unwrap();
         assert!(primary.reign.committed() < tail.lsn, "nobody has acked");
         // A slow machine takes longer than that to get here.
-        primary.reign.timed = None;
+        primary.reign.uncommitted.clear();
 
         front.set_door(Door::Open);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -396,9 +396,15 @@ fn a_crowd_gathers_until_a_near_ack_or_until_as_many_are_queued_as_wait() {
         assert!(primary.gathers());
         let now = std::time::Instant::now();
         let late = now.checked_sub(NEAR_ACK_MAX + Duration::from_millis(1));
-        primary.reign.timed = Some((tail.lsn, late.unwrap()));
+        // Of two batches under way the first commits, and the second has waited too long by then.
+        let first = Lsn::new(tail.lsn.get() - PAGE_BYTES);
+        let fresh = now + Duration::from_secs(60);
+        primary.reign.uncommitted.push(first, fresh);
+        primary.reign.uncommitted.push(tail.lsn, late.unwrap());
+        assert!(primary.gathers());
+        assert_eq!(primary.reign.uncommitted.take(first), Some(fresh));
         assert!(!primary.gathers(), "the ack is late");
-        primary.reign.timed = None;
+        primary.reign.uncommitted.clear();
         assert!(primary.gathers());
         let epoch = primary.reign.gate.epoch();
         primary.reign.gate.acked(member, epoch, tail).unwrap();

@@ -109,19 +109,25 @@ fn small_batches_travel_raw_for_a_while_once_one_hardly_shrank() {
         ..TransferRow::default()
     };
     let vain: Vec<_> = (0..40).map(|_| row(random(), random())).collect();
-    let worth: Vec<_> = (0..200).map(|n| row(n, n % 3 * 1_000)).collect();
+    let worth = |rows| -> Vec<_> { (0..rows).map(|n| row(n, n % 3 * 1_000)).collect() };
     let payload = |rows: &[TransferRow]| {
         let mut payload = Vec::new();
         push_group(&mut payload, RecordKind::TransferPosted, rows);
         assert!(payload.len() <= DICTIONARY_PAYLOAD_BYTES_MAX);
         payload
     };
-    let (vain, worth) = (payload(&vain), payload(&worth));
+    let (vain, larger) = (payload(&vain), payload(&worth(900)));
+    let worth = payload(&worth(200));
+    assert!(worth.len() <= 2 * vain.len() && larger.len() > 2 * vain.len());
     let mut packer = Packer::new();
     let mut is_raw = |payload: &[u8]| packer.compress(payload) == Encoding::Raw;
     for _ in 0..3 {
         assert!((0..100).all(|_| !is_raw(&worth)));
         is_raw(&vain);
+        assert!(
+            !is_raw(&larger),
+            "it says nothing of one more than twice as large"
+        );
         assert!((0..RAW_AFTER_VAIN).all(|_| is_raw(&worth)));
     }
 }

@@ -226,7 +226,7 @@ fn dirtied() -> u64 {
 }
 
 #[test]
-fn a_commit_after_a_restart_writes_its_own_pages_and_no_others() {
+fn a_commit_writes_its_own_pages_and_no_others_also_after_a_restart() {
     let temp = tempfile::tempdir().unwrap();
     let large = Control {
         segment_bytes: SEGMENT_BYTES_DEFAULT,
@@ -237,12 +237,6 @@ fn a_commit_after_a_restart_writes_its_own_pages_and_no_others() {
     let (mut log, _) = home.open();
     // Far into the segment: the kernel reads the beginning of a file in small pieces anyway.
     let payload = vec![7; BATCH_PAYLOAD_BYTES_MAX];
-    let fill = |log: &mut Log| (0..45).map(|_| put(log, &payload)).last().unwrap();
-    fill(&mut log);
-    log.add_prepared(log.preparer().prepare().unwrap());
-    drop(log);
-    let (mut log, _) = home.open();
-    assert_eq!(log.prepared_ahead(), 1);
     let commit_often = |log: &mut Log| {
         let (before, lsn) = (dirtied(), log.tail().lsn);
         for _ in 0..20 {
@@ -251,10 +245,47 @@ fn a_commit_after_a_restart_writes_its_own_pages_and_no_others() {
         }
         let (written, taken) = (dirtied() - before, log.tail().lsn.since(lsn));
         assert!(written <= taken, "{written} bytes for {taken}");
+        if written == 0 {
+            println!("skipped: this file system does not count what is written");
+        }
     };
+    let fill = |log: &mut Log| (0..45).map(|_| put(log, &payload)).last().unwrap();
+    fill(&mut log);
+    commit_often(&mut log);
+    log.add_prepared(log.preparer().prepare().unwrap());
+    drop(log);
+    let (mut log, _) = home.open();
+    assert_eq!(log.prepared_ahead(), 1);
     // In the segment in which the log ended, and in the one that was made ahead.
     commit_often(&mut log);
     end_segment(&mut log);
     fill(&mut log);
     commit_often(&mut log);
+}
+
+#[test]
+fn a_sparse_copy_gets_its_blocks_before_it_is_written() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new();
+    let (mut log, _) = home.open();
+    let tail = put(&mut log, b"before");
+    log.add_prepared(log.preparer().prepare().unwrap());
+    drop(log);
+    let blocks = |number| std::fs::metadata(home.raw(number)).unwrap().blocks() * 512;
+    for number in 0..2 {
+        let file = OpenOptions::new().write(true).open(home.raw(number));
+        let file = file.unwrap();
+        let kept = if number == 0 { tail.lsn.get() } else { 0 } + PAGE_BYTES;
+        file.set_len(kept).unwrap();
+        file.set_len(SEGMENT + PAGE_BYTES).unwrap();
+        assert!(blocks(number) < SEGMENT / 2);
+    }
+    let (mut log, recovery) = home.open();
+    assert_eq!(recovery.tail, tail);
+    assert!((0..2).all(|number| blocks(number) >= SEGMENT + PAGE_BYTES));
+    put(&mut log, b"after");
+    end_segment(&mut log);
+    put(&mut log, b"in the segment that was made ahead");
+    drop(log);
+    assert_eq!(all(&home.open().0).len(), 4);
 }
