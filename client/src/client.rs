@@ -160,7 +160,7 @@ async fn first_primary(
     shared: &Shared,
 ) -> Result<Connection, ClientError> {
     let mut backoff = Backoff::new(config.backoff_min, config.backoff_max);
-    let known = Known {
+    let mut known = Known {
         cluster: config.cluster,
         ..Known::default()
     };
@@ -169,7 +169,10 @@ async fn first_primary(
         match find_primary(config.clone(), known.clone()).await {
             Ok(first) => return Ok(first),
             Err(failure) if failure.permanent => return Err(ClientError::Refused(failure.text)),
-            Err(failure) => shared.set_problem(failure, None),
+            Err(failure) => {
+                known.hint.clone_from(&failure.hint);
+                shared.set_problem(failure, None);
+            }
         }
     }
 }
@@ -218,11 +221,12 @@ impl Shared {
         });
     }
 
-    pub(crate) fn set_problem(&self, failure: SearchFailure, hint: Option<String>) {
+    /// A search failed, also at the address that was named before it.
+    pub(crate) fn set_problem(&self, failure: SearchFailure, tried: Option<String>) {
         self.state().problem = Some(Problem {
             text: failure.text,
             reached: failure.reached,
-            hint,
+            hint: failure.hint.or(tried),
         });
     }
 

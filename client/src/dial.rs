@@ -19,6 +19,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::client::Primary;
 use crate::config::ClientConfig;
+use crate::session::HINT_BYTES_MAX;
 
 /// Frames up to this size are copied.
 const COPIED_BYTES_MAX: usize = 1 << 10;
@@ -56,6 +57,8 @@ pub(crate) struct SearchFailure {
     pub(crate) reached: bool,
     /// Whether no address can ever serve this client.
     pub(crate) permanent: bool,
+    /// Whom a node that is not the primary named as the primary.
+    pub(crate) hint: Option<String>,
 }
 
 enum DialFailure {
@@ -111,7 +114,7 @@ pub(crate) async fn find_primary(
                 }
                 // A dial that panicked is a bug of its own; the search goes on without it.
                 Some(Err(_)) => {}
-                None if left.len() == 0 => return round.end(),
+                None if left.len() == 0 => return round.end(config.dial_timeout).await,
                 None => {}
             },
             () = stagger => {}
@@ -136,6 +139,8 @@ fn candidates(config: &ClientConfig, hint: Option<&str>) -> Vec<String> {
 #[derive(Default)]
 struct Round {
     best: Option<Connection>,
+    /// Not the primary; of those that were reached, the one that knows the highest epoch.
+    other: Option<Connection>,
     said: Vec<String>,
     reached: bool,
     passing: bool,
@@ -165,6 +170,9 @@ impl Round {
                 let text = format!("{address}: node {node} is not the primary (epoch {epoch})");
                 self.said.push(text);
                 (self.reached, self.passing) = (true, true);
+                if self.other.as_ref().map(|other| other.peer.epoch) < Some(epoch) {
+                    self.other = Some(connection);
+                }
             }
             Err(DialFailure::Passing(text)) => {
                 self.said.push(format!("{address}: {text}"));
@@ -175,11 +183,23 @@ impl Round {
         None
     }
 
-    fn end(self) -> Result<Connection, SearchFailure> {
-        self.best.ok_or(SearchFailure {
+    /// All addresses were dialled. If none is the primary, one that was reached may know it.
+    async fn end(self, patience: Duration) -> Result<Connection, SearchFailure> {
+        if let Some(best) = self.best {
+            return Ok(best);
+        }
+        let hint = match self.other {
+            Some(other) => timeout(patience, ask_for_primary(other))
+                .await
+                .ok()
+                .flatten(),
+            None => None,
+        };
+        Err(SearchFailure {
             text: self.said.join("; "),
             reached: self.reached,
             permanent: !self.passing,
+            hint,
         })
     }
 }
@@ -213,17 +233,7 @@ async fn greet(
         .map_err(passing)?;
 
     let (mut codec, mut inbox) = (codec(), BytesMut::new());
-    let frame = loop {
-        match codec.decode(&mut inbox) {
-            Ok(Some(frame)) => break frame,
-            Ok(None) => {}
-            Err(error) => return Err(DialFailure::Lasting(error.to_string())),
-        }
-        if stream.read_buf(&mut inbox).await.map_err(passing)? == 0 {
-            let text = "closed the connection instead of greeting".to_owned();
-            return Err(DialFailure::Passing(text));
-        }
-    };
+    let frame = next_frame(&mut stream, &mut codec, &mut inbox).await?;
     let (peer, primary) = read_welcome(address, &frame, cluster)?;
     let connection = Connection {
         stream,
@@ -232,6 +242,46 @@ async fn greet(
         peer,
     };
     Ok((connection, primary))
+}
+
+async fn next_frame(
+    stream: &mut TcpStream,
+    codec: &mut LengthDelimitedCodec,
+    inbox: &mut BytesMut,
+) -> Result<BytesMut, DialFailure> {
+    loop {
+        match codec.decode(inbox) {
+            Ok(Some(frame)) => return Ok(frame),
+            Ok(None) => {}
+            Err(error) => return Err(DialFailure::Lasting(error.to_string())),
+        }
+        let read = stream.read_buf(inbox).await;
+        if read.map_err(|error| DialFailure::Passing(error.to_string()))? == 0 {
+            let text = "closed the connection instead of answering".to_owned();
+            return Err(DialFailure::Passing(text));
+        }
+    }
+}
+
+/// Asks a node that is not the primary for its address, with a look-up of nothing that it refuses.
+async fn ask_for_primary(mut node: Connection) -> Option<String> {
+    let question = Frame {
+        kind: FrameKind::LookupAccounts,
+        outcome: Outcome::Done,
+        request: 1,
+        deadline_ms: 0,
+        count: 0,
+        body: &[],
+    };
+    let mut bytes = Vec::new();
+    question.encode(&mut bytes);
+    node.stream.write_all(&bytes).await.ok()?;
+    let answer = next_frame(&mut node.stream, &mut node.codec, &mut node.inbox).await;
+    let answer = answer.ok()?;
+    let answer = Frame::decode(&answer).ok()?;
+    let named = std::str::from_utf8(answer.body).ok()?;
+    let is_named = (1..=HINT_BYTES_MAX).contains(&named.len());
+    (answer.outcome == Outcome::NotPrimary && is_named).then(|| named.to_owned())
 }
 
 fn encode_hello(cluster: Option<ClusterId>) -> Vec<u8> {

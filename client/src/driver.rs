@@ -128,13 +128,13 @@ impl Driver {
                 Ok(connection) => return Some(connection),
                 Err(failure) => failure,
             };
-            let hint = self.known.hint.take();
+            let tried = std::mem::replace(&mut self.known.hint, failure.hint.clone());
             if failure.permanent {
                 for call in self.queue.drain(..) {
                     call.finish(Err(ClientError::Refused(failure.text.clone())));
                 }
             }
-            self.shared.set_problem(failure, hint);
+            self.shared.set_problem(failure, tried);
         }
     }
 

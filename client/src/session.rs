@@ -17,7 +17,7 @@ use crate::outbox::Outbox;
 const OUTBOX_BYTES_MAX: usize = 2 * CLIENT_FRAME_BYTES_MAX;
 
 /// Longer texts are no addresses.
-const HINT_BYTES_MAX: usize = 256;
+pub(crate) const HINT_BYTES_MAX: usize = 256;
 
 /// Requests outstanding on one connection and the bytes on their way.
 #[derive(Debug)]

@@ -116,7 +116,9 @@ pub enum NodeError {
         waited: Duration,
     },
     /// The admin port answered something else.
-    #[error("the admin port {address} gave no answer that can be read: {message}")]
+    #[error(
+        "the admin port {address} gave no answer that can be read: {message}; is it an admin_listen address?"
+    )]
     AdminAnswer {
         /// Where.
         address: String,

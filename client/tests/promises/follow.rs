@@ -41,6 +41,29 @@ async fn a_hint_leads_to_a_primary_that_is_not_in_the_list() {
 }
 
 #[tokio::test]
+async fn who_knows_only_a_replica_is_led_to_the_primary_by_it() {
+    let primary = Server::start(true, 1).await;
+    let replica = Server::start(false, 1).await;
+    replica.always(Act::Refuse(Outcome::NotPrimary, primary.address.clone()));
+    let client = Client::connect(config([&replica.address])).await.unwrap();
+    assert_eq!(client.primary().unwrap().address, primary.address);
+    client.create_transfers(&[transfer(1)]).await.unwrap();
+    assert_eq!((replica.posted(), primary.posted()), (0, 1));
+
+    // Whom it names may be gone; then that is said.
+    let dead = nobody().await;
+    replica.always(Act::Refuse(Outcome::NotPrimary, dead.clone()));
+    let mut only = config([&replica.address]);
+    only.connect_deadline = Duration::from_millis(300);
+    let error = Client::connect(only).await.unwrap_err();
+    let named = Some(dead);
+    assert!(
+        matches!(&error, ClientError::NotPrimary { hint, .. } if *hint == named),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn the_client_follows_a_promotion_and_waits_for_it() {
     let old = Server::start(true, 1).await;
     let other = Server::with_book(false, 1, old.book.clone()).await;

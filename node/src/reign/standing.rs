@@ -59,6 +59,9 @@ impl Primary<'_> {
             _ if self.size_keeps_members() => {
                 "a member of the in-sync set cannot be reached, and without it the set would have fewer members than set_size_min: nothing is answered until it is back or another one has caught up"
             }
+            _ if self.is_one_site() => {
+                "the other server of this site cannot be reached, and the other site is not attached: nothing is answered until one of them is; `kanjo protection degraded` lets this server answer alone"
+            }
             _ => "the auxiliary cannot be reached; nothing is answered without it",
         }
     }

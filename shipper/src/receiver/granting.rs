@@ -17,13 +17,18 @@ impl Receiver {
                 "no protocol version that both speak".to_owned(),
             ))
         } else if hello.cluster != own.cluster {
-            let text = format!("this is cluster {}", own.cluster);
+            let (here, there) = (own.cluster, hello.cluster);
+            let text = format!("this is cluster {here}, it was asked for cluster {there}");
             Some((RefusalCode::Cluster, text))
-        } else if hello.incarnation == own.incarnation || hello.node == own.node {
-            let text = "that is this node itself".to_owned();
+        } else if hello.incarnation == own.incarnation {
+            let text = "that is this very directory, or a copy of it".to_owned();
+            Some((RefusalCode::Cluster, text))
+        } else if hello.node == own.node {
+            let text = format!("both are node {}: each needs a number of its own", own.node);
             Some((RefusalCode::Cluster, text))
         } else if hello.segment_bytes != own.segment_bytes {
-            let text = format!("segments here have {} bytes", own.segment_bytes);
+            let (here, there) = (own.segment_bytes, hello.segment_bytes);
+            let text = format!("segments here have {here} bytes, those of the other node {there}");
             Some((RefusalCode::SegmentBytes, text))
         } else {
             None
