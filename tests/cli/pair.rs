@@ -104,8 +104,8 @@ fn accounts_and_transfers_by_hand_are_answered_by_name_and_exit_code() {
 
 #[test]
 fn who_is_not_reached_or_not_the_primary_has_an_exit_code_of_its_own() {
-    let pair = Pair::start();
-    let replica = &pair.addresses[1].client;
+    let mut pair = Pair::start();
+    let replica = pair.addresses[1].client.clone();
     let show = |address: &str| {
         let args = [
             "account",
@@ -118,8 +118,14 @@ fn who_is_not_reached_or_not_the_primary_has_an_exit_code_of_its_own() {
         ];
         refused(&args)
     };
-    let (code, line) = show(replica);
-    assert_eq!(code, 4, "{line}");
+    let (code, line) = show(&replica);
+    assert!(
+        code == 1 && line.contains("no account 1"),
+        "the replica leads to the primary: {line}"
+    );
+    pair.stop(0);
+    let (code, line) = show(&replica);
+    assert!(code == 4 && line.contains(&replica), "{line}");
     let nobody = Addresses::draw();
     let (code, line) = show(&nobody.client);
     assert!(code == 4 && line.contains(&nobody.client), "{line}");
