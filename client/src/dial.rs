@@ -8,7 +8,7 @@ use kanjo_format::client::{
     CLIENT_VERSION, CLIENT_VERSION_MIN, FRAME_HEADER_BYTES, Frame, FrameKind, HelloBody, Outcome,
     WelcomeBody,
 };
-use kanjo_format::limits::CLIENT_FRAME_BYTES_MAX;
+use kanjo_format::limits::{ADDRESS_BYTES_MAX, CLIENT_FRAME_BYTES_MAX};
 use kanjo_format::{ClusterId, Epoch, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,7 +19,6 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::client::Primary;
 use crate::config::ClientConfig;
-use crate::session::HINT_BYTES_MAX;
 
 /// Frames up to this size are copied.
 const COPIED_BYTES_MAX: usize = 1 << 10;
@@ -279,9 +278,16 @@ async fn ask_for_primary(mut node: Connection) -> Option<String> {
     let answer = next_frame(&mut node.stream, &mut node.codec, &mut node.inbox).await;
     let answer = answer.ok()?;
     let answer = Frame::decode(&answer).ok()?;
-    let named = std::str::from_utf8(answer.body).ok()?;
-    let is_named = (1..=HINT_BYTES_MAX).contains(&named.len());
-    (answer.outcome == Outcome::NotPrimary && is_named).then(|| named.to_owned())
+    match answer.outcome {
+        Outcome::NotPrimary => primary_named_by(std::str::from_utf8(answer.body).ok()?),
+        _ => None,
+    }
+}
+
+/// The address in the text of a `NotPrimary`, if it names one.
+pub(crate) fn primary_named_by(text: &str) -> Option<String> {
+    let is_named = (1..=ADDRESS_BYTES_MAX).contains(&text.len());
+    is_named.then(|| text.to_owned())
 }
 
 fn encode_hello(cluster: Option<ClusterId>) -> Vec<u8> {

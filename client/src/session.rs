@@ -10,14 +10,11 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use crate::ClientError;
 use crate::call::{Answer, Call};
-use crate::dial::body_of;
+use crate::dial::{body_of, primary_named_by};
 use crate::outbox::Outbox;
 
 /// No new request is framed while this much waits to be written.
 const OUTBOX_BYTES_MAX: usize = 2 * CLIENT_FRAME_BYTES_MAX;
-
-/// Longer texts are no addresses.
-pub(crate) const HINT_BYTES_MAX: usize = 256;
 
 /// Requests outstanding on one connection and the bytes on their way.
 #[derive(Debug)]
@@ -156,9 +153,7 @@ impl Session {
             }
             Outcome::NotPrimary => {
                 signs.deposed = true;
-                if !text.is_empty() && text.len() <= HINT_BYTES_MAX {
-                    signs.hint = Some(text);
-                }
+                signs.hint = primary_named_by(&text).or(signs.hint.take());
                 self.give_back(request);
             }
             Outcome::Fenced => {

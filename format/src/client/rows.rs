@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 
 use super::TransferBody;
 
-/// Declares rows with what all of them derive.
+/// Declares rows, each of a fixed size, with what all of them derive.
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident ($bytes:literal bytes) { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
         $(
@@ -31,6 +31,7 @@ macro_rules! rows {
         )*
     };
 }
+pub(super) use rows;
 
 rows! {
     /// A transfer with what goes beyond the documented model.
