@@ -291,6 +291,24 @@ fn a_dump_from_the_middle_goes_on_where_it_should(dir: &str, lines: &str) {
 }
 
 #[test]
+fn a_command_given_another_port_is_known_not_to_have_reached_a_node() {
+    let pair = Pair::start();
+    let addresses = &pair.addresses[1];
+    for wrong in [&addresses.client, &addresses.replication] {
+        for command in [
+            &["promote"][..],
+            &["alone", "--reason", "a drill"],
+            &["drill"],
+        ] {
+            let words = [command, &["--connect", wrong]].concat();
+            let (code, line) = refused(&words);
+            assert_eq!(code, 4, "{words:?}: {line}");
+            assert!(line.contains("not sent") && line.contains(wrong), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_promotion_prints_what_it_did_and_a_second_one_that_it_did_nothing() {
     let mut pair = Pair::start();
     pair.open_account("1", &[]);

@@ -3,6 +3,7 @@
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use kanjo_node::NodeError;
 use kanjo_node::admin::{Answer, Command, Condition, ask};
 
 use crate::exit::{Exit, Failure};
@@ -20,6 +21,18 @@ pub(super) fn ask_once(
     patience: Duration,
 ) -> Result<Answer, Failure> {
     probe(address)?;
+    Ok(ask(address, command, patience)?)
+}
+
+/// Has a node at an address that somebody typed do something. What answers there is made sure of
+/// first: at another port the outcome would be unknown.
+pub(super) fn have_done(
+    address: &str,
+    command: &Command,
+    patience: Duration,
+) -> Result<Answer, Failure> {
+    probe(address)?;
+    probe_for_node(address)?;
     Ok(ask(address, command, patience)?)
 }
 
@@ -55,6 +68,17 @@ pub(super) fn refused(address: &str, answer: Answer) -> Failure {
         Answer::Refused { message } => Failure::failed(format!("{address} refused: {message}")),
         other => Failure::failed(format!(
             "{address} gave an answer to another question: {other:?}"
+        )),
+    }
+}
+
+/// Whether it is a node that accepts there. Asks what every version answers, in few words.
+fn probe_for_node(address: &str) -> Result<(), Failure> {
+    match ask(address, &Command::DrillStatus, CONNECT_TIMEOUT) {
+        // One that stands still for a moment has its admin port there all the same.
+        Ok(_) | Err(NodeError::AdminSilent { .. }) => Ok(()),
+        Err(error) => Err(Failure::new(Exit::Unreached, error).with(
+            "the command was not sent: give the node's admin_listen (not client_listen) address",
         )),
     }
 }

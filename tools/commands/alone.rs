@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         reason: args.reason,
         unfenced: args.unfenced,
     };
-    let message = match admin::ask_once(&args.connect, &command, args.timeout)? {
+    let message = match admin::have_done(&args.connect, &command, args.timeout)? {
         Answer::Done { message } => message,
         other => return Err(admin::refused(&args.connect, other)),
     };

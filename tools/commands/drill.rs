@@ -120,7 +120,7 @@ fn drill(args: &Args) -> Result<DrillReport, Failure> {
     let (tell, report) = sync_channel(1);
     let (address, full, timeout) = (args.connect.clone(), args.full, args.timeout);
     std::thread::spawn(move || {
-        let answer = admin::ask_once(&address, &Command::Drill { full }, timeout);
+        let answer = admin::have_done(&address, &Command::Drill { full }, timeout);
         // Whoever waited may have been ended.
         let _ = tell.send(answer);
     });

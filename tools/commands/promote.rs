@@ -92,7 +92,7 @@ fn promote_running(
     options: PromoteOptions,
     timeout: Duration,
 ) -> Result<Promotion, Failure> {
-    match admin::ask_once(address, &Command::Promote(options), timeout) {
+    match admin::have_done(address, &Command::Promote(options), timeout) {
         Ok(Answer::Promotion(promotion)) => Ok(*promotion),
         Ok(other) => Err(admin::refused(address, other)),
         Err(failure) if failure.exit() == Exit::Unknown => {

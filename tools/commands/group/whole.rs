@@ -20,6 +20,7 @@ use crate::times::{show_duration, show_second};
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who has not heard the third witness, or a register, for so long takes it for silent.
 const SILENT_MS: u64 = 2_000;
+const NOBODY: &str = "NOBODY PROCESSES";
 const SEVERAL: &str = "SEVERAL SERVERS ANSWER. If they still do a moment later, two sites go on without each other and what one of them answers will be lost: stop one at once";
 /// Where the table of servers shows how far a server is behind, as the writer says.
 const LAG_COLUMN: usize = 8;
@@ -88,12 +89,11 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
     if let Some(third) = third_witness(topology, &groups) {
         output.line(third)?;
     }
+    let waiting = waiting_writer(heard);
     for one in heard {
         if let Err(why) = &one.status {
             output.line(format!("node {}: {why}", one.server.node))?;
-        } else if let Some(status) =
-            status(one).filter(|s| !s.serving && s.why_not_serving != FOLLOWS)
-        {
+        } else if let Some(status) = status(one).filter(|s| has_reason(s, waiting)) {
             output.line(format!("node {}: {}", status.node, status.why_not_serving))?;
         }
     }
@@ -110,6 +110,23 @@ fn show(topology: &Topology, heard: &[Heard], output: &mut Output) -> Result<(),
         output.line(format!("last fence: {fence}, {at}"))?;
     }
     Ok(())
+}
+
+/// Who alone is to process and does not: the headline has its reason.
+fn waiting_writer(heard: &[Heard]) -> Option<&Status> {
+    let mut others = heard
+        .iter()
+        .filter_map(status)
+        .filter(|s| s.role != "replica");
+    let one = others.next()?;
+    let waits = others.next().is_none() && one.role == "primary" && !one.serving;
+    waits.then_some(one)
+}
+
+/// Whether a server's reason not to answer is told in a line of its own.
+fn has_reason(one: &Status, headline_of: Option<&Status>) -> bool {
+    let told = headline_of.is_some_and(|writer| writer.node == one.node);
+    !one.serving && one.why_not_serving != FOLLOWS && !told
 }
 
 /// Whether a site could go on without the other one, and which of them has been let.
@@ -149,16 +166,7 @@ fn headline(heard: &[Heard]) -> String {
         return format!("{}: {SEVERAL}", who.join(" and "));
     }
     let Some(status) = serving(heard).next() else {
-        // How commits are protected tells nothing where there are none.
-        let writers = || heard.iter().filter_map(status);
-        let writer = writers().find(|s| s.role == "primary");
-        return match writer.map(|s| (s.protection.as_str(), catching_up(s))) {
-            Some((protection, Some(who))) => format!("NOBODY PROCESSES: {protection}, {who}"),
-            Some((protection, None)) if protection != "PROTECTED" => {
-                format!("NOBODY PROCESSES: {protection}")
-            }
-            _ => "NOBODY PROCESSES".to_owned(),
-        };
+        return waiting_writer(heard).map_or_else(|| NOBODY.to_owned(), nobody_processes);
     };
     let protection = status.group.as_ref().map(|group| group.protection.as_str());
     let protection = protection.unwrap_or("UNKNOWN");
@@ -170,6 +178,19 @@ fn headline(heard: &[Heard]) -> String {
         "site {} processes: node {} in epoch {}, {protection}",
         status.site, status.node, status.epoch
     )
+}
+
+/// What the server that is to process waits for. How commits are protected tells nothing where there are
+/// none, unless it is why.
+fn nobody_processes(writer: &Status) -> String {
+    let mut told = NOBODY.to_owned();
+    if writer.protection != "PROTECTED" {
+        told = format!("{told}: {}", writer.protection);
+    }
+    if let Some(who) = catching_up(writer) {
+        told = format!("{told}, {who}");
+    }
+    format!("{told}; node {}: {}", writer.node, writer.why_not_serving)
 }
 
 fn servers(heard: &[Heard]) -> comfy_table::Table {
@@ -288,4 +309,71 @@ fn registers(topology: &Topology, groups: &[&GroupStatus]) -> comfy_table::Table
         ]);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use kanjo_group::topology::Server;
+
+    use super::*;
+
+    fn heard(node: u32, role: &str, protection: &str, why: &str) -> Heard {
+        let status = Status {
+            node,
+            role: role.to_owned(),
+            protection: protection.to_owned(),
+            serving: why.is_empty(),
+            why_not_serving: why.to_owned(),
+            ..Status::default()
+        };
+        Heard {
+            server: Server {
+                node: kanjo_format::NodeId::new(node),
+                site: Site::One,
+                client: String::new(),
+                replication: String::new(),
+                admin: String::new(),
+                register: String::new(),
+                http: None,
+            },
+            status: Ok(Box::new(status)),
+            clock: None,
+        }
+    }
+
+    #[test]
+    fn where_nobody_processes_the_first_line_says_what_the_writer_waits_for() {
+        let why = "the other server of this site cannot be reached";
+        let first = |protection| {
+            headline(&[
+                heard(1, "primary", protection, why),
+                heard(2, "replica", "", FOLLOWS),
+            ])
+        };
+        assert_eq!(
+            first("ONE SITE ONLY"),
+            format!("NOBODY PROCESSES: ONE SITE ONLY; node 1: {why}")
+        );
+        assert_eq!(
+            first("PROTECTED"),
+            format!("NOBODY PROCESSES; node 1: {why}")
+        );
+    }
+
+    #[test]
+    fn a_reason_is_told_once_and_an_old_writers_is_not_taken_for_that_of_the_next() {
+        let old = || heard(1, "primary", "PROTECTED", "nobody acks");
+        let told = |all: &[Heard]| {
+            let waiting = waiting_writer(all);
+            let of = |one: &Heard| status(one).is_some_and(|s| has_reason(s, waiting));
+            all.iter().map(of).collect::<Vec<bool>>()
+        };
+        assert_eq!(told(&[old()]), [false], "the headline has it");
+        let opening = [old(), heard(3, "resolving", "WAITING", "it opens an epoch")];
+        assert_eq!(headline(&opening), NOBODY);
+        assert_eq!(told(&opening), [true, true]);
+        let taken_over = [old(), heard(3, "primary", "PROTECTED", "")];
+        assert!(headline(&taken_over).contains("node 3"));
+        assert_eq!(told(&taken_over), [true, false]);
+    }
 }
