@@ -99,6 +99,8 @@ struct Outcome {
     sync_ms: u64,
     stop_ms: u64,
     digests_equal: bool,
+    /// Rounds in which the disk was to stand still and no request waited for it.
+    stops_missed: usize,
     #[serde(flatten)]
     results: Results,
 }
@@ -115,10 +117,10 @@ pub(super) async fn run(args: DiskArgs) -> Result<()> {
     }
     let trace = workspace.path().join("strace.txt");
     // Learnt in the round under strace before; none before the first of those ended.
-    let stop_at = Cell::new(1);
+    let (stop_at, last) = (Cell::new(1), Cell::new(DiskKind::AsItIs));
     measure(&mut rig, &mut all, args.rounds, async |rig, place| {
         let kind = KINDS[place];
-        if kind == DiskKind::Slow {
+        if last.replace(kind) == DiskKind::UnderStrace {
             stop_at.set((syncs_in(&trace)? as f64 * STOP_AT) as u64 + 1);
         }
         rig.pair.stop(Which::Second).await?;
@@ -126,7 +128,7 @@ pub(super) async fn run(args: DiskArgs) -> Result<()> {
         rig.pair.run_under(Which::Second, under);
         rig.pair.start(Which::Second)?;
         rig.pair.expect(Which::First, Condition::Protected).await?;
-        Ok(())
+        Ok(Figures::new())
     })
     .await?;
     drop(rig);
@@ -136,6 +138,12 @@ pub(super) async fn run(args: DiskArgs) -> Result<()> {
             round.figures.extend(gap);
         }
     }
+    let stops = all
+        .iter()
+        .zip(KINDS)
+        .filter(|(_, kind)| *kind == DiskKind::Stops);
+    let rounds = stops.flat_map(|(series, _)| &series.rounds);
+    let stops_missed = stops_missed(rounds.map(|round| &round.figures), args.stop_ms);
     draw(&args.output, "disk", "the auxiliary's disk", &all)?;
     let outcome = Outcome {
         benchmark: "disk",
@@ -146,6 +154,7 @@ pub(super) async fn run(args: DiskArgs) -> Result<()> {
         sync_ms: args.sync_ms,
         stop_ms: args.stop_ms,
         digests_equal: true,
+        stops_missed,
         results: Results::of(all),
     };
     outcome.print();
@@ -274,6 +283,12 @@ impl Part {
     }
 }
 
+/// Of rounds in which the disk was to stand still: those in which no request waited for as long.
+fn stops_missed<'f>(rounds: impl Iterator<Item = &'f Figures>, stop_ms: u64) -> usize {
+    let stop_us = stop_ms as f64 * 1e3;
+    rounds.filter(|figures| figures["max_us"] < stop_us).count()
+}
+
 fn longest_gap(slices: &[Slice]) -> std::ops::Range<usize> {
     let mut longest = 0..0;
     let mut start = 0;
@@ -332,6 +347,13 @@ impl Outcome {
             ]);
         }
         say(kinds);
+        if self.stops_missed > 0 {
+            say(format!(
+                "in {} rounds the disk did not stop while it was measured: it stops at a sync \
+                 whose number comes from the last round under strace",
+                self.stops_missed
+            ));
+        }
         let load = &self.results.cases[0];
         say(format!(
             "{} connections × {} transfers, {} in flight; median (least to most) of {} rounds of {} s in turn, \
@@ -363,6 +385,13 @@ mod tests {
         assert_eq!(of(&[5, 0, 3, 0, 0, 0, 7, 0]), 3..6);
         assert_eq!(of(&[5, 4, 3]).len(), 0);
         assert_eq!(of(&[0, 0, 1]), 0..2);
+    }
+
+    #[test]
+    fn a_stop_that_no_request_met_is_counted() {
+        let rounds = [2_071_000.0, 34_000.0].map(|longest| Figures::from([("max_us", longest)]));
+        assert_eq!(stops_missed(rounds.iter(), 2_000), 1);
+        assert_eq!(stops_missed(rounds.iter(), 30), 0);
     }
 
     #[test]

@@ -79,16 +79,6 @@ struct Outcome {
     results: Results,
 }
 
-/// What was found just before one client's round.
-struct Beforehand {
-    /// How long the nodes took to be done with what full load had left.
-    rested_s: f64,
-    /// Of an echo, over a link of the same delay without Kanjo.
-    round_trip_us: f64,
-    /// Of a commit of the floor's over such a link.
-    floor_us: f64,
-}
-
 /// What one delay costs, round by round beside the load without delay.
 #[derive(Serialize)]
 struct Delayed {
@@ -126,20 +116,20 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
     let linked = workspace.path().join("linked-floor");
     std::fs::create_dir(&linked).with_context(|| format!("making {}", linked.display()))?;
     let mut floor = LinkedFloor::new(&linked, rig.prepare_floor(1).await?)?;
-    let mut links: Vec<Vec<Beforehand>> = delays.iter().map(|_| Vec::new()).collect();
     measure(&mut rig, &mut all, args.rounds, async |rig, place| {
-        let (of, delay) = (place / 2, Duration::from_millis(delays[place / 2]));
+        let delay = Duration::from_millis(delays[place / 2]);
+        let mut found = Figures::new();
         if place.is_multiple_of(2) {
             // One client is measured alone, not beside what full load left to index and merge.
             let rested = rig.wait_until_at_rest().await?;
-            links[of].push(Beforehand {
-                rested_s: rested.as_secs_f64(),
-                round_trip_us: link.median_us(delay)?,
-                floor_us: floor.median_us(delay)?,
-            });
+            found.extend([
+                ("rested_after_s", rested.as_secs_f64()),
+                ("round_trip_us", link.median_us(delay)?),
+                ("floor_over_link_us", floor.median_us(delay)?),
+            ]);
         }
         relay.set_delay(delay);
-        Ok(())
+        Ok(found)
     })
     .await?;
     drop(rig);
@@ -154,8 +144,7 @@ pub(super) async fn run(args: LinkArgs) -> Result<()> {
         seconds: args.seconds,
         digests_equal: true,
         delays: std::iter::zip(&args.delay_ms, delayed.chunks(2))
-            .zip(&links[1..])
-            .map(|((delay_ms, some), before)| Delayed::of(*delay_ms, none, some, before))
+            .map(|(delay_ms, some)| Delayed::of(*delay_ms, none, some))
             .collect(),
         results: Results::of(all),
     };
@@ -186,30 +175,15 @@ impl LinkArgs {
 
 impl Delayed {
     /// Both of one client and full load.
-    fn of(delay_ms: u64, none: &[Series], delayed: &[Series], beforehand: &[Beforehand]) -> Self {
+    fn of(delay_ms: u64, none: &[Series], delayed: &[Series]) -> Self {
         let rounds = none[1].rounds.iter().zip(&delayed[0].rounds);
-        let rounds = rounds.zip(&delayed[1].rounds).zip(beforehand);
-        let figures = rounds.map(|(((full_none, one), full), before)| {
-            let round_trip_us = before.round_trip_us;
-            let beside = (before.floor_us - round_trip_us).max(0.0);
-            let linked = round_trip_us + FLOOR_BAR * beside;
+        let figures = rounds.zip(&delayed[1].rounds).map(|((none, one), full)| {
+            let throughput_none = none.figures["transfers_per_s"];
             let throughput = full.figures["transfers_per_s"];
-            let allowed = round_trip_us + FLOOR_BAR * one.figures["floor_p50_us"];
-            Figures::from([
-                ("transfers_per_s", throughput),
-                (
-                    "throughput_ratio",
-                    throughput / full_none.figures["transfers_per_s"],
-                ),
-                ("round_trip_us", round_trip_us),
-                ("p50_us", one.figures["p50_us"]),
-                ("p50_allowed_us", allowed),
-                ("p50_of_allowed", one.figures["p50_us"] / allowed),
-                ("floor_over_link_us", before.floor_us),
-                ("p50_of_linked", one.figures["p50_us"] / linked),
-                ("p99_us", one.figures["p99_us"]),
-                ("rested_after_s", before.rested_s),
-            ])
+            let mut figures = beside_the_link(&one.figures);
+            figures.insert("transfers_per_s", throughput);
+            figures.insert("throughput_ratio", throughput / throughput_none);
+            figures
         });
         let summary = Summary::of(figures.collect());
         Self {
@@ -219,6 +193,27 @@ impl Delayed {
             summary,
         }
     }
+}
+
+/// One client's figures beside what was found before its round.
+fn beside_the_link(one: &Figures) -> Figures {
+    let (round_trip_us, p50_us) = (one["round_trip_us"], one["p50_us"]);
+    let floor_over_link_us = one["floor_over_link_us"];
+    let beside = (floor_over_link_us - round_trip_us).max(0.0);
+    let allowed = round_trip_us + FLOOR_BAR * one["floor_p50_us"];
+    Figures::from([
+        ("round_trip_us", round_trip_us),
+        ("p50_us", p50_us),
+        ("p50_allowed_us", allowed),
+        ("p50_of_allowed", p50_us / allowed),
+        ("floor_over_link_us", floor_over_link_us),
+        (
+            "p50_of_linked",
+            p50_us / (round_trip_us + FLOOR_BAR * beside),
+        ),
+        ("p99_us", one["p99_us"]),
+        ("rested_after_s", one["rested_after_s"]),
+    ])
 }
 
 impl Outcome {
@@ -287,5 +282,29 @@ impl Outcome {
                 .first()
                 .map_or(0, |delayed| delayed.summary.rounds.len())
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_is_judged_by_what_was_found_before_its_own_round() {
+        let round = |round_trip_us: f64| {
+            let figures = Figures::from([
+                ("round_trip_us", round_trip_us),
+                ("floor_over_link_us", round_trip_us + 400.0),
+                ("floor_p50_us", 200.0),
+                ("p50_us", round_trip_us + 250.0),
+                ("p99_us", 0.0),
+                ("rested_after_s", 0.0),
+            ]);
+            let beside = beside_the_link(&figures);
+            (beside["p50_of_allowed"], beside["p50_of_linked"])
+        };
+        // 1.25 × 200 beside the round trip are allowed, and 1.25 × 400 with the link's own floor.
+        assert_eq!(round(10_000.0), (1.0, 10_250.0 / 10_500.0));
+        assert_eq!(round(40_000.0), (1.0, 40_250.0 / 40_500.0));
     }
 }

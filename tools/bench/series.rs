@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::load::{SLICE, histogram};
@@ -48,30 +49,33 @@ pub(super) struct Results {
 }
 
 /// All rounds of all kinds of load, in turn, so that what the machine does meets all. `before` is
-/// called before each round with the place of its load.
+/// called before each round with the place of its load, and what it finds is among that round's
+/// figures.
 pub(super) async fn measure(
     rig: &mut Rig,
     all: &mut [Series],
     rounds: u64,
-    mut before: impl AsyncFnMut(&mut Rig, usize) -> Result<()>,
+    mut before: impl AsyncFnMut(&mut Rig, usize) -> Result<Figures>,
 ) -> Result<()> {
     let units: u64 = all.iter().map(|series| series.length.bar_units()).sum();
     let progress = bar(rounds * units, "ms of load");
     for _ in 0..rounds {
         for (place, series) in all.iter_mut().enumerate() {
-            before(rig, place).await?;
-            let round = rig.round(&series.case, series.length, &progress).await?;
+            let found = before(rig, place).await?;
+            let round = series.round(rig, found, &progress).await?;
             series.rounds.push(round);
         }
     }
     for (place, series) in all.iter_mut().enumerate() {
+        let mut rounds = std::mem::take(&mut series.rounds);
         let again = async || {
             progress.inc_length(series.length.bar_units());
-            before(rig, place).await?;
-            rig.round(&series.case, series.length, &progress).await
+            let found = before(rig, place).await?;
+            series.round(rig, found, &progress).await
         };
         let floor = |round: &Round| round.figures["floor_p50_us"];
-        series.aside = repeat_strays(&mut series.rounds, floor, again).await?;
+        let aside = repeat_strays(&mut rounds, floor, again).await?;
+        (series.rounds, series.aside) = (rounds, aside);
     }
     progress.finish_and_clear();
     Ok(())
@@ -87,6 +91,13 @@ impl Series {
             rounds: Vec::new(),
             aside: Vec::new(),
         })
+    }
+
+    /// One round, with what was found before it.
+    async fn round(&self, rig: &mut Rig, found: Figures, progress: &ProgressBar) -> Result<Round> {
+        let mut round = rig.round(&self.case, self.length, progress).await?;
+        round.figures.extend(found);
+        Ok(round)
     }
 
     /// Of all rounds together.

@@ -8,6 +8,7 @@ use kanjo_format::limits::{CONNECTION_REQUESTS_MAX, REQUEST_EVENTS_MAX, SEGMENT_
 use serde::Serialize;
 
 use super::rig::{Case, Length, Rig, Round};
+use super::rounds::Figures;
 use super::series::{CaseResult, Results, Series, draw, measure};
 use super::workload::WorkArgs;
 use super::{OutputArgs, say};
@@ -105,7 +106,10 @@ pub(super) async fn run(args: ThroughputArgs) -> Result<()> {
     for case in args.cases() {
         all.push(Series::prepare(&mut rig, case, length).await?);
     }
-    measure(&mut rig, &mut all, args.rounds, async |_, _| Ok(())).await?;
+    measure(&mut rig, &mut all, args.rounds, async |_, _| {
+        Ok(Figures::new())
+    })
+    .await?;
     drop(rig);
     let full = |round: &Round| {
         let at = |name| round.figures.get(name).copied().unwrap_or_default();
