@@ -25,7 +25,7 @@ impl CutRecord {
         let name = format!("divergent-{:016x}.txt", to.lsn.get());
         let (file, path) = store.dir.quarantine_file(&name)?;
         let mut out = BufWriter::new(&file);
-        let mut ids = Vec::new();
+        let (mut ids, mut all_read) = (Vec::new(), true);
         let place = BatchPlace {
             cluster: store.dir.control().cluster,
             lsn: to.lsn,
@@ -72,9 +72,13 @@ impl CutRecord {
                 Err(Unwritten::System(error)) => return Err(error),
                 // The raw bytes stand beside the report; a record that no writer makes is theirs to tell.
                 Err(Unwritten::Payload(error)) => {
+                    all_read = false;
                     writeln!(out, "lsn {}: {error}", batch.header.lsn()).map_err(failed)?;
                 }
             }
+        }
+        if ids.is_empty() && all_read {
+            writeln!(out, "None: what was cut holds no transfer.").map_err(failed)?;
         }
         out.flush().map_err(failed)?;
         drop(out);
@@ -92,6 +96,9 @@ impl CutRecord {
 
     /// Adds which of them were posted again since, as the followed log tells.
     pub(crate) fn finish(self, store: &mut Store) -> Result<(), NodeError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
         let failed = |source| NodeError::System {
             what: "write the report of a cut tail",
             source,

@@ -27,6 +27,32 @@ fn a_replica_stopped_beyond_the_peer_timeout_catches_up() {
     );
 }
 
+/// So many wait that the primary gathers them until an ack that does not come.
+#[test]
+fn a_crowd_goes_on_each_time_that_a_frozen_auxiliary_thaws() {
+    const CROWD: usize = 96;
+    let mut scene = Scene::open("stall::a_crowd_goes_on_each_time_that_a_frozen_auxiliary_thaws");
+    let load = scene.load(LoadOptions {
+        workers: CROWD,
+        ..LoadOptions::default()
+    });
+    for _ in 0..5 {
+        load.wait_requests(1 + scene.random.below(500));
+        scene.pair.replica().stop();
+        while load.answers_within(1, Duration::from_millis(100)) {}
+        load.wait_until("all of them wait", |counts| counts.in_flight == CROWD);
+        scene.pair.replica().cont();
+    }
+    load.wait_requests(500);
+    let counts = load.finish();
+    assert_eq!(
+        (counts.unknown, counts.not_done),
+        (0, 0),
+        "both lived: all is answered: {counts:#?}"
+    );
+    scene.close();
+}
+
 #[test]
 fn a_link_that_is_cut_again_and_again_loses_nothing() {
     let options = PairOptions {
