@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Scene;
-use crate::harness::load::lookup_is_answered;
+use crate::harness::load::{Load, lookup_is_answered};
 use crate::harness::pair::PairOptions;
 use crate::harness::{Link, LoadOptions};
 
@@ -44,12 +44,7 @@ fn a_crowd_goes_on_each_time_that_a_frozen_auxiliary_thaws() {
         scene.pair.replica().cont();
     }
     load.wait_requests(500);
-    let counts = load.finish();
-    assert_eq!(
-        (counts.unknown, counts.not_done),
-        (0, 0),
-        "both lived: all is answered: {counts:#?}"
-    );
+    finish_with_all_answered(load);
     scene.close();
 }
 
@@ -72,12 +67,7 @@ fn a_link_that_is_cut_again_and_again_loses_nothing() {
         }
     }
     load.wait_answers(200);
-    let counts = load.finish();
-    assert_eq!(
-        (counts.unknown, counts.not_done),
-        (0, 0),
-        "both lived: all is answered: {counts:#?}"
-    );
+    finish_with_all_answered(load);
     scene.close();
 }
 
@@ -108,13 +98,18 @@ fn a_link_that_swallows_everything_for_a_while_loses_nothing() {
         links.iter().for_each(Link::restore);
     }
     load.wait_answers(200);
+    finish_with_all_answered(load);
+    scene.close();
+}
+
+/// Both nodes lived: every request is answered in the end, none with an unknown outcome.
+fn finish_with_all_answered(load: Load) {
     let counts = load.finish();
     assert_eq!(
         (counts.unknown, counts.not_done),
         (0, 0),
         "both lived: all is answered: {counts:#?}"
     );
-    scene.close();
 }
 
 fn impatient(_: usize, config: &mut kanjo_node::Config) {
@@ -147,11 +142,6 @@ fn stall(test: &str, options: PairOptions) {
     );
     scene.pair.replica().cont();
     load.wait_answers(500);
-    let counts = load.finish();
-    assert_eq!(
-        (counts.unknown, counts.not_done),
-        (0, 0),
-        "all is answered in the end: {counts:#?}"
-    );
+    finish_with_all_answered(load);
     scene.close();
 }
