@@ -131,11 +131,16 @@ impl<'a> Sources<'a> {
         &self,
         mut each: impl FnMut(BatchRow) -> Result<(), RunError>,
     ) -> Result<(), RunError> {
+        let mut before = BatchRow::default();
         for (run, base) in self.runs.iter().zip(&self.bases) {
             let mut stream = streams::batches(run);
             while let Some(row) = stream.next()? {
                 let first = base + row.first;
-                each(BatchRow { first, ..row })?;
+                if row.lsn < before.lsn || first < before.first || row.time < before.time {
+                    return Err(stream.bad("a batch that does not follow the one before it"));
+                }
+                before = BatchRow { first, ..row };
+                each(before)?;
             }
         }
         Ok(())
@@ -196,6 +201,7 @@ impl<'a> Sources<'a> {
     ) -> Result<(), RunError> {
         let mut links = self.merged_links();
         let mut link = links.next()?;
+        let mut before = 0;
         for (run, base) in self.runs.iter().zip(&self.bases) {
             let (mut stream, mut places) = (streams::reserved(run), Places::default());
             while let Some(row) = stream.next()? {
@@ -206,6 +212,10 @@ impl<'a> Sources<'a> {
                 }
                 if link.is_none_or(|link| link.of != at) {
                     let ordinal = base + row.ordinal;
+                    if ordinal < before {
+                        return Err(stream.bad("a record that does not follow the one before it"));
+                    }
+                    before = ordinal;
                     each(ReservedRow { ordinal, ..row })?;
                 }
             }

@@ -62,6 +62,12 @@ impl<T: Copy + Ord> Stream<T> {
         Ok(row)
     }
 
+    /// The error of the block of the row that was taken last.
+    pub(crate) fn bad(&self, what: &'static str) -> RunError {
+        let block = self.next_block.saturating_sub(1);
+        self.run.bad_block(self.section, block, what)
+    }
+
     fn load(&mut self) -> Result<bool, RunError> {
         let (run, n) = (&self.run, self.next_block);
         let last = self.rows.last().copied();

@@ -207,6 +207,35 @@ fn ask_everything(set: &RunSet, asked: &RunSet) {
     }
 }
 
+#[test]
+fn a_run_whose_batches_do_not_follow_those_before_them_is_never_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, _) = small_set(&folder, 2);
+    let other = tempfile::tempdir().unwrap();
+    let copied = |run: &Run| other.path().join(run.path().file_name().unwrap());
+    for run in set.runs() {
+        fs::copy(run.path(), copied(run)).unwrap();
+    }
+    let second = &set.runs()[1];
+    let whole = fs::read(second.path()).unwrap();
+    let batches = second.footer().section(RunSection::Batches).bytes as usize;
+    let mut refused = 0;
+    for at in RUN_HEADER_BYTES..RUN_HEADER_BYTES + batches {
+        let mut bytes = whole.clone();
+        // One byte of a number less: what it counts falls, or the rows do not end with the block.
+        bytes[at] = 0;
+        fs::write(copied(second), repaired(bytes)).unwrap();
+        let asked = params(other.path());
+        let changed = RunSet::open(asked).unwrap().0;
+        let runs = changed.runs().to_vec();
+        if runs.len() == 2 && whole[at] != 0 {
+            let merged = merge(&Merge { runs, tier: 1 });
+            refused += u32::from(matches!(merged, Err(RunError::Bad { .. })));
+        }
+    }
+    assert!(refused > 0, "no change was met");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
