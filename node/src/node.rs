@@ -378,7 +378,8 @@ impl Node {
         Ok(())
     }
 
-    /// A higher epoch exists: answers nobody any more, drops the memory, becomes a replica.
+    /// A higher epoch exists: answers nobody any more, drops a memory that holds what may
+    /// never commit, becomes a replica.
     pub(crate) fn step_down(&mut self, epoch: Epoch) -> Result<(), NodeError> {
         tracing::warn!(%epoch, "fenced by a higher epoch: this node is a replica now");
         let confirmed = self.hot.committed();
@@ -387,7 +388,8 @@ impl Node {
             switched = primary.reign.take_switch();
             primary.give_up(Outcome::Fenced);
         }
-        // What was executed and may never commit is in this memory; else it is a replica's.
+        // What was executed and may never commit is in this memory; else it is a replica's, also
+        // where the log goes on behind it.
         let is_clean = self.is_clean(confirmed);
         self.part = Part::Replica;
         self.peers.stop();
@@ -433,12 +435,10 @@ impl Node {
         self.say_applied()
     }
 
-    /// Whether the ledger holds exactly what is committed.
+    /// Whether the ledger holds nothing but what is committed.
     fn is_clean(&self, confirmed: Lsn) -> bool {
         let store = &self.hot.store;
-        store.ledger.is_idle()
-            && store.applied().lsn == confirmed
-            && store.log.tail().lsn == confirmed
+        store.ledger.is_idle() && store.applied().lsn <= confirmed
     }
 
     /// Tells the receiver where a primary's own log ends, before it answers a handshake.

@@ -36,6 +36,7 @@ fn stop_each(name: &str, site: Site) {
     // that took over is stopped next.
     for part in Part::all_of(site) {
         load.wait_requests(50);
+        let before = rebuilt(&mut scene, part);
         scene.cloud.hit(part, Fault::Stop);
         // The stop itself is what is tested: it lasts as long as it is said to.
         std::thread::sleep(STOP);
@@ -43,7 +44,16 @@ fn stop_each(name: &str, site: Site) {
         scene.cloud.undo(part, Fault::Stop);
         load.wait_requests(50);
         scene.cloud.expect_protected();
+        // Both servers that follow another one now tell it so; one word is enough.
+        let times = rebuilt(&mut scene, part) - before;
+        assert!(times <= 1, "{part} built its memory anew {times} times");
     }
     load.finish();
     scene.close();
+}
+
+/// How often a process has built its memory anew.
+fn rebuilt(scene: &mut Scene, part: Part) -> usize {
+    let log = scene.cloud.process(part).log();
+    log.matches("memory rebuilt").count()
 }
