@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use kanjo_disk::Pace;
 use kanjo_format::batch::BatchFields;
 use kanjo_format::columns::push_group;
 use kanjo_format::record::{AccountRow, RecordKind};
@@ -126,7 +127,7 @@ fn make(criterion: &mut Criterion) {
     let due = set.next_merge().expect("eight runs are due");
     group.throughput(Throughput::Elements(set.counts().transfers));
     group.bench_function("merge eight runs", |b| {
-        b.iter(|| merge(&due).expect("room on the disk"));
+        b.iter(|| merge(&due, Pace::at_once()).expect("room on the disk"));
     });
     group.finish();
 }

@@ -10,6 +10,7 @@ mod writing;
 
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::batch::BatchHeader;
 use kanjo_format::columns::{Group, Groups, PayloadError};
 use kanjo_format::movement::{Form, Movement, Transfer, each_of_group, record_time};
@@ -33,6 +34,7 @@ const NO_ACTION: u8 = 0x7f;
 /// Collects what the batches behind a set of runs tell.
 #[derive(Debug)]
 pub struct RunBuilder {
+    pace: Pace<'static>,
     before: Arc<RunSet>,
     reserved: ReservedBefore,
     hasher: RunHasher,
@@ -64,10 +66,18 @@ pub struct RunBuilder {
 }
 
 impl RunBuilder {
+    /// The same, but it is written at this pace.
+    #[must_use]
+    pub fn at_pace(mut self, pace: Pace<'static>) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// A run that begins where `before` ends.
     pub fn new(before: Arc<RunSet>) -> Self {
         let first_lsn = before.end();
         Self {
+            pace: Pace::at_once(),
             reserved: ReservedBefore::default(),
             hasher: RunHasher::new(before.params().seed),
             first_lsn,

@@ -23,7 +23,7 @@ pub(crate) struct RunFile {
 impl RunFile {
     /// Opens a file and checks its header, footer and fences; no block is read.
     pub(crate) fn open(path: PathBuf) -> Result<Self, RunError> {
-        let file = File::open(&path).map_err(RunError::io(&path, 0, "open the file"))?;
+        let file = kanjo_disk::open(&path).map_err(RunError::io(&path, 0, "open the file"))?;
         let metadata = file
             .metadata()
             .map_err(RunError::io(&path, 0, "read the file's length"))?;

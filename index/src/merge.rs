@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::run::ids::IdEntry;
 use kanjo_format::run::lists::{Item, ListKey, Sums};
 use kanjo_format::run::rows::{BatchRow, LinkKind, LinkRow, ReservedRow};
@@ -17,17 +18,18 @@ use crate::writers::{
     IdsWriter, ListWriter, batches_writer, links_writer, reserved_writer, write_accounts,
 };
 
-/// Writes the run that `merge` says is due beside its sources, and syncs it. The set takes it in
+/// Writes the run that `merge` says is due beside its sources, at this pace, and syncs it. The set takes it in
 /// by [`crate::RunSet::with_merged`]; only then may the sources be removed. Interrupted, it
 /// leaves the sources as they are.
-pub fn merge(merge: &Merge) -> Result<RunInfo, RunError> {
+pub fn merge(merge: &Merge, pace: Pace<'static>) -> Result<RunInfo, RunError> {
     let sources = Sources::new(merge)?;
     let footer = sources.footer(merge.tier);
     let dir = merge.runs[0]
         .path()
         .parent()
         .unwrap_or(merge.runs[0].path());
-    let mut out = RunWriter::create(dir, footer.cluster, footer.first_lsn, footer.end_lsn)?;
+    let (first, end) = (footer.first_lsn, footer.end_lsn);
+    let mut out = RunWriter::create(dir, footer.cluster, first, end, pace)?;
     sources.batches(&mut out)?;
     sources.lists(&mut out)?;
     sources.ids(&mut out, footer.ids)?;

@@ -5,9 +5,10 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kanjo_disk::Pace;
 use kanjo_format::run::{
     Fence, RUN_BLOCK_BYTES_MAX, RUN_SECTIONS, RunFooter, RunHeader, RunSection, SectionFacts,
 };
@@ -23,7 +24,7 @@ pub(crate) fn run_name(first: Lsn, end: Lsn) -> String {
 /// A run on its way; removed again unless it is finished.
 #[derive(Debug)]
 pub(crate) struct RunWriter {
-    out: Option<BufWriter<File>>,
+    out: Option<kanjo_disk::Writer<'static>>,
     temporary: PathBuf,
     target: PathBuf,
     offset: u64,
@@ -36,6 +37,7 @@ impl RunWriter {
         cluster: ClusterId,
         first_lsn: Lsn,
         end_lsn: Lsn,
+        pace: Pace<'static>,
     ) -> Result<Self, RunError> {
         make_dir(dir)?;
         let target = dir.join(run_name(first_lsn, end_lsn));
@@ -43,7 +45,7 @@ impl RunWriter {
         let file =
             File::create(&temporary).map_err(RunError::io(&temporary, 0, "create the file"))?;
         let mut writer = Self {
-            out: Some(BufWriter::with_capacity(1 << 20, file)),
+            out: Some(kanjo_disk::Writer::new(file, pace)),
             temporary,
             target,
             offset: 0,
@@ -95,11 +97,7 @@ impl RunWriter {
         }
         self.write(&footer.encode())?;
         let out = self.out.take().expect("there until it is finished");
-        let synced = out
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all());
-        if let Err(source) = synced {
+        if let Err(source) = out.finish() {
             let _ = fs::remove_file(&self.temporary);
             return Err(RunError::io(
                 &self.temporary,
@@ -139,9 +137,7 @@ impl Drop for RunWriter {
 
 /// Syncs a directory, so that names made, renamed or removed in it stay so.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), RunError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(RunError::io(path, 0, "sync the directory"))
+    kanjo_disk::sync_dir(path).map_err(RunError::io(path, 0, "sync the directory"))
 }
 
 /// Makes the folder of the runs, unless it is there.

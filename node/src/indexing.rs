@@ -3,16 +3,18 @@
 //!
 //! ```text
 //! sealed segment ─▶ build ─┐
-//! eight runs     ─▶ merge ─┴▶ new set ─▶ history, queries; generations below its end are dropped
+//! eight runs     ─▶ merge ─┴▶ new set ─▶ history, queries; generations below its end are dropped,
+//!                             and files of merged runs removed
 //! ```
 //!
 //! All of it is derived: a failure leaves the young part as it is, which takes more memory and gives
 //! the same answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kanjo_disk::Pace;
 use kanjo_engine::OldPart;
 use kanjo_format::{BatchPlace, Epoch, Lsn, TransferId};
 use kanjo_index::{Merge, RunBuilder, RunError, RunSet, SetParams};
@@ -30,10 +32,12 @@ const REST_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// What is to be done, with all that it needs.
 pub(crate) enum IndexJob {
-    /// Build the run behind the set, of the log up to there.
-    Build(Arc<RunSet>, LogReader, Lsn),
-    /// Merge runs of the set.
-    Merge(Arc<RunSet>, Merge),
+    /// Build the run behind the set, of the log up to there, at this pace.
+    Build(Arc<RunSet>, LogReader, Lsn, Pace<'static>),
+    /// Merge runs of the set, at this pace.
+    Merge(Arc<RunSet>, Merge, Pace<'static>),
+    /// Remove the file of a run that is in no set any more, at this pace.
+    Remove(PathBuf, Pace<'static>),
 }
 
 /// Why a run was not built. The log's own damage is found by whoever needs that part of it.
@@ -50,15 +54,19 @@ pub(crate) enum IndexError {
     Gap(Lsn),
 }
 
-/// A set that was made, and files that are in no set any more.
-pub(crate) struct Indexed {
-    pub(crate) set: RunSet,
-    replaced: Vec<PathBuf>,
+/// How a job ended.
+pub(crate) enum Indexed {
+    /// There is a new set, and these files are in none any more.
+    Set(RunSet, Vec<PathBuf>),
+    /// A file was removed, or is left to the next start.
+    Removed,
 }
 
 /// The set in use, and whether another one is being made.
 pub(crate) struct Indexing {
     set: Arc<RunSet>,
+    /// Files of runs that were merged into another, which is in use now.
+    replaced: Vec<PathBuf>,
     busy: bool,
     rests_until: Option<Instant>,
 }
@@ -95,6 +103,7 @@ impl Indexing {
         }
         Ok(Self {
             set: Arc::new(set),
+            replaced: Vec::new(),
             busy: false,
             rests_until: None,
         })
@@ -119,21 +128,34 @@ impl Indexing {
 
     /// What is due, if anything and nothing is under way, and whether it must not yield to commits
     /// any more.
-    pub(crate) fn next(&mut self, reader: &LogReader) -> Option<(IndexJob, bool)> {
-        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
-        if self.busy || rests {
+    pub(crate) fn next(
+        &mut self,
+        reader: &LogReader,
+        gentle: Pace<'static>,
+    ) -> Option<(IndexJob, bool)> {
+        if self.busy {
             return None;
         }
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
         let segment_bytes = self.set.params().segment_bytes;
         let begun = self.set.end().get() / segment_bytes;
         let sealed = reader.sealed_end().get() / segment_bytes;
         let waiting = sealed.saturating_sub(begun);
-        let job = if waiting > 0 {
+        let job = if waiting > 0 && !rests {
             // What is built leaves memory; what is merged is only found a little faster.
             let end = Lsn::new((begun + 1) * segment_bytes);
-            IndexJob::Build(Arc::clone(&self.set), reader.clone(), end)
+            let pace = match waiting {
+                1 => gentle,
+                _ => Pace::at_once(),
+            };
+            IndexJob::Build(Arc::clone(&self.set), reader.clone(), end, pace)
+        } else if let Some(file) = self.replaced.pop() {
+            // One at a time: a segment may wait for its run by now. A full disk gets room.
+            IndexJob::Remove(file, gentle)
+        } else if !rests {
+            IndexJob::Merge(Arc::clone(&self.set), self.set.next_merge()?, gentle)
         } else {
-            IndexJob::Merge(Arc::clone(&self.set), self.set.next_merge()?)
+            return None;
         };
         self.busy = true;
         Some((job, waiting > WAITING_MAX))
@@ -142,8 +164,9 @@ impl Indexing {
     /// Takes the outcome of a job. Whether there is a new set.
     pub(crate) fn done(&mut self, outcome: Result<Indexed, IndexError>) -> bool {
         self.busy = false;
-        let Indexed { set, replaced } = match outcome {
-            Ok(indexed) => indexed,
+        let (set, replaced) = match outcome {
+            Ok(Indexed::Set(set, replaced)) => (set, replaced),
+            Ok(Indexed::Removed) => return false,
             Err(error) => {
                 if let IndexError::Run(error) = &error {
                     set_aside(error);
@@ -153,12 +176,8 @@ impl Indexing {
                 return false;
             }
         };
-        // Whoever reads an old run has it open; the files are in no set from here on.
-        if !replaced.is_empty()
-            && let Err(error) = set.remove(replaced.iter().map(PathBuf::as_path))
-        {
-            tracing::warn!(%error, "merged runs stay until the next start");
-        }
+        // Removed by later jobs: who looks things up has taken the new set by then.
+        self.replaced.extend(replaced);
         tracing::debug!(end = %set.end(), runs = set.runs().len(), bytes = set.bytes(), "index extended");
         self.set = Arc::new(set);
         true
@@ -196,34 +215,45 @@ pub(crate) fn set_aside(error: &RunError) {
 /// Does a job; long, so on a thread that yields.
 pub(crate) fn perform(job: IndexJob) -> Result<Indexed, IndexError> {
     match job {
-        IndexJob::Build(set, reader, end) => build(set, &reader, end),
-        IndexJob::Merge(set, merge) => {
-            let run = kanjo_index::merge(&merge)?;
-            Ok(Indexed {
-                set: set.with_merged(&run)?,
-                replaced: merge
-                    .runs
-                    .iter()
-                    .map(|run| run.path().to_path_buf())
-                    .collect(),
-            })
+        IndexJob::Build(set, reader, end, pace) => build(set, &reader, end, pace),
+        IndexJob::Merge(set, merge, pace) => {
+            let run = kanjo_index::merge(&merge, pace)?;
+            let replaced = merge.runs.iter().map(|run| run.path().to_path_buf());
+            Ok(Indexed::Set(set.with_merged(&run)?, replaced.collect()))
+        }
+        IndexJob::Remove(file, pace) => {
+            remove(&file, pace);
+            Ok(Indexed::Removed)
         }
     }
 }
 
-fn build(set: Arc<RunSet>, reader: &LogReader, end: Lsn) -> Result<Indexed, IndexError> {
+/// Removes the file of a merged run. Whoever reads it has it open, and goes on.
+fn remove(file: &Path, pace: Pace<'_>) {
+    // ORDER: what replaces it was named, and the folder synced, before.
+    match kanjo_disk::remove(file, pace) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, file = %file.display(), "a merged run stays until the next start");
+        }
+        _ => {}
+    }
+}
+
+fn build(
+    set: Arc<RunSet>,
+    reader: &LogReader,
+    end: Lsn,
+    pace: Pace<'static>,
+) -> Result<Indexed, IndexError> {
     let from = place_at(reader, set.params().cluster, set.end())?;
-    let mut builder = RunBuilder::new(Arc::clone(&set));
+    let mut builder = RunBuilder::new(Arc::clone(&set)).at_pace(pace);
     let mut scan = reader.scan(from);
     while scan.place().lsn < end && !builder.is_complete() {
         let batch = scan.next().ok_or(IndexError::Gap(scan.place().lsn))??;
         builder.add_batch(&batch.header, &batch.payload)?;
     }
     let run = builder.finish()?;
-    Ok(Indexed {
-        set: set.with(&run)?,
-        replaced: Vec::new(),
-    })
+    Ok(Indexed::Set(set.with(&run)?, Vec::new()))
 }
 
 /// The place of the log at `lsn`, as far as a reader needs it to go on from there.
@@ -240,4 +270,23 @@ pub(crate) fn place_at(
         epoch: Epoch::NONE,
         chain,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_merged_run_goes_and_whoever_reads_it_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run");
+        std::fs::write(&file, vec![1; 1 << 20]).unwrap();
+        let reader = kanjo_disk::open(&file).unwrap();
+        for _ in 0..2 {
+            let job = IndexJob::Remove(file.clone(), Pace::at_once());
+            assert!(matches!(perform(job), Ok(Indexed::Removed)));
+            assert!(!file.exists());
+        }
+        assert_eq!(reader.metadata().unwrap().len(), 1 << 20);
+    }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use kanjo_disk::Pace;
 use kanjo_format::replication::SeedFile;
 use kanjo_format::{Lsn, Tail};
 
@@ -84,7 +85,10 @@ impl Node {
             SeedFile::Checkpoint(lsn) => {
                 let mut received = File::open(&incoming.path).map_err(failed)?;
                 let copy = |out: &mut dyn Write| std::io::copy(&mut received, out).map(drop);
-                self.hot.store.dir.write_checkpoint(lsn, copy)?;
+                self.hot
+                    .store
+                    .dir
+                    .write_checkpoint(lsn, Pace::at_once(), copy)?;
                 std::fs::remove_file(&incoming.path).map_err(failed)?;
             }
         }

@@ -1,12 +1,12 @@
 //! A node's own durable state: directory, log, and the ledger that is rebuilt from them.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kanjo_disk::Pace;
 use kanjo_engine::{Ledger, Snapshot};
 use kanjo_format::columns::Groups;
 use kanjo_format::record::{Protection, RecordKind, ReignRow};
@@ -132,7 +132,8 @@ impl Store {
         through: Lsn,
     ) -> Result<Replayed, Unusable> {
         let started = Instant::now();
-        let file = File::open(path).map_err(|error| Unusable::Checkpoint(error.to_string()))?;
+        let file =
+            kanjo_disk::open(path).map_err(|error| Unusable::Checkpoint(error.to_string()))?;
         let file = self.pulse.reading(file);
         let mut input = BufReader::with_capacity(1 << 20, file);
         let source = self.source();
@@ -179,9 +180,9 @@ impl Store {
             .to_string_lossy()
             .into_owned();
         let (mut copy, _) = self.dir.quarantine_file(&name)?;
-        std::io::copy(&mut File::open(path).map_err(failed)?, &mut copy).map_err(failed)?;
+        std::io::copy(&mut kanjo_disk::open(path).map_err(failed)?, &mut copy).map_err(failed)?;
         copy.sync_all().map_err(failed)?;
-        self.dir.remove_checkpoint(lsn)?;
+        self.dir.remove_checkpoint(lsn, Pace::at_once())?;
         Ok(())
     }
 

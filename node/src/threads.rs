@@ -1,10 +1,12 @@
-//! The threads beside the hot one: one syncs, three do what is slow and can wait.
+//! The threads beside the hot one: one syncs, four do what is slow and can wait.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use kanjo_disk::Pace;
 use kanjo_engine::Snapshot;
 use kanjo_format::control::Control;
 use kanjo_format::{Lsn, Tail};
@@ -110,11 +112,11 @@ pub(crate) enum Job {
     Prepare(Preparer),
     /// Recompress a full, committed segment.
     Seal(Sealer, u64, i32),
-    /// Write a checkpoint and drop older ones.
-    Checkpoint(Box<Snapshot>, Lsn, Arc<DataDir>),
+    /// Write a checkpoint and drop older ones, at this pace.
+    Checkpoint(Box<Snapshot>, Lsn, Arc<DataDir>, Pace<'static>),
     /// Write a mark into the control file.
     Mark(Arc<DataDir>, ControlChange),
-    /// Build or merge runs of the index.
+    /// Build or merge runs of the index, or remove one.
     Index(IndexJob),
 }
 
@@ -128,29 +130,23 @@ pub(crate) enum JobDone {
     Checkpointed(Lsn, Result<u64, DirError>),
     /// A mark is on disk, after so long.
     Marked(Result<(), DirError>, Duration),
-    /// There is a new set of runs.
+    /// There is a new set of runs, or one file less.
     Indexed(Result<Indexed, IndexError>),
     /// A drill ended, on a thread of its own; with no report if it was given up.
     Drilled(Option<Box<DrillReport>>),
 }
 
-impl Job {
-    /// Whether nothing on the way to the next commits waits for it.
-    const fn is_patient(&self) -> bool {
-        match self {
-            Self::Prepare(_) | Self::Mark(..) => false,
-            Self::Seal(..) | Self::Checkpoint(..) | Self::Index(_) => true,
-        }
-    }
-}
-
-/// Does jobs on three threads, each one after the other: segments and marks, which the log needs
-/// soon; what is derived from the log, which yields the processor to everything else; and, beside
-/// both, what was to yield and has become so much that it must not.
+/// Does jobs on four threads, each one after the other: marks, which are short; segments ahead, which
+/// take their time until the log needs them; what is derived from the log, which yields the
+/// processor to everything else; and, beside it, what was to yield and has become so much that it
+/// must not.
 pub(crate) struct JobThreads {
-    soon: Option<mpsc::Sender<Job>>,
+    marks: Option<mpsc::Sender<Job>>,
+    ahead: Option<mpsc::Sender<Job>>,
     patient: Option<mpsc::Sender<Job>>,
     beside: Option<mpsc::Sender<Job>>,
+    /// Set when the threads are waited for: no job rests any more.
+    ends: Arc<AtomicBool>,
     tell: UnboundedSender<JobDone>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -159,23 +155,27 @@ impl JobThreads {
     /// Starts them; what comes to its end is told.
     pub(crate) fn start() -> std::io::Result<(Self, UnboundedReceiver<JobDone>)> {
         let (tell, done) = unbounded_channel();
-        let (soon, first) = start_worker("kanjo-jobs", false, tell.clone())?;
-        let (patient, second) = start_worker("kanjo-derive", true, tell.clone())?;
-        let (beside, third) = start_worker("kanjo-index", false, tell.clone())?;
+        let (marks, first) = start_worker("kanjo-marks", false, tell.clone())?;
+        let (ahead, second) = start_worker("kanjo-ahead", false, tell.clone())?;
+        let (patient, third) = start_worker("kanjo-derive", true, tell.clone())?;
+        let (beside, fourth) = start_worker("kanjo-beside", false, tell.clone())?;
         let threads = Self {
-            soon: Some(soon),
+            marks: Some(marks),
+            ahead: Some(ahead),
             patient: Some(patient),
             beside: Some(beside),
+            ends: Arc::default(),
             tell,
-            threads: vec![first, second, third],
+            threads: vec![first, second, third, fourth],
         };
         Ok((threads, done))
     }
 
     pub(crate) fn submit(&self, job: Job) {
-        let worker = match job.is_patient() {
-            true => &self.patient,
-            false => &self.soon,
+        let worker = match job {
+            Job::Mark(..) => &self.marks,
+            Job::Prepare(_) => &self.ahead,
+            Job::Seal(..) | Job::Checkpoint(..) | Job::Index(_) => &self.patient,
         };
         if let Some(worker) = worker {
             // The threads end only when this struct is dropped.
@@ -183,20 +183,17 @@ impl JobThreads {
         }
     }
 
-    /// The same for a job that has waited long enough.
-    pub(crate) fn submit_soon(&self, job: Job) {
-        if let Some(soon) = &self.soon {
-            // As above.
-            let _ = soon.send(job);
-        }
-    }
-
-    /// The same for one that is long, on a thread that nothing else waits for.
+    /// The same for one that has waited long enough, on a thread on which no commit waits.
     pub(crate) fn submit_beside(&self, job: Job) {
         if let Some(beside) = &self.beside {
             // As above.
             let _ = beside.send(job);
         }
+    }
+
+    /// A pace for a job of these threads: this one, until the threads are waited for.
+    pub(crate) fn pace(&self, pace: Pace<'static>) -> Pace<'static> {
+        pace.until(&self.ends)
     }
 
     /// The way back for who does something long on a thread of its own.
@@ -207,7 +204,9 @@ impl JobThreads {
 
 impl Drop for JobThreads {
     fn drop(&mut self) {
-        drop((self.soon.take(), self.patient.take(), self.beside.take()));
+        self.ends.store(true, Ordering::Relaxed);
+        drop((self.marks.take(), self.ahead.take()));
+        drop((self.patient.take(), self.beside.take()));
         for thread in self.threads.drain(..) {
             // A panic of a job has been reported by its own message.
             let _ = thread.join();
@@ -252,19 +251,24 @@ fn perform(job: Job) -> JobDone {
             JobDone::Marked(dir.update(change), begun.elapsed())
         }
         Job::Index(job) => JobDone::Indexed(indexing::perform(job)),
-        Job::Checkpoint(snapshot, lsn, dir) => {
-            JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir))
+        Job::Checkpoint(snapshot, lsn, dir, pace) => {
+            JobDone::Checkpointed(lsn, checkpoint(&snapshot, lsn, &dir, &pace))
         }
     }
 }
 
-fn checkpoint(snapshot: &Snapshot, lsn: Lsn, dir: &DataDir) -> Result<u64, DirError> {
-    let path = dir.write_checkpoint(lsn, |out| snapshot.write(out))?;
+fn checkpoint(
+    snapshot: &Snapshot,
+    lsn: Lsn,
+    dir: &DataDir,
+    pace: &Pace<'static>,
+) -> Result<u64, DirError> {
+    let path = dir.write_checkpoint(lsn, pace.clone(), |out| snapshot.write(out))?;
     // Only told of: a checkpoint whose size cannot be asked for is one all the same.
     let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     for (older, _) in dir.checkpoints()? {
         if older < lsn {
-            dir.remove_checkpoint(older)?;
+            dir.remove_checkpoint(older, pace.clone())?;
         }
     }
     Ok(bytes)

@@ -9,7 +9,7 @@ use crate::relay;
 
 /// The threads of a node that prepare, mark, seal, index and write checkpoints; all others serve
 /// commits.
-const BESIDE_THREADS: [&str; 3] = ["kanjo-jobs", "kanjo-derive", "kanjo-index"];
+const BESIDE_THREADS: [&str; 4] = ["kanjo-marks", "kanjo-ahead", "kanjo-derive", "kanjo-beside"];
 const HOT_THREAD: &str = "kanjo-hot";
 
 /// What a process has used since it began, or between two looks at it.

@@ -134,7 +134,7 @@ impl LogFiles {
 
     fn open_raw(&self, number: u64) -> Result<(PathBuf, File), LogError> {
         let path = raw_path(&self.log, number);
-        let file = File::open(&path).map_err(LogError::io(&path, 0, "open the file"))?;
+        let file = kanjo_disk::open(&path).map_err(LogError::io(&path, 0, "open the file"))?;
         check_raw_header(&path, &file, &self.geometry, number)?;
         Ok((path, file))
     }

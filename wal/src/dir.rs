@@ -8,10 +8,11 @@
 //! process). Everything that is made here is synced with its directory before it counts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kanjo_disk::Pace;
 use kanjo_format::Lsn;
 use kanjo_format::control::Control;
 use rustix::fs::FlockOperation;
@@ -149,21 +150,21 @@ impl DataDir {
         list_checkpoints(&self.path)
     }
 
-    /// Writes the checkpoint of `lsn`: it is there whole and synced, or not at all.
+    /// Writes the checkpoint of `lsn` at this pace: it is there whole and synced, or not at all.
     pub fn write_checkpoint(
         &self,
         lsn: Lsn,
+        pace: Pace<'_>,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<PathBuf, DirError> {
         let folder = self.path.join(CHECKPOINTS);
         let target = folder.join(format!("{:016x}{CHECKPOINT_SUFFIX}", lsn.get()));
         let temporary = target.with_extension("ckpt.tmp");
         let written = (|| {
-            let mut out = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
+            let mut out = kanjo_disk::Writer::new(File::create(&temporary)?, pace);
             write(&mut out)?;
-            let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
             // ORDER: content before name, name before the directory.
-            file.sync_all()?;
+            out.finish()?;
             fs::rename(&temporary, &target)
         })();
         if let Err(source) = written {
@@ -174,14 +175,16 @@ impl DataDir {
         Ok(target)
     }
 
-    /// Removes the checkpoint of `lsn`, if there is one.
-    pub fn remove_checkpoint(&self, lsn: Lsn) -> Result<(), DirError> {
+    /// Removes the checkpoint of `lsn`, if there is one, at this pace. Whoever has it open (with
+    /// [`kanjo_disk::open`]) reads on.
+    pub fn remove_checkpoint(&self, lsn: Lsn, pace: Pace<'_>) -> Result<(), DirError> {
         let folder = self.path.join(CHECKPOINTS);
         let file = folder.join(format!("{:016x}{CHECKPOINT_SUFFIX}", lsn.get()));
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(DirError::io(&file, "remove the checkpoint")(error)),
-            Ok(()) => sync_dir(&folder),
+        match kanjo_disk::remove(&file, pace) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DirError::io(&file, "remove the checkpoint")(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -222,9 +225,7 @@ impl DataDir {
 
 /// Syncs a directory, so that names made, renamed or removed in it stay so.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), DirError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(DirError::io(path, "sync the directory"))
+    kanjo_disk::sync_dir(path).map_err(DirError::io(path, "sync the directory"))
 }
 
 /// Removes what an interrupted write left under a temporary name.

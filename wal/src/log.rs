@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
+use kanjo_disk::Pace;
 use kanjo_format::batch::stored_bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::{BatchError, BatchHeader, BatchPlace, Lsn, Tail, Timestamp};
@@ -58,8 +59,11 @@ pub(crate) struct Shared {
     pub(crate) log_path: PathBuf,
     pub(crate) geometry: Geometry,
     pub(crate) devices: Devices,
-    /// The number of the segment that is made next.
+    /// The number of the segment that is made next. Taken with [`Shared::lock_soon`], as `files`, by
+    /// whoever does neither make one ahead nor seal one.
     pub(crate) preparing: Mutex<u64>,
+    /// How many wait for what makes a segment ahead, or seals one.
+    pub(crate) waiting: AtomicU64,
     /// Grows with each cut, which deletes what was prepared before.
     pub(crate) generation: AtomicU64,
     pub(crate) files: Mutex<()>,
@@ -106,6 +110,7 @@ impl Log {
             geometry,
             devices,
             preparing: Mutex::new(next),
+            waiting: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             files: Mutex::new(()),
             syncing: Mutex::new(()),
@@ -222,6 +227,7 @@ impl Log {
     pub fn preparer(&self) -> Preparer {
         Preparer {
             shared: Arc::clone(&self.shared),
+            pace: Pace::at_once(),
         }
     }
 
@@ -243,6 +249,7 @@ impl Log {
     pub fn sealer(&self) -> Sealer {
         Sealer {
             shared: Arc::clone(&self.shared),
+            pace: Pace::at_once(),
         }
     }
 
@@ -275,12 +282,8 @@ impl Log {
 
     /// Nobody was fast enough: the commit path waits for the disk.
     fn prepare_inline(&self, number: u64) -> Result<Prepared, LogError> {
-        let mut next = self
-            .shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.shared.prepare(number)?;
+        let mut next = self.shared.lock_soon(&self.shared.preparing);
+        let prepared = self.shared.prepare(number, &mut Pace::at_once())?;
         *next = (*next).max(number + 1);
         Ok(prepared)
     }
@@ -293,6 +296,20 @@ impl Shared {
 
     pub(crate) fn set_tail(&self, tail: Tail) {
         *self.tail.write().unwrap_or_else(PoisonError::into_inner) = tail;
+    }
+
+    /// Takes a lock that a long job may have, on the commit path: while this waits the job takes
+    /// no rest.
+    pub(crate) fn lock_soon<'a, T>(&self, lock: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// Whether the commit path waits for a job that makes a segment ahead or seals one.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn entry(&self, number: u64) -> Option<Entry> {

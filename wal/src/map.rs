@@ -1,8 +1,9 @@
 //! The mapped device: a segment's data as shared memory. The only file with `unsafe`.
 //!
 //! Two facts make it sound. Bytes are written once: a *frontier* goes up with each write, what
-//! is below it never changes, and what is above is never lent out. And the file is never made
-//! shorter nor, under the directory's lock, written by anyone else; a cut makes a new file.
+//! is below it never changes, and what is above is never lent out. And the file is not made
+//! shorter while it is mapped (the mapping holds the shared lock that `kanjo_disk::remove` asks
+//! for) nor, under the directory's lock, written by anyone else; a cut makes a new file.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -26,6 +27,8 @@ pub(crate) struct MappedDevice {
 #[derive(Debug)]
 struct Mapping {
     memory: MmapRaw,
+    /// Holds the lock that keeps the file whole. Declared behind the memory, so dropped after it.
+    _held: File,
     /// Bytes below it are written and never change; bytes from it on are nobody's yet.
     frontier: AtomicU64,
 }
@@ -43,6 +46,8 @@ impl MappedDevice {
     pub(crate) fn new(file: &File, len: u64, frontier: u64) -> io::Result<Self> {
         let length = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         assert!(frontier <= len, "the frontier lies within the mapping");
+        // ORDER: from here on nobody makes it shorter; then its length is looked at.
+        kanjo_disk::hold(file)?;
         if file.metadata()?.len() < len {
             // A mapping beyond the end of the file would kill the process when touched.
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -53,6 +58,7 @@ impl MappedDevice {
         Ok(Self {
             inner: Arc::new(Mapping {
                 memory,
+                _held: file.try_clone()?,
                 frontier: AtomicU64::new(frontier),
             }),
             writing: Mutex::new(()),

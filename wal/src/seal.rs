@@ -8,11 +8,12 @@
 //! counts. A replica that is seeded gets sealed files as they are and checks every byte.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use kanjo_disk::Pace;
 use kanjo_format::limits::SEALED_BLOCK_BYTES_MAX;
 use kanjo_format::segment::{
     BlockEntry, SEALED_BLOCK_BYTES_AIM, SEGMENT_HEADER_BYTES, SealedFooter, SegmentForm, block_crc,
@@ -21,7 +22,6 @@ use kanjo_format::segment::{
 use kanjo_format::{BatchHeader, Lsn, Tail};
 use zerocopy::IntoBytes;
 
-use crate::dir::sync_dir;
 use crate::error::LogError;
 use crate::log::{Entry, Log, Shared};
 use crate::raw::{
@@ -34,6 +34,7 @@ use crate::sealed::{SealedFile, SealedMeta};
 #[derive(Clone, Debug)]
 pub struct Sealer {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) pace: Pace<'static>,
 }
 
 /// What sealing a segment gained.
@@ -50,16 +51,26 @@ pub struct SealInfo {
 }
 
 impl Sealer {
+    /// The same, but it writes the sealed form, and removes the raw one, at this pace. Nobody waits
+    /// for a rest in a cut, or where a sealed segment is taken in.
+    #[must_use]
+    pub fn at_pace(mut self, pace: Pace<'static>) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// Seals segment `number` at this `zstd` level. It must be full and synced; that all of it
     /// is committed is the caller's duty. Readers that hold parts of the raw form go on.
     pub fn seal(&self, number: u64, level: i32) -> Result<SealInfo, LogError> {
         let shared = &self.shared;
         shared.check_open()?;
-        let _files = shared.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = shared.sealable(number)?;
         let path = sealed_path(&shared.log_path, number);
         let temporary = path.with_extension("sealed.tmp");
-        let made = write_sealed(&temporary, &shared.geometry, &segment, level)
+        let hurry = |_| shared.is_waited_for();
+        let pace = self.pace.clone().unless(&hurry);
+        let made = write_sealed(&temporary, &shared.geometry, &segment, level, pace)
             .and_then(|()| compare(&temporary, &shared.geometry, &segment));
         if let Err(error) = made {
             let _ = fs::remove_file(&temporary);
@@ -73,14 +84,16 @@ impl Sealer {
             sealed_bytes: meta.file_bytes,
             batch_count: meta.footer.batch_count,
         };
-        shared.replace_entry(number, Entry::Sealed(Arc::new(meta)));
+        let raw = shared.replace_entry(number, Entry::Sealed(Arc::new(meta)));
+        let raw_path = segment.path.clone();
+        // Its mapping would keep the file whole, and nobody should wait for what follows.
+        drop((raw, segment, files));
         // ORDER: the sealed name is synced before the raw one goes.
-        fs::remove_file(&segment.path).map_err(LogError::io(
-            &segment.path,
+        kanjo_disk::remove(&raw_path, self.pace.clone()).map_err(LogError::io(
+            &raw_path,
             0,
             "remove the raw segment",
         ))?;
-        sync_dir(&shared.log_path)?;
         Ok(info)
     }
 }
@@ -107,11 +120,8 @@ impl Log {
         let shared = Arc::clone(&self.shared);
         shared.check_open()?;
         let geometry = shared.geometry;
-        let mut preparing = shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let _files = shared.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut preparing = shared.lock_soon(&shared.preparing);
+        let _files = shared.lock_soon(&shared.files);
         let _syncing = shared
             .syncing
             .lock()
@@ -175,15 +185,18 @@ impl Shared {
         }
     }
 
-    fn replace_entry(&self, number: u64, entry: Entry) {
+    /// Puts an entry into the table and gives back the one that it replaces: that takes a mapping
+    /// with it, for which nobody who reads the table should wait.
+    #[must_use]
+    fn replace_entry(&self, number: u64, entry: Entry) -> Entry {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table[number as usize] = entry;
+        std::mem::replace(&mut table[number as usize], entry)
     }
 }
 
 struct SealedWriter<'a> {
     path: &'a Path,
-    out: BufWriter<File>,
+    out: kanjo_disk::Writer<'a>,
     compressor: zstd::bulk::Compressor<'static>,
     geometry: &'a Geometry,
     number: u64,
@@ -200,6 +213,7 @@ fn write_sealed(
     geometry: &Geometry,
     segment: &RawSegment,
     level: i32,
+    pace: Pace<'_>,
 ) -> Result<(), LogError> {
     let file = File::create(temporary).map_err(LogError::io(temporary, 0, "create the file"))?;
     let compressor = zstd::bulk::Compressor::new(level).map_err(LogError::io(
@@ -210,7 +224,7 @@ fn write_sealed(
     let base = segment.base;
     let mut writer = SealedWriter {
         path: temporary,
-        out: BufWriter::with_capacity(1 << 20, file),
+        out: kanjo_disk::Writer::new(file, pace),
         compressor,
         geometry,
         number: segment.number,
@@ -333,9 +347,7 @@ impl SealedWriter<'_> {
         self.put(&self.footer.encode())?;
         let path = self.path;
         self.out
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
+            .finish()
             .map_err(LogError::io(path, self.offset, "sync the sealed segment"))
     }
 

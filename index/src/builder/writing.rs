@@ -24,7 +24,8 @@ impl RunBuilder {
             });
         }
         let params = self.before.params();
-        let mut out = RunWriter::create(&params.dir, params.cluster, self.first_lsn, self.end_lsn)?;
+        let (first, end, pace) = (self.first_lsn, self.end_lsn, self.pace.clone());
+        let mut out = RunWriter::create(&params.dir, params.cluster, first, end, pace)?;
         let mut batches = batches_writer();
         for row in &self.batches {
             batches.push(&mut out, *row)?;

@@ -179,8 +179,8 @@ impl RunSet {
         self
     }
 
-    /// Removes files that are no part of any set any more: those that [`RunSet::open`] left out,
-    /// or the sources of a merged run. Whoever still reads one of them goes on.
+    /// Removes files that are no part of any set, at once: those that [`RunSet::open`] left out, or the
+    /// sources of a merged run. Whoever still reads one of them goes on.
     pub fn remove<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<(), RunError> {
         // ORDER: what replaces them was named, and the folder synced, before.
         for file in files {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::run::{
     FENCE_BYTES, Fence, RUN_FOOTER_BYTES, RUN_HEADER_BYTES, RunFooter, RunSection, decode_fences,
 };
@@ -105,7 +106,7 @@ fn a_merged_run_supersedes_its_sources_before_they_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (set, _) = small_set(&folder, 4);
     let runs = set.runs()[1..].to_vec();
-    merge(&Merge { runs, tier: 1 }).unwrap();
+    merge(&Merge { runs, tier: 1 }, Pace::at_once()).unwrap();
     let (opened, dropped) = RunSet::open(params(folder.path())).unwrap();
     assert_eq!((opened.end(), opened.runs().len()), (set.end(), 2));
     assert_eq!(dropped.len(), 3);
@@ -200,7 +201,7 @@ fn ask_everything(set: &RunSet, asked: &RunSet) {
     let _ = asked.counts();
     if asked.runs().len() > 1 {
         let runs = asked.runs().to_vec();
-        let _ = merge(&Merge { runs, tier: 1 });
+        let _ = merge(&Merge { runs, tier: 1 }, Pace::at_once());
     }
     for run in asked.runs() {
         let _ = crate::verify::same_content(run, &set.runs()[..1]);
@@ -229,7 +230,7 @@ fn a_run_whose_batches_do_not_follow_those_before_them_is_never_merged() {
         let changed = RunSet::open(asked).unwrap().0;
         let runs = changed.runs().to_vec();
         if runs.len() == 2 && whole[at] != 0 {
-            let merged = merge(&Merge { runs, tier: 1 });
+            let merged = merge(&Merge { runs, tier: 1 }, Pace::at_once());
             refused += u32::from(matches!(merged, Err(RunError::Bad { .. })));
         }
     }

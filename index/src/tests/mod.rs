@@ -32,7 +32,7 @@ fn build(set: &RunSet, batches: &[TestBatch]) -> RunSet {
 
 /// The set with some of its runs merged, and their files removed.
 fn merged(set: &RunSet, due: &Merge) -> RunSet {
-    let info = merge(due).unwrap();
+    let info = merge(due, kanjo_disk::Pace::at_once()).unwrap();
     let next = set.with_merged(&info).unwrap();
     next.remove(due.runs.iter().map(|run| run.path())).unwrap();
     next

@@ -16,7 +16,6 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -181,7 +180,7 @@ impl Hot {
             .take(CHECKPOINTS_MAX)
             .map(|(lsn, path)| Candidate {
                 lsn,
-                file: File::open(&path),
+                file: kanjo_disk::open(&path),
                 path,
             })
             // Removed since it was listed: there is a newer one.

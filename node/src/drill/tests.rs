@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES, SEGMENT_BYTES_MIN};
 use kanjo_format::{ClusterId, Digest, Epoch, Incarnation, Lsn, NodeId, Site};
@@ -53,7 +54,9 @@ fn store() -> (TempDir, Store) {
 
 fn write_checkpoint(store: &mut Store) -> PathBuf {
     let (snapshot, lsn) = (store.snapshot(), store.applied().lsn);
-    let written = store.dir.write_checkpoint(lsn, |out| snapshot.write(out));
+    let written = store
+        .dir
+        .write_checkpoint(lsn, Pace::at_once(), |out| snapshot.write(out));
     written.unwrap()
 }
 

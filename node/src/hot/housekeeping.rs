@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kanjo_disk::Pace;
 use kanjo_format::control::Control;
 use kanjo_format::limits::PAGE_BYTES;
 use kanjo_format::{Lsn, Tail};
@@ -14,6 +15,9 @@ use crate::error::NodeError;
 use crate::front::Door;
 use crate::threads::{ControlChange, Job, JobDone};
 
+/// Behind each piece of a segment that is made ahead the disk is left to others for so many times as
+/// long as the piece took.
+const RESTS_AHEAD: u32 = 15;
 /// With so many more full segments than the one that is next, sealing no longer yields.
 const UNSEALED_MAX: usize = 3;
 /// The durable mark is written this often while the log grows.
@@ -114,7 +118,9 @@ impl Hot {
         let room = self.free_disk_bytes > self.store.segment_bytes();
         if !enough && !self.preparing && room {
             self.preparing = true;
-            self.jobs.submit(Job::Prepare(self.store.log.preparer()));
+            let pace = self.jobs.pace(Pace::resting(RESTS_AHEAD));
+            let preparer = self.store.log.preparer().at_pace(pace);
+            self.jobs.submit(Job::Prepare(preparer));
         }
     }
 
@@ -126,12 +132,18 @@ impl Hot {
         let bound = committed.min(applied).get() / self.store.segment_bytes();
         if let Some((number, count)) = self.store.reader.raw_below(bound) {
             self.sealing = true;
-            let (sealer, level) = (self.store.log.sealer(), self.config.seal_level);
+            // Others wait for their turn.
+            let pace = match count {
+                1 => self.jobs.pace(Pace::gentle()),
+                _ => Pace::at_once(),
+            };
+            let sealer = self.store.log.sealer().at_pace(pace);
+            let level = self.config.seal_level;
             let job = Job::Seal(sealer, number, level);
             // A seal yields to everything else; too many must not wait for that.
             match count <= UNSEALED_MAX {
                 true => self.jobs.submit(job),
-                false => self.jobs.submit_soon(job),
+                false => self.jobs.submit_beside(job),
             }
         }
     }
@@ -141,8 +153,9 @@ impl Hot {
         if self.disk_rests() {
             return;
         }
+        let pace = self.jobs.pace(Pace::gentle());
         let store = &mut self.store;
-        match store.indexing.next(&store.reader) {
+        match store.indexing.next(&store.reader, pace) {
             Some((job, false)) => self.jobs.submit(Job::Index(job)),
             Some((job, true)) => self.jobs.submit_beside(Job::Index(job)),
             None => {}
@@ -159,8 +172,8 @@ impl Hot {
         if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
             self.checkpointing = true;
             self.last_checkpoint = lsn;
-            self.jobs
-                .submit(Job::Checkpoint(snapshot, lsn, Arc::clone(&self.store.dir)));
+            let (dir, pace) = (Arc::clone(&self.store.dir), self.jobs.pace(Pace::gentle()));
+            self.jobs.submit(Job::Checkpoint(snapshot, lsn, dir, pace));
         }
     }
 

@@ -233,7 +233,7 @@ impl Primary<'_> {
                     .checkpoints()?
                     .into_iter()
                     .find(|(at, _)| *at == lsn);
-                let Some(file) = found.and_then(|(_, path)| File::open(path).ok()) else {
+                let Some(file) = found.and_then(|(_, path)| kanjo_disk::open(&path).ok()) else {
                     return Ok(None);
                 };
                 let Ok(metadata) = file.metadata() else {

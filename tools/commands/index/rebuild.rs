@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use kanjo_disk::Pace;
 use kanjo_format::{BatchHeader, Lsn};
 use kanjo_index::{RunBuilder, RunError, RunSet, merge};
 use kanjo_wal::{DataDir, LogFiles};
@@ -109,7 +110,7 @@ impl Rebuild {
         let run = std::mem::replace(&mut self.builder, next).finish()?;
         self.set = self.set.with(&run)?;
         while let Some(due) = self.set.next_merge() {
-            let merged = merge(&due)?;
+            let merged = merge(&due, Pace::at_once())?;
             self.set = self.set.with_merged(&merged)?;
             self.set.remove(due.runs.iter().map(|run| run.path()))?;
         }

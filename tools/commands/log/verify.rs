@@ -1,6 +1,5 @@
 //! `kanjo log verify`: checks every byte of a data directory.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +70,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
 
 /// Reads all of a checkpoint: offset and kind of the first thing that is wrong.
 fn check_checkpoint(cluster: ClusterId, lsn: Lsn, path: &Path) -> Result<(), (u64, String)> {
-    let file = File::open(path).map_err(|error| (0, error.to_string()))?;
+    let file = kanjo_disk::open(path).map_err(|error| (0, error.to_string()))?;
     let mut input = BufReader::with_capacity(1 << 20, file);
     let header = checkpoint::verify(&mut input).map_err(|e| (bad_offset(&e), e.to_string()))?;
     if header.cluster != cluster {

@@ -112,10 +112,12 @@ fn a_checkpoint_is_there_whole_or_not_at_all() {
     let home = Home::new();
     let dir = home.dir();
     for lsn in [8192, 4096] {
-        dir.write_checkpoint(Lsn::new(lsn), |out| out.write_all(b"state"))
-            .unwrap();
+        dir.write_checkpoint(Lsn::new(lsn), Pace::at_once(), |out| {
+            out.write_all(b"state")
+        })
+        .unwrap();
     }
-    let failed = dir.write_checkpoint(Lsn::new(12288), |out| {
+    let failed = dir.write_checkpoint(Lsn::new(12288), Pace::at_once(), |out| {
         out.write_all(b"half")?;
         Err(std::io::ErrorKind::Other.into())
     });
@@ -125,8 +127,10 @@ fn a_checkpoint_is_there_whole_or_not_at_all() {
         list.iter().map(|(lsn, _)| lsn.get()).collect()
     };
     assert_eq!(lsns(&dir), [4096, 8192]);
-    dir.remove_checkpoint(Lsn::new(4096)).unwrap();
-    dir.remove_checkpoint(Lsn::new(4096)).unwrap();
+    dir.remove_checkpoint(Lsn::new(4096), Pace::at_once())
+        .unwrap();
+    dir.remove_checkpoint(Lsn::new(4096), Pace::at_once())
+        .unwrap();
     assert_eq!(lsns(&dir), [8192]);
     std::fs::write(home.path().join("checkpoints/x.ckpt.tmp"), b"half").unwrap();
     drop(dir);

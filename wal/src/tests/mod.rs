@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kanjo_disk::Pace;
 use kanjo_format::batch::{BatchFields, FLAG_SEGMENT_END};
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::SEGMENT_BYTES_MIN;

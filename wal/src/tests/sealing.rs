@@ -53,6 +53,22 @@ fn a_sealed_segment_gives_back_the_bytes_first_appended() {
 }
 
 #[test]
+fn the_raw_form_is_freed_by_its_seal_only_when_nobody_reads_it() {
+    let home = Home::new();
+    let (log, batches) = three(&home);
+    // Holds nothing, and sees what becomes of the file.
+    let witness = |number| fs::File::open(home.raw(number)).unwrap();
+    let (first, second) = (witness(0), witness(1));
+    let whole = first.metadata().unwrap().len();
+    log.sealer().seal(0, 1).unwrap();
+    assert_eq!(first.metadata().unwrap().len(), whole);
+    assert_eq!(batches[0], all(&log)[0]);
+    drop(batches);
+    log.sealer().seal(1, 1).unwrap();
+    assert_eq!(second.metadata().unwrap().len(), 0);
+}
+
+#[test]
 fn what_is_sealed_is_told_up_to_the_first_gap_and_what_is_not_below_a_bound() {
     let home = Home::new();
     let (log, _) = three(&home);

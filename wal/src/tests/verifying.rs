@@ -163,8 +163,10 @@ fn checkpoints_are_handed_to_whoever_knows_their_layout() {
     let home = Home::in_memory();
     let dir = home.dir();
     for lsn in [4096, 8192] {
-        dir.write_checkpoint(Lsn::new(lsn), |out| out.write_all(b"state"))
-            .unwrap();
+        dir.write_checkpoint(Lsn::new(lsn), Pace::at_once(), |out| {
+            out.write_all(b"state")
+        })
+        .unwrap();
     }
     let report = verify_with(home.path(), &mut |_| {}, &mut |lsn, file| {
         assert_eq!(fs::read(file).unwrap(), b"state");

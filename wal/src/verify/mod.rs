@@ -226,7 +226,7 @@ impl Verifier<'_> {
     }
 
     fn raw(&mut self, number: u64, path: &Path) -> Result<(), LogError> {
-        let file = File::open(path).map_err(LogError::io(path, 0, "open the file"))?;
+        let file = kanjo_disk::open(path).map_err(LogError::io(path, 0, "open the file"))?;
         let file_bytes = self.geometry.raw_file_bytes();
         self.begin(path, file_bytes);
         forget_cached(&file);
@@ -262,7 +262,8 @@ impl Verifier<'_> {
         };
         if self.in_use && number == ended + 1 {
             let before = raw_path(&self.log, ended);
-            let file = File::open(&before).map_err(LogError::io(&before, 0, "open the file"))?;
+            let file =
+                kanjo_disk::open(&before).map_err(LogError::io(&before, 0, "open the file"))?;
             self.ended = None;
             self.batches(ended, &before, &mut Window::new(&before, &file, file_bytes))?;
             if self.ended.is_none() {
@@ -536,7 +537,7 @@ fn first_non_zero(window: &mut Window<'_>, from: u64, to: u64) -> Result<Option<
 }
 
 fn has_data(raw: &Path) -> bool {
-    let Ok(file) = File::open(raw) else {
+    let Ok(file) = kanjo_disk::open(raw) else {
         return false;
     };
     let bytes = file.metadata().map_or(0, |m| m.len());
