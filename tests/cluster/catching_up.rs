@@ -8,6 +8,9 @@ use crate::harness::pair::PairOptions;
 use crate::harness::program::{kanjo, said};
 use crate::harness::{Node, PATIENCE};
 
+/// Of log that a server lacks.
+const SEGMENTS: u64 = 6;
+
 #[test]
 fn a_primary_alone_says_who_catches_up_and_how_much_it_lacks_and_is_not_protected_by_that() {
     let options = PairOptions {
@@ -23,7 +26,8 @@ fn a_primary_alone_says_who_catches_up_and_how_much_it_lacks_and_is_not_protecte
     scene.pair.primary().go_alone("a disk exchange", true);
     assert!(scene.pair.primary().status().catching_up.is_empty());
     // Enough that it does not arrive before it is seen and stopped.
-    scene.grow_log(6);
+    scene.grow_log(SEGMENTS);
+    expect_sealed(scene.pair.primary());
     scene.pair.replica().spawn();
     scene
         .pair
@@ -67,7 +71,7 @@ fn a_primary_that_waits_says_who_catches_up_and_answers_nothing_before_it_has() 
         "catching_up::a_primary_that_waits_says_who_catches_up_and_answers_nothing_before_it_has",
         options,
     );
-    scene.grow_log(6);
+    scene.grow_log(SEGMENTS);
     // Its directory is lost with the primary, which comes back with an empty one.
     let lost = scene.pair.primary;
     scene.pair.primary().kill();
@@ -79,6 +83,7 @@ fn a_primary_that_waits_says_who_catches_up_and_answers_nothing_before_it_has() 
     });
     scene.pair.primary = 1 - lost;
     assert!(scene.pair.primary().status().catching_up.is_empty());
+    expect_sealed(scene.pair.primary());
     scene.pair.replica().spawn();
     scene
         .pair
@@ -104,6 +109,14 @@ fn a_primary_that_waits_says_who_catches_up_and_answers_nothing_before_it_has() 
     scene.pair.expect_protected();
     expect_metrics(scene.pair.primary(), &["PROTECTED"]);
     scene.close();
+}
+
+/// Waits until what a server lacks is sent in files, one after the other, each of them acked. Batches
+/// all go at once: the server counts as caught up when the last one is on its way.
+fn expect_sealed(primary: &mut Node) {
+    primary.expect_that("sealed what is full", |status| {
+        status.sealed_segments >= SEGMENTS - 1
+    });
 }
 
 /// The probe says no, and soon who catches up and by how much.

@@ -132,7 +132,12 @@ impl Node {
             if let Some(seen) = see() {
                 return seen;
             }
-            assert!(Instant::now() < until, "{} did not {what}", self.name);
+            assert!(
+                Instant::now() < until,
+                "{} did not {what}\n{}",
+                self.name,
+                self.last_words()
+            );
             std::thread::sleep(LOOK_AGAIN);
         }
     }
