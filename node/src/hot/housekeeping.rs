@@ -15,9 +15,6 @@ use crate::error::NodeError;
 use crate::front::Door;
 use crate::threads::{ControlChange, Job, JobDone};
 
-/// Behind each piece of a segment that is made ahead the disk is left to others for so many times as
-/// long as the piece took.
-const RESTS_AHEAD: u32 = 15;
 /// With so many more full segments than the one that is next, sealing no longer yields.
 const UNSEALED_MAX: usize = 3;
 /// The durable mark is written this often while the log grows.
@@ -118,9 +115,8 @@ impl Hot {
         let room = self.free_disk_bytes > self.store.segment_bytes();
         if !enough && !self.preparing && room {
             self.preparing = true;
-            let pace = self.jobs.pace(Pace::resting(RESTS_AHEAD));
-            let preparer = self.store.log.preparer().at_pace(pace);
-            self.jobs.submit(Job::Prepare(preparer));
+            // ORDER: at once. With rests a log of small segments outran it, and commits waited.
+            self.jobs.submit(Job::Prepare(self.store.log.preparer()));
         }
     }
 
