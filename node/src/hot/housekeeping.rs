@@ -115,7 +115,6 @@ impl Hot {
         let room = self.free_disk_bytes > self.store.segment_bytes();
         if !enough && !self.preparing && room {
             self.preparing = true;
-            // ORDER: at once. With rests a log of small segments outran it, and commits waited.
             self.jobs.submit(Job::Prepare(self.store.log.preparer()));
         }
     }
@@ -130,7 +129,7 @@ impl Hot {
             self.sealing = true;
             // Others wait for their turn.
             let pace = match count {
-                1 => self.jobs.pace(Pace::gentle()),
+                1 => self.jobs.gentle(),
                 _ => Pace::at_once(),
             };
             let sealer = self.store.log.sealer().at_pace(pace);
@@ -149,7 +148,7 @@ impl Hot {
         if self.disk_rests() {
             return;
         }
-        let pace = self.jobs.pace(Pace::gentle());
+        let pace = self.jobs.gentle();
         let store = &mut self.store;
         match store.indexing.next(&store.reader, pace) {
             Some((job, false)) => self.jobs.submit(Job::Index(job)),
@@ -168,7 +167,7 @@ impl Hot {
         if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
             self.checkpointing = true;
             self.last_checkpoint = lsn;
-            let (dir, pace) = (Arc::clone(&self.store.dir), self.jobs.pace(Pace::gentle()));
+            let (dir, pace) = (Arc::clone(&self.store.dir), self.jobs.gentle());
             self.jobs.submit(Job::Checkpoint(snapshot, lsn, dir, pace));
         }
     }

@@ -69,6 +69,25 @@ fn the_raw_form_is_freed_by_its_seal_only_when_nobody_reads_it() {
 }
 
 #[test]
+fn a_seal_is_told_while_a_cut_waits_for_it() {
+    let home = Home::new();
+    let (log, _) = three(&home);
+    let shared = Arc::clone(&log.shared);
+    let sealing = shared.files.lock().unwrap();
+    assert!(!shared.is_waited_for());
+    let waits = std::thread::spawn({
+        let shared = Arc::clone(&shared);
+        move || drop(shared.lock_files())
+    });
+    while !shared.is_waited_for() {
+        std::thread::yield_now();
+    }
+    drop(sealing);
+    waits.join().unwrap();
+    assert!(!shared.is_waited_for());
+}
+
+#[test]
 fn what_is_sealed_is_told_up_to_the_first_gap_and_what_is_not_below_a_bound() {
     let home = Home::new();
     let (log, _) = three(&home);
