@@ -29,6 +29,9 @@ mod tests;
 
 pub use events::{Action, CloseReason, Event, SenderStart};
 
+/// Most bytes of log under way to a replica that counts as caught up.
+const CAUGHT_UP_UNACKED_BYTES_MAX: u64 = SEND_WINDOW_BYTES_MAX / 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Closed,
@@ -78,6 +81,9 @@ pub struct Sender {
     /// Who came back with less than it had; for this reign that directory counts as wiped.
     older: Option<Member>,
     sending: bool,
+    /// End of the own log when this session began to ship: what the replica acks before it counts
+    /// as caught up.
+    catch_up_to: Lsn,
     told_caught_up: bool,
     mark: MarkState,
     /// What the replica has before it is marked.
@@ -118,6 +124,7 @@ impl Sender {
             granted_by: None,
             older: None,
             sending: false,
+            catch_up_to: tail.lsn,
             told_caught_up: false,
             mark: MarkState::Clear,
             mark_through: Lsn::ZERO,
@@ -164,6 +171,10 @@ impl Sender {
             Event::Closed => self.closed(),
             Event::Appended { tail } => {
                 note_epoch(&mut self.start.log, tail);
+                self.pump(actions);
+            }
+            Event::Synced { lsn } => {
+                self.start.durable = self.start.durable.max(lsn);
                 self.pump(actions);
             }
             Event::PlaceChecked { holds } => self.place_checked(holds, actions),
@@ -422,6 +433,7 @@ impl Sender {
             return self.diverged(member, tail, actions);
         }
         self.stage = Stage::Live;
+        self.catch_up_to = self.start.log.tail.lsn;
         self.note_acked(member, tail, actions);
         if let MarkState::Set(lsn) = self.mark {
             // The answer to an earlier session's wish may have been lost.

@@ -111,8 +111,8 @@ fn a_primary_that_waits_says_who_catches_up_and_answers_nothing_before_it_has() 
     scene.close();
 }
 
-/// Waits until what a server lacks is sent in files, one after the other, each of them acked. Batches
-/// all go at once: the server counts as caught up when the last one is on its way.
+/// Waits until what a server lacks is sent in files, one after the other, each of them acked: that
+/// takes long enough for it to be seen and stopped. Batches all go at once.
 fn expect_sealed(primary: &mut Node) {
     primary.expect_that("sealed what is full", |status| {
         status.sealed_segments >= SEGMENTS - 1

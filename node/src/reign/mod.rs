@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use kanjo_format::{Digest, Epoch, Lsn, OpeningId, Timestamp};
 use kanjo_shipper::opening::OpenEpoch;
-use kanjo_shipper::sender::SenderStart;
+use kanjo_shipper::sender::{Event, SenderStart};
 use kanjo_shipper::{CommitGate, Sender};
 use tokio::time::Instant;
 
@@ -129,6 +129,7 @@ impl Node {
             epoch: open.epoch,
             opening: open.opening,
             log: hot.store.local_log(gate.committed())?,
+            durable: synced,
             members: open.members.clone(),
             ping_every_ns: hot.config.heartbeat_ms * 1_000_000,
             silent_after_ns: hot.config.silent_after_ms() * 1_000_000,
@@ -232,7 +233,7 @@ impl Primary<'_> {
         if lsn <= end && self.reign.gate.synced(lsn).is_some() {
             self.commit_moved();
         }
-        Ok(())
+        self.send_event_to_all(Event::Synced { lsn: lsn.min(end) })
     }
 
     fn commit_moved(&mut self) {

@@ -17,6 +17,8 @@ pub struct SenderStart {
     pub opening: OpeningId,
     /// The own log; its history ends with `epoch`. `confirmed` is the committed lsn.
     pub log: LocalLog,
+    /// What the own disk has of it.
+    pub durable: Lsn,
     /// The gate's set from the start; which of them the replica is, if any, shows when it greets.
     pub members: Vec<Member>,
     /// Nanoseconds between pings.
@@ -46,6 +48,11 @@ pub enum Event<'a> {
     Appended {
         /// The log's end.
         tail: Tail,
+    },
+    /// The own disk has everything below `lsn`.
+    Synced {
+        /// The end of a batch.
+        lsn: Lsn,
     },
     /// The own log holds this tail's chain at its lsn, or not: answers [`Action::CheckPlace`].
     PlaceChecked {
@@ -154,8 +161,8 @@ pub enum Action {
         /// What it acked.
         tail: Tail,
     },
-    /// Everything was sent. If it is to be a member, add it to the gate now, store that, then
-    /// say `Joined`.
+    /// Everything was sent and nearly all of it acked. If it is to be a member, add it to the gate
+    /// now, store that, then say `Joined`.
     CaughtUp {
         /// The replica.
         member: Member,

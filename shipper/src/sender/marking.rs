@@ -13,6 +13,7 @@ impl Sender {
             self.mark = MarkState::Wanted(through);
             self.maybe_mark(actions);
         }
+        self.pump(actions);
     }
 
     pub(super) fn is_member(&self, member: Member) -> bool {

@@ -12,17 +12,28 @@ impl Sender {
             self.stage = Stage::File { file, end: None };
             return actions.push(Action::SendChunk { file, offset: 0 });
         }
-        if self.cursor.lsn == self.start.log.tail.lsn {
-            return self.say_caught_up(actions);
+        let (from, tail) = (self.cursor.lsn, self.start.log.tail.lsn);
+        let held_back_at = self.held_back_at();
+        if from >= held_back_at.unwrap_or(tail).min(tail) {
+            return self.maybe_caught_up(actions);
         }
-        let used = self.cursor.lsn.since(self.acked.lsn);
+        let used = from.since(self.acked.lsn);
         if used < SEND_WINDOW_BYTES_MAX {
+            let window = SEND_WINDOW_BYTES_MAX - used;
+            let bytes_max = held_back_at.map_or(window, |end| end.since(from).min(window));
             self.sending = true;
-            actions.push(Action::SendBatches {
-                from: self.cursor.lsn,
-                bytes_max: SEND_WINDOW_BYTES_MAX - used,
-            });
+            actions.push(Action::SendBatches { from, bytes_max });
         }
+    }
+
+    /// ORDER: a member gets a batch beside the own sync, for a commit waits for both. Who is no
+    /// member gets only what the own disk has, and a new one what was written before it was taken
+    /// in: of a batch that this node, being alone, lost in a crash the log of the replica would not
+    /// tell that it was never answered.
+    fn held_back_at(&self) -> Option<Lsn> {
+        let durable = self.start.durable;
+        let is_member = self.peer.is_some_and(|peer| self.is_member(peer));
+        (!is_member || durable < self.mark_through).then_some(durable)
     }
 
     /// A checkpoint for an empty log, then every segment that is sealed and wholly ahead.
@@ -69,7 +80,13 @@ impl Sender {
         self.pump(actions);
     }
 
-    pub(super) fn say_caught_up(&mut self, actions: &mut Vec<Action>) {
+    /// What was sent says nothing of who gets it: only acks tell that a replica keeps up, and every
+    /// commit waits for it from then on.
+    fn maybe_caught_up(&mut self, actions: &mut Vec<Action>) {
+        let unacked = self.cursor.lsn.since(self.acked.lsn);
+        if self.acked.lsn < self.catch_up_to || unacked > CAUGHT_UP_UNACKED_BYTES_MAX {
+            return;
+        }
         if let (Some(member), false) = (self.peer, self.told_caught_up) {
             self.told_caught_up = true;
             let acked = self.acked.lsn;

@@ -53,6 +53,7 @@ impl Run {
                 history: vec![EpochEntry { epoch: EPOCH, base }],
                 alone_to: Lsn::ZERO,
             },
+            durable: end.lsn,
             members: members.into_iter().collect(),
             ping_every_ns: 10,
             silent_after_ns: 50,
@@ -213,6 +214,76 @@ fn what_is_sent_and_not_acked_stays_within_the_window() {
     assert_eq!(run.actions.last(), Some(&ask));
 }
 
+/// Commits wait for a replica that has caught up. One that stands still with a window of batches
+/// before it would stop a primary that answers alone.
+#[test]
+fn a_replica_has_caught_up_when_it_acked_what_was_there_and_little_is_under_way() {
+    let told = |run: &Run| {
+        let caught_up = |a: &Action| matches!(a, Action::CaughtUp { .. });
+        run.actions.iter().any(caught_up)
+    };
+    let send = |run: &mut Run, pages: std::ops::RangeInclusive<u64>| {
+        let mut is_told = false;
+        for n in pages {
+            run.step(Event::Sent { tail: page(n) });
+            is_told |= told(run);
+        }
+        run.step(Event::SendDone);
+        is_told | told(run)
+    };
+    let most = CAUGHT_UP_UNACKED_BYTES_MAX / 4096;
+    let mut run = Run::new(page(3), None);
+    run.live(page(1));
+    // Two pages, all sent: so few are under way, and none of them is acked.
+    assert!(!told(&run) && !send(&mut run, 2..=3));
+    run.ack(page(2));
+    assert!(!told(&run));
+    // It acks all that was there, while the load has more under way than a replica that keeps up
+    // would leave.
+    let end = 3 + most + 1;
+    run.step(Event::Appended { tail: page(end) });
+    run.step(Event::Synced { lsn: page(end).lsn });
+    assert!(!told(&run) && !send(&mut run, 4..=end));
+    run.ack(page(3));
+    assert!(!told(&run));
+    run.ack(page(4));
+    assert!(told(&run), "{:?}", run.actions);
+    // Once a session.
+    run.ack(page(5));
+    assert!(!told(&run));
+}
+
+/// An auxiliary that catches up with a primary that answers alone must not have what that primary
+/// lost in a crash: it would take it for answered, and wait for an operator.
+#[test]
+fn who_is_no_member_gets_only_what_the_own_disk_has() {
+    let asks = |run: &Run| {
+        run.actions.iter().find_map(|a| match a {
+            Action::SendBatches { from, bytes_max } => Some((*from, *bytes_max)),
+            _ => None,
+        })
+    };
+    let at_once = (page(2).lsn, SEND_WINDOW_BYTES_MAX);
+    for is_member in [false, true] {
+        let mut run = Run::new(page(2), is_member.then_some(REPLICA));
+        run.live(page(2));
+        run.step(Event::Appended { tail: page(4) });
+        assert_eq!(asks(&run), is_member.then_some(at_once));
+        run.step(Event::Synced { lsn: page(3).lsn });
+        let behind_the_sync = (page(2).lsn, 4096);
+        assert_eq!(asks(&run), (!is_member).then_some(behind_the_sync));
+    }
+    // Once it is a member, what comes behind the record that says so.
+    let mut run = Run::new(page(2), None);
+    run.live(page(2));
+    run.step(Event::Appended { tail: page(3) });
+    let lsn = page(3).lsn;
+    run.step(Event::Joined { through: lsn });
+    assert_eq!(asks(&run), None);
+    run.step(Event::Synced { lsn });
+    assert_eq!(asks(&run), Some(at_once));
+}
+
 #[test]
 fn the_mark_is_asked_for_only_when_the_replica_has_everything_through_the_set_change() {
     let mut run = Run::new(page(2), None);
@@ -225,6 +296,8 @@ fn the_mark_is_asked_for_only_when_the_replica_has_everything_through_the_set_ch
     let lsn = page(3).lsn;
     run.step(Event::Joined { through: lsn });
     assert_eq!(run.actions, []);
+    run.step(Event::Synced { lsn });
+    assert!(matches!(run.actions[..], [Action::SendBatches { .. }]));
     run.step(Event::Sent { tail: page(3) });
     run.ack(page(3));
     let mark = Mark {
@@ -324,7 +397,7 @@ fn an_empty_replica_gets_the_checkpoint_then_sealed_segments_then_batches() {
     send_file(SeedFile::Segment(0), page(4));
     let ask = Action::SendBatches {
         from: page(4).lsn,
-        bytes_max: SEND_WINDOW_BYTES_MAX,
+        bytes_max: 8192,
     };
     assert_eq!(run.actions.last(), Some(&ask));
 }

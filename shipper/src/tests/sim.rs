@@ -455,15 +455,17 @@ impl Sim {
         };
         let tail = node.log.write(open.epoch, confirmed, vec![kind]);
         gate.appended(tail);
-        let durable = node.log.synced;
+        let synced = node.log.synced;
+        let durable = node.log.durable().lsn;
         node.log.sync();
         let log = node.log.local(confirmed);
-        node.log.synced = durable;
+        node.log.synced = synced;
         let sender = Sender::new(SenderStart {
             identity: node.identity(),
             epoch: open.epoch,
             opening: open.opening,
             log,
+            durable,
             members: open.members.clone(),
             ping_every_ns: 1,
             silent_after_ns: 2,
@@ -530,8 +532,10 @@ impl Sim {
         let node = &mut self.nodes[i];
         if let Mode::Primary(reign) = &mut node.mode {
             node.log.sync();
-            let moved = reign.gate.synced(node.log.tail().lsn);
+            let lsn = node.log.tail().lsn;
+            let moved = reign.gate.synced(lsn);
             self.moved(i, moved);
+            self.sender(i, sender::Event::Synced { lsn });
         }
     }
 

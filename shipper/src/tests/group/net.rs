@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub(super) to: [VecDeque<Vec<u8>>; 2],
     /// The listener ends it behind what it has said.
     pub(super) closing: bool,
+    /// It lost a frame. That can only be the beginning of its end: no frame is behind a lost one.
+    pub(super) broken: bool,
 }
 
 impl Sim {
@@ -61,7 +63,7 @@ impl Sim {
             return;
         }
         match fault {
-            1 => return,
+            1 => return connection.broken = true,
             2 => queue.push_front(bytes.clone()),
             3 => self.keep_old((from, to, way, bytes.clone())),
             4 => self.repeat_old(id, from, to, way),
@@ -210,6 +212,7 @@ impl Sim {
             listener: peer,
             to: Default::default(),
             closing: false,
+            broken: false,
         };
         self.connections.insert(id, connection);
         self.nodes[i].dialled[peer].connection = Some(id);

@@ -108,6 +108,10 @@ impl Sim {
         for i in 0..NODES {
             self.nodes[i].paused = false;
         }
+        let broken = self.connections.iter().filter(|(_, c)| c.broken);
+        for id in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.cut(id, [true, true]);
+        }
         let (before, began) = (self.tally.commits, self.step);
         while self.step < began + HEAL_STEPS {
             self.random_step();

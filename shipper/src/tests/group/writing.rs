@@ -42,15 +42,17 @@ impl Sim {
         let kind = if alone { START_ALONE } else { START_OTHER };
         let tail = node.log.write(open.epoch, confirmed, vec![kind]);
         gate.appended(tail);
-        let durable = node.log.synced;
+        let synced = node.log.synced;
+        let durable = node.log.durable().lsn;
         node.log.sync();
         let log = node.log.local(confirmed);
-        node.log.synced = durable;
+        node.log.synced = synced;
         let start = SenderStart {
             identity: node.identity(),
             epoch: open.epoch,
             opening: open.opening,
             log,
+            durable,
             members: open.members,
             ping_every_ns: PING_NS,
             silent_after_ns: SILENT_NS,
@@ -105,8 +107,12 @@ impl Sim {
         let node = &mut self.nodes[i];
         if let Mode::Primary(reign) = &mut node.mode {
             node.log.sync();
-            let moved = reign.gate.synced(node.log.tail().lsn);
+            let lsn = node.log.tail().lsn;
+            let moved = reign.gate.synced(lsn);
             self.moved(i, moved);
+            for peer in 0..NODES {
+                self.sender(i, peer, Event::Synced { lsn });
+            }
         }
     }
 
