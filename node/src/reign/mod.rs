@@ -230,10 +230,14 @@ impl Primary<'_> {
         let waited = self.hot.shared.metrics.stage(Stage::LocalSync);
         self.reign.unsynced.reached(lsn, waited);
         let end = self.hot.store.log.tail().lsn;
-        if lsn <= end && self.reign.gate.synced(lsn).is_some() {
+        if lsn > end {
+            // Of a tail that was cut since.
+            return Ok(());
+        }
+        if self.reign.gate.synced(lsn).is_some() {
             self.commit_moved();
         }
-        self.send_event_to_all(Event::Synced { lsn: lsn.min(end) })
+        self.send_event_to_all(Event::Synced { lsn })
     }
 
     fn commit_moved(&mut self) {

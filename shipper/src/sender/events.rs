@@ -161,7 +161,7 @@ pub enum Action {
         /// What it acked.
         tail: Tail,
     },
-    /// Everything was sent and nearly all of it acked. If it is to be a member, add it to the gate
+    /// Everything that it may get was sent, and all but 8 MiB of it acked. If it is to be a member, add it to the gate
     /// now, store that, then say `Joined`.
     CaughtUp {
         /// The replica.

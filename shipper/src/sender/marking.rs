@@ -73,11 +73,15 @@ impl Sender {
             let lsn = mark.lsn;
             self.mark = MarkState::Set(lsn);
             actions.push(Action::InSync { member, lsn });
-        } else {
+        } else if self.clear_wanted {
             self.mark = MarkState::Clear;
             self.clear_wanted = false;
             self.start.members.retain(|other| *other != member);
             actions.push(Action::MarkCleared { member });
+        } else {
+            // It was taken in again meanwhile.
+            self.mark = MarkState::Wanted(self.mark_through);
+            self.maybe_mark(actions);
         }
     }
 }

@@ -26,14 +26,14 @@ impl Sender {
         }
     }
 
-    /// ORDER: a member gets a batch beside the own sync, for a commit waits for both. Who is no
-    /// member gets only what the own disk has, and a new one what was written before it was taken
-    /// in: of a batch that this node, being alone, lost in a crash the log of the replica would not
-    /// tell that it was never answered.
+    /// ORDER: a batch is sent beside the own sync, for a commit waits for both. While nobody is a
+    /// member only what the own disk has is sent, and to a new one what was written before it was
+    /// taken in: of a batch that this node, being alone, lost in a crash the log of the replica would
+    /// not tell that it was never answered.
     fn held_back_at(&self) -> Option<Lsn> {
         let durable = self.start.durable;
-        let is_member = self.peer.is_some_and(|peer| self.is_member(peer));
-        (!is_member || durable < self.mark_through).then_some(durable)
+        let may_be_alone = self.start.members.is_empty();
+        (may_be_alone || durable < self.mark_through).then_some(durable)
     }
 
     /// A checkpoint for an empty log, then every segment that is sealed and wholly ahead.

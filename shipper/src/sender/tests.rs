@@ -256,7 +256,7 @@ fn a_replica_has_caught_up_when_it_acked_what_was_there_and_little_is_under_way(
 /// An auxiliary that catches up with a primary that answers alone must not have what that primary
 /// lost in a crash: it would take it for answered, and wait for an operator.
 #[test]
-fn who_is_no_member_gets_only_what_the_own_disk_has() {
+fn while_nobody_is_a_member_only_what_the_own_disk_has_is_sent() {
     let asks = |run: &Run| {
         run.actions.iter().find_map(|a| match a {
             Action::SendBatches { from, bytes_max } => Some((*from, *bytes_max)),
@@ -273,6 +273,15 @@ fn who_is_no_member_gets_only_what_the_own_disk_has() {
         let behind_the_sync = (page(2).lsn, 4096);
         assert_eq!(asks(&run), (!is_member).then_some(behind_the_sync));
     }
+    // A standby beside a member.
+    let other = Member {
+        node: NodeId::new(3),
+        incarnation: Incarnation::new(3),
+    };
+    let mut run = Run::new(page(2), [other]);
+    run.live(page(2));
+    run.step(Event::Appended { tail: page(3) });
+    assert_eq!(asks(&run), Some(at_once));
     // Once it is a member, what comes behind the record that says so.
     let mut run = Run::new(page(2), None);
     run.live(page(2));
@@ -282,6 +291,53 @@ fn who_is_no_member_gets_only_what_the_own_disk_has() {
     assert_eq!(asks(&run), None);
     run.step(Event::Synced { lsn });
     assert_eq!(asks(&run), Some(at_once));
+}
+
+/// The register's word that drops a member may come late, while that member catches up: it is taken
+/// in again before its mark is cleared.
+#[test]
+fn a_member_that_was_dropped_and_taken_in_again_gets_its_mark_and_stays_a_member() {
+    let mut run = Run::new(page(2), [REPLICA]);
+    run.greet(EPOCH);
+    run.grant(true);
+    run.frame(Body::Following { tail: page(2) });
+    run.step(Event::PlaceChecked { holds: true });
+    run.step(Event::Dropped { member: REPLICA });
+    let clear = Mark {
+        turn: 1,
+        in_sync: false,
+        lsn: Lsn::ZERO,
+    };
+    assert!(run.asks(&Body::Mark(clear)), "{:?}", run.actions);
+    let lsn = page(2).lsn;
+    run.step(Event::Joined { through: lsn });
+    run.frame(Body::Marked(clear));
+    let set = Mark {
+        turn: 2,
+        in_sync: true,
+        lsn,
+    };
+    assert!(run.asks(&Body::Mark(set)), "{:?}", run.actions);
+    run.step(Event::Appended { tail: page(3) });
+    let at_once = |a: &Action| matches!(a, Action::SendBatches { .. });
+    assert!(run.actions.iter().any(at_once), "{:?}", run.actions);
+}
+
+#[test]
+fn what_was_written_before_a_session_began_is_acked_before_its_replica_has_caught_up() {
+    let told = |run: &Run| {
+        let caught_up = |a: &Action| matches!(a, Action::CaughtUp { .. });
+        run.actions.iter().any(caught_up)
+    };
+    let mut run = Run::new(page(1), None);
+    run.step(Event::Appended { tail: page(2) });
+    run.step(Event::Synced { lsn: page(2).lsn });
+    run.live(page(1));
+    run.step(Event::Sent { tail: page(2) });
+    run.step(Event::SendDone);
+    assert!(!told(&run), "{:?}", run.actions);
+    run.ack(page(2));
+    assert!(told(&run), "{:?}", run.actions);
 }
 
 #[test]
