@@ -62,7 +62,7 @@ impl Pair {
         let addresses = Addresses::draw();
         let linked = options
             .linked
-            .then(|| [0, 1].map(|i| Link::start(addresses.host, &addresses.replication[i])));
+            .then(|| [0, 1].map(|i| Link::start(own_loopback(), &addresses.replication[i])));
         let dirs = [options.first_dir, options.second_dir];
         let mut dirs = dirs.into_iter().enumerate();
         let nodes = [0, 1].map(|i| {
@@ -252,11 +252,10 @@ pub(crate) fn expect_verified(dir: &Path) {
     );
 }
 
-/// The ports of one pair, all on a loopback address that no other pair has: a port that was free
+/// The ports of one pair, all on a loopback address that nothing else has: a port that was free
 /// there a moment ago still is, since the kernel takes ports for outgoing connections on
-/// 127.0.0.1.
+/// 127.0.0.1 and each link listens on an address of its own.
 struct Addresses {
-    host: Ipv4Addr,
     client: [String; 2],
     replication: [String; 2],
     admin: [String; 2],
@@ -279,7 +278,6 @@ impl Addresses {
         let admin = [port(), port()];
         let http = [port(), port()];
         Self {
-            host,
             client,
             replication,
             admin,
@@ -288,11 +286,11 @@ impl Addresses {
     }
 }
 
-/// 127.x.y.z by process and pair.
+/// 127.x.y.z by process and call.
 fn own_loopback() -> Ipv4Addr {
-    static PAIRS: AtomicU32 = AtomicU32::new(0);
-    let pair = PAIRS.fetch_add(1, Ordering::Relaxed);
-    let number = std::process::id().wrapping_mul(64).wrapping_add(pair % 64);
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let number = std::process::id().wrapping_mul(64).wrapping_add(call % 64);
     let (d, c, b) = (
         1 + number % 250,
         number / 250 % 256,
