@@ -75,7 +75,12 @@ impl RunFile {
         block: &mut Vec<u8>,
     ) -> Result<(), RunError> {
         let fence = &self.fences(section)[n];
-        block.resize(fence.bytes as usize, 0);
+        let bytes = fence.bytes as usize;
+        // New memory comes zeroed; every byte of it is then read over.
+        match block.capacity() < bytes {
+            true => *block = vec![0; bytes],
+            false => block.resize(bytes, 0),
+        }
         read(&self.file, &self.path, fence.offset, block)?;
         fence
             .check_block(section, block)
