@@ -8,19 +8,18 @@
 //! process). Everything that is made here is synced with its directory before it counts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kanjo_disk::Pace;
 use kanjo_format::Lsn;
 use kanjo_format::control::Control;
-use rustix::fs::FlockOperation;
 
 use crate::control::ControlFile;
 use crate::error::DirError;
+use crate::lock::{LOCK, lock};
 
-const LOCK: &str = "LOCK";
 pub(crate) const CONTROL: &str = "control";
 pub(crate) const LOG: &str = "log";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -286,37 +285,4 @@ fn refuse_non_empty(path: &Path) -> Result<(), DirError> {
         }
     }
     Ok(())
-}
-
-fn lock(path: &Path) -> Result<File, DirError> {
-    let file = path.join(LOCK);
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&file)
-        .map_err(DirError::io(&file, "open the lock file"))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            let _ = (&mut lock).take(64).read_to_string(&mut text);
-            let holder = match text.trim().parse::<u32>() {
-                Ok(pid) => format!("process {pid}"),
-                Err(_) => "another process".to_owned(),
-            };
-            return Err(DirError::InUse {
-                path: path.to_path_buf(),
-                holder,
-            });
-        }
-        Err(errno) => return Err(DirError::io(&file, "lock the file")(errno.into())),
-    }
-    // The process id only helps a person; the lock itself is the kernel's.
-    lock.set_len(0)
-        .and_then(|()| lock.seek(SeekFrom::Start(0)))
-        .and_then(|_| writeln!(lock, "{}", std::process::id()))
-        .map_err(DirError::io(&file, "write the lock file"))?;
-    Ok(lock)
 }

@@ -19,6 +19,7 @@ mod device;
 mod dir;
 mod error;
 mod judge;
+mod lock;
 mod log;
 mod map;
 mod prepare;

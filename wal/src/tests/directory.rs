@@ -1,7 +1,10 @@
 use std::io::Write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::DirError;
+use crate::lock::is_in_use;
 
 #[test]
 fn a_second_opener_is_refused_and_told_who_holds_the_directory() {
@@ -13,6 +16,53 @@ fn a_second_opener_is_refused_and_told_who_holds_the_directory() {
     assert_eq!(holder, format!("process {}", std::process::id()));
     drop(first);
     DataDir::open(home.path()).unwrap();
+}
+
+#[test]
+fn a_directory_is_known_to_be_in_use_while_other_locks_come_and_go() {
+    let home = Home::new();
+    let directory = home.dir();
+    let over = AtomicBool::new(false);
+    let seen = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // As many as do not fit into one part of the kernel's list.
+            let mut others = std::collections::VecDeque::new();
+            while !over.load(Ordering::Relaxed) {
+                let file = tempfile::tempfile().unwrap();
+                kanjo_disk::hold(&file).unwrap();
+                others.push_back(file);
+                if others.len() > 200 {
+                    others.pop_front();
+                }
+            }
+        });
+        let seen = (0..4_000).filter(|_| is_in_use(&home.path())).count();
+        over.store(true, Ordering::Relaxed);
+        seen
+    });
+    assert_eq!(seen, 4_000);
+    drop(directory);
+    assert!(!is_in_use(&home.path()));
+}
+
+#[test]
+fn who_looks_whether_a_directory_is_in_use_keeps_nobody_from_opening_it() {
+    let home = Home::in_memory();
+    let over = AtomicBool::new(false);
+    let opened = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                is_in_use(&home.path());
+            }
+        });
+        let open = |_| DataDir::open(home.path()).map(drop);
+        let opened: Vec<_> = (0..500).map(open).collect();
+        over.store(true, Ordering::Relaxed);
+        opened
+    });
+    for outcome in opened {
+        outcome.unwrap();
+    }
 }
 
 #[test]

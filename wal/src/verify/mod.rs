@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use kanjo_format::{BatchError, BatchHeader, Lsn, Tail};
 use crate::control::{choose, read_slots};
 use crate::dir::{CONTROL, LOG, list_checkpoints};
 use crate::error::{DirError, LogError};
+use crate::lock::is_in_use;
 use crate::raw::{
     BadBatch, Geometry, Reached, Window, all_zero, check_raw_header, forget_cached, raw_path,
     read_checked, sealed_path,
@@ -53,7 +54,7 @@ pub fn verify_with(
     checkpoint: CheckpointCheck<'_>,
 ) -> Result<VerifyReport, DirError> {
     let path = path.as_ref();
-    let in_use = is_locked(path);
+    let in_use = is_in_use(path);
     let control_path = path.join(CONTROL);
     let (control, control_problems) = check_control(&control_path, in_use)?;
     let geometry = Geometry {
@@ -563,21 +564,4 @@ fn folder_bytes(path: &Path) -> u64 {
         .filter_map(|entry| entry.metadata().ok())
         .filter(fs::Metadata::is_file);
     files.map(|m| m.len()).sum()
-}
-
-/// Whether a process has the directory open. Taking the lock to find out could make a server
-/// fail that starts in this moment, so the kernel's list of locks is read instead.
-fn is_locked(path: &Path) -> bool {
-    let Ok(lock) = fs::metadata(path.join("LOCK")) else {
-        return false;
-    };
-    let wanted = format!(":{}", lock.ino());
-    match fs::read_to_string("/proc/locks") {
-        Ok(locks) => locks.lines().any(|line| {
-            let mut words = line.split_whitespace();
-            words.any(|w| w == "FLOCK") && words.any(|w| w.ends_with(&wanted))
-        }),
-        // Unknown: be patient with what looks bad.
-        Err(_) => true,
-    }
 }
