@@ -13,10 +13,10 @@ const REST_MAX: Duration = Duration::from_millis(20);
 /// Longest rest in all of a gentle job.
 const RESTS_MAX: Duration = Duration::from_secs(2);
 
-/// Whether a job must not rest now.
-type Hurry<'a> = &'a (dyn Fn() -> bool + Sync);
+/// Whether a job must not rest now; it is told how many pieces are done.
+type Hurry<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
-/// Leaves the disk to others after each piece of work. What is done between two pieces counts as rest.
+/// Leaves the disk to others after each piece of work, for so many times as long as the piece took.
 #[derive(Clone)]
 pub struct Pace<'a> {
     times: u32,
@@ -24,31 +24,39 @@ pub struct Pace<'a> {
     ends: Option<Arc<AtomicBool>>,
     /// How long it may still rest.
     left: Duration,
+    pieces: u64,
     rests_until: Option<Instant>,
 }
 
 impl<'a> Pace<'a> {
     /// One piece after the other: somebody waits for all of it.
     pub const fn at_once() -> Self {
-        Self {
-            times: 0,
-            hurry: None,
-            ends: None,
-            left: Duration::ZERO,
-            rests_until: None,
-        }
+        Self::resting(0)
     }
 
     /// For what nobody waits for now, and others in turn: rests of three times as long as each
-    /// piece took, 20 ms at most, and 2 s at most in all.
+    /// piece took, of 2 s at most in all.
     pub const fn gentle() -> Self {
-        let mut pace = Self::at_once();
-        pace.times = RESTS;
+        let mut pace = Self::resting(RESTS);
         pace.left = RESTS_MAX;
         pace
     }
 
-    /// The same, but without a rest while `hurry` says so, which is asked before each.
+    /// A rest of `times` as long as each piece took behind it, 20 ms at most. What is done between
+    /// two pieces counts as rest.
+    pub const fn resting(times: u32) -> Self {
+        Self {
+            times,
+            hurry: None,
+            ends: None,
+            left: Duration::MAX,
+            pieces: 0,
+            rests_until: None,
+        }
+    }
+
+    /// The same, but without a rest while `hurry` says so, which is asked before each. It is given
+    /// the number of pieces that are done.
     #[must_use]
     pub fn unless<'b>(self, hurry: Hurry<'b>) -> Pace<'b>
     where
@@ -83,7 +91,7 @@ impl<'a> Pace<'a> {
 
     /// How long the next piece waits.
     fn rest_at(&self, now: Instant) -> Duration {
-        let hurries = self.hurry.is_some_and(|hurry| hurry());
+        let hurries = self.hurry.is_some_and(|hurry| hurry(self.pieces));
         let ends = self.ends.as_ref();
         match self.rests_until {
             Some(until) if !hurries && !ends.is_some_and(|e| e.load(Ordering::Relaxed)) => {
@@ -97,6 +105,7 @@ impl<'a> Pace<'a> {
     fn note(&mut self, began: Instant, ended: Instant) {
         let rest = (ended.duration_since(began) * self.times).min(REST_MAX);
         self.rests_until = Some(ended + rest);
+        self.pieces += 1;
     }
 }
 
@@ -104,13 +113,15 @@ impl fmt::Debug for Pace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pace")
             .field("times", &self.times)
-            .field("left", &self.left)
+            .field("pieces", &self.pieces)
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     const WORK: Duration = Duration::from_millis(3);
@@ -124,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_disk_is_left_to_others_after_each_piece() {
-        let (pace, end) = after(Pace::gentle(), WORK);
+        let (pace, end) = after(Pace::resting(3), WORK);
         assert_eq!(pace.rest_at(end), 3 * WORK);
         assert_eq!(pace.rest_at(end + WORK), 2 * WORK, "it computed meanwhile");
         assert_eq!(pace.rest_at(end + 4 * WORK), Duration::ZERO);
@@ -145,13 +156,13 @@ mod tests {
 
     #[test]
     fn who_must_hurry_does_not_rest() {
-        let (needed, flag) = (AtomicBool::new(false), Arc::default());
-        let hurry = || needed.load(Ordering::Relaxed);
-        let (pace, end) = after(Pace::gentle().until(&flag).unless(&hurry), WORK);
+        let (needed, flag) = (AtomicU64::new(0), Arc::default());
+        let hurry = |pieces: u64| pieces < needed.load(Ordering::Relaxed);
+        let (pace, end) = after(Pace::resting(3).until(&flag).unless(&hurry), WORK);
         assert_eq!(pace.rest_at(end), 3 * WORK);
-        needed.store(true, Ordering::Relaxed);
+        needed.store(2, Ordering::Relaxed);
         assert_eq!(pace.rest_at(end), Duration::ZERO);
-        needed.store(false, Ordering::Relaxed);
+        needed.store(1, Ordering::Relaxed);
         assert_eq!(pace.rest_at(end), 3 * WORK);
         flag.store(true, Ordering::Relaxed);
         assert_eq!(pace.rest_at(end), Duration::ZERO);

@@ -136,9 +136,10 @@ pub(crate) enum JobDone {
     Drilled(Option<Box<DrillReport>>),
 }
 
-/// Does jobs on four threads, each one after the other: marks, which are short; segments ahead;
-/// what is derived from the log, which yields the processor to everything else; and, beside it,
-/// what was to yield and has become so much that it must not.
+/// Does jobs on four threads, each one after the other: marks, which are short; segments ahead, which
+/// take their time until the log needs them; what is derived from the log, which yields the
+/// processor to everything else; and, beside it, what was to yield and has become so much that it
+/// must not.
 pub(crate) struct JobThreads {
     marks: Option<mpsc::Sender<Job>>,
     ahead: Option<mpsc::Sender<Job>>,
@@ -190,9 +191,9 @@ impl JobThreads {
         }
     }
 
-    /// The gentle pace of these threads: none of them rests once they are waited for.
-    pub(crate) fn gentle(&self) -> Pace<'static> {
-        Pace::gentle().until(&self.ends)
+    /// A pace for a job of these threads: this one, until the threads are waited for.
+    pub(crate) fn pace(&self, pace: Pace<'static>) -> Pace<'static> {
+        pace.until(&self.ends)
     }
 
     /// The way back for who does something long on a thread of its own.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use kanjo_disk::Pace;
 use kanjo_format::Lsn;
 use kanjo_format::limits::PAGE_BYTES;
 
@@ -40,11 +41,8 @@ impl Log {
     pub fn cut(&mut self, to: Lsn, reason: &str) -> Result<CutReport, LogError> {
         let shared = Arc::clone(&self.shared);
         shared.check_open()?;
-        let mut preparing = shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let _files = shared.lock_files();
+        let mut preparing = shared.lock_soon(&shared.preparing);
+        let _files = shared.lock_soon(&shared.files);
         let _syncing = shared
             .syncing
             .lock()
@@ -185,7 +183,7 @@ pub(crate) fn cut_files(
 fn shorten(log: &Path, geometry: &Geometry, number: u64, keep_bytes: u64) -> Result<(), LogError> {
     let path = raw_path(log, number);
     let temporary = path.with_extension("seg.tmp");
-    create_zeroed(&temporary, geometry, number)?;
+    create_zeroed(&temporary, geometry, number, &mut Pace::at_once())?;
     let old = open_file(&path)?;
     let new = OpenOptions::new()
         .write(true)

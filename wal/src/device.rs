@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kanjo_disk::Pace;
 
 use crate::map::MappedDevice;
 use crate::raw::{allocate, warm};
@@ -48,24 +49,24 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// The device over `file` of `len` bytes, of which those below `frontier` are written; `populate` if it
-    /// will be written.
+    /// The device over `file` of `len` bytes, of which those below `frontier` are written. If it
+    /// will be written, its pages are brought into memory at this pace.
     pub(crate) fn open(
         &self,
         number: u64,
         file: File,
         len: u64,
         frontier: u64,
-        populate: bool,
+        populate: Option<&mut Pace<'_>>,
     ) -> io::Result<Arc<dyn LogDevice>> {
         let device: Arc<dyn LogDevice> = match self.kind {
             DeviceKind::Mapped => {
-                if populate {
+                if populate.is_some() {
                     allocate(&file, len)?;
                 }
                 let mapped = MappedDevice::new(&file, len, frontier)?;
-                if populate {
-                    warm(&file, frontier, len);
+                if let Some(pace) = populate {
+                    warm(&file, frontier, len, pace);
                     mapped.populate();
                 }
                 Arc::new(mapped)

@@ -59,13 +59,14 @@ pub(crate) struct Shared {
     pub(crate) log_path: PathBuf,
     pub(crate) geometry: Geometry,
     pub(crate) devices: Devices,
-    /// The number of the segment that is made next.
+    /// The number of the segment that is made next. Taken with [`Shared::lock_soon`], as `files`, by
+    /// whoever does neither make one ahead nor seal one.
     pub(crate) preparing: Mutex<u64>,
+    /// How many wait for what makes a segment ahead, or seals one.
+    pub(crate) waiting: AtomicU64,
     /// Grows with each cut, which deletes what was prepared before.
     pub(crate) generation: AtomicU64,
     pub(crate) files: Mutex<()>,
-    /// How many wait for `files` in [`Shared::lock_files`].
-    pub(crate) waiting: AtomicU64,
     pub(crate) syncing: Mutex<()>,
     /// By segment number, from 0, without a gap.
     pub(crate) table: RwLock<Vec<Entry>>,
@@ -226,6 +227,7 @@ impl Log {
     pub fn preparer(&self) -> Preparer {
         Preparer {
             shared: Arc::clone(&self.shared),
+            pace: Pace::at_once(),
         }
     }
 
@@ -280,12 +282,8 @@ impl Log {
 
     /// Nobody was fast enough: the commit path waits for the disk.
     fn prepare_inline(&self, number: u64) -> Result<Prepared, LogError> {
-        let mut next = self
-            .shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.shared.prepare(number)?;
+        let mut next = self.shared.lock_soon(&self.shared.preparing);
+        let prepared = self.shared.prepare(number, &mut Pace::at_once())?;
         *next = (*next).max(number + 1);
         Ok(prepared)
     }
@@ -300,16 +298,16 @@ impl Shared {
         *self.tail.write().unwrap_or_else(PoisonError::into_inner) = tail;
     }
 
-    /// Takes `files` for a cut, or to take a sealed segment in: a seal that has it takes no rest
-    /// while this waits.
-    pub(crate) fn lock_files(&self) -> MutexGuard<'_, ()> {
+    /// Takes a lock that a long job may have, on the commit path: while this waits the job takes
+    /// no rest.
+    pub(crate) fn lock_soon<'a, T>(&self, lock: &'a Mutex<T>) -> MutexGuard<'a, T> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let guard = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         guard
     }
 
-    /// Whether somebody waits for the seal that is under way.
+    /// Whether the commit path waits for a job that makes a segment ahead or seals one.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }

@@ -1,4 +1,4 @@
-//! Segments made ahead of the tail, off the commit path.
+//! Segments made ahead of the tail, off the commit path; at a pace, no faster than they are used up.
 //!
 //! A prepared segment is a zeroed file under its final name; it survives restarts. A cut deletes
 //! all of them, and those that were on their way to the log are then out of date and dropped.
@@ -8,19 +8,23 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use kanjo_disk::Pace;
+use kanjo_format::Lsn;
 use kanjo_format::limits::PAGE_BYTES;
 
 use crate::device::LogDevice;
 use crate::error::LogError;
 use crate::log::Shared;
 use crate::raw::{
-    Window, all_zero, check_raw_header, create_zeroed, forget_cached, open_file, publish, raw_path,
+    PIECE_BYTES, Window, all_zero, check_raw_header, create_zeroed, forget_cached, open_file,
+    publish, raw_path,
 };
 
 /// Makes segments ahead; cloned to whatever thread does so.
 #[derive(Clone, Debug)]
 pub struct Preparer {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) pace: Pace<'static>,
 }
 
 /// A segment that is ready to be written; hand it to [`crate::Log::add_prepared`].
@@ -33,6 +37,13 @@ pub struct Prepared {
 }
 
 impl Preparer {
+    /// The same, but it makes a segment at this pace while the log does not need it sooner.
+    #[must_use]
+    pub fn at_pace(mut self, pace: Pace<'static>) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// Makes, syncs, maps and populates the next segment that does not exist yet.
     pub fn prepare(&self) -> Result<Prepared, LogError> {
         self.shared.check_open()?;
@@ -41,7 +52,11 @@ impl Preparer {
             .preparing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.shared.prepare(*next)?;
+        let number = *next;
+        let begun = self.shared.tail().lsn;
+        let hurry = |pieces| self.shared.hurries(number, begun, pieces);
+        let mut pace = self.pace.clone().unless(&hurry);
+        let prepared = self.shared.prepare(number, &mut pace)?;
         *next += 1;
         Ok(prepared)
     }
@@ -55,14 +70,33 @@ impl Prepared {
 }
 
 impl Shared {
+    /// Whether segment `number`, of which so many pieces are made since the log ended at `begun`, is
+    /// wanted soon: somebody waits for it, less than half of a segment was left before it, or
+    /// at this rate it would not be ready by the time that half of what was left is used up.
+    pub(crate) fn hurries(&self, number: u64, begun: Lsn, pieces: u64) -> bool {
+        if self.is_waited_for() {
+            return true;
+        }
+        let first = self.geometry.first_lsn(number).get();
+        let room = first.saturating_sub(begun.get());
+        let used = self.tail().lsn.get().saturating_sub(begun.get());
+        if room < self.geometry.segment_bytes / 2 {
+            return true;
+        }
+        // Each piece is written, and read.
+        let made = pieces * PIECE_BYTES / 2;
+        let whole = self.geometry.segment_bytes;
+        u128::from(made) * u128::from(room) < 2 * u128::from(used) * u128::from(whole)
+    }
+
     /// Prepares segment `number`, or takes it as it is if it exists and is empty. The caller
     /// holds `preparing`.
-    pub(crate) fn prepare(&self, number: u64) -> Result<Prepared, LogError> {
+    pub(crate) fn prepare(&self, number: u64, pace: &mut Pace<'_>) -> Result<Prepared, LogError> {
         let path = raw_path(&self.log_path, number);
         let exists = fs::exists(&path).map_err(LogError::io(&path, 0, "look for the file"))?;
         if !exists {
             let temporary = path.with_extension("seg.tmp");
-            create_zeroed(&temporary, &self.geometry, number)?;
+            create_zeroed(&temporary, &self.geometry, number, pace)?;
             publish(&temporary, &path)?;
         }
         let file = open_file(&path)?;
@@ -90,7 +124,7 @@ impl Shared {
                 file,
                 self.geometry.raw_file_bytes(),
                 PAGE_BYTES,
-                true,
+                Some(pace),
             )
             .map_err(LogError::io(&path, 0, "map the file"))?;
         Ok(Prepared {

@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::batch::stored_bytes;
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::segment::{SegmentError, SegmentForm, SegmentHeader};
@@ -25,7 +26,7 @@ use crate::error::LogError;
 
 /// Bytes written at a time where a segment is made, and read at a time after it: commits on the same
 /// disk wait behind no more than that.
-const PIECE_BYTES: u64 = 128 << 10;
+pub(crate) const PIECE_BYTES: u64 = 128 << 10;
 /// Unit in which the kernel counts the blocks of a file.
 const SECTOR_BYTES: u64 = 512;
 const RAW_SUFFIX: &str = ".seg";
@@ -141,6 +142,7 @@ pub(crate) fn create_zeroed(
     temporary: &Path,
     geometry: &Geometry,
     number: u64,
+    pace: &mut Pace<'_>,
 ) -> Result<(), LogError> {
     match fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -151,7 +153,7 @@ pub(crate) fn create_zeroed(
         _ => {}
     }
     let header = geometry.header(number, SegmentForm::Raw).encode();
-    let filled = fill(temporary, &header, geometry.raw_file_bytes());
+    let filled = fill(temporary, &header, geometry.raw_file_bytes(), pace);
     if let Err(error) = filled {
         // What was allocated is given back: the disk may be full.
         let _ = fs::remove_file(temporary);
@@ -164,7 +166,7 @@ pub(crate) fn create_zeroed(
     Ok(())
 }
 
-fn fill(temporary: &Path, header: &[u8], file_bytes: u64) -> io::Result<()> {
+fn fill(temporary: &Path, header: &[u8], file_bytes: u64, pace: &mut Pace<'_>) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -177,27 +179,32 @@ fn fill(temporary: &Path, header: &[u8], file_bytes: u64) -> io::Result<()> {
         }
         Err(errno) => return Err(errno.into()),
     }
-    match fill_direct(temporary, header, file_bytes) {
+    match fill_direct(temporary, header, file_bytes, pace) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             tracing::warn!(file = %temporary.display(),
                 "O_DIRECT is refused here; zeros go through the page cache, which takes longer");
-            fill_with(&file, header, file_bytes)?;
+            fill_with(&file, header, file_bytes, pace)?;
         }
         other => other?,
     }
     file.sync_all()
 }
 
-fn fill_direct(temporary: &Path, header: &[u8], file_bytes: u64) -> io::Result<()> {
+fn fill_direct(
+    temporary: &Path,
+    header: &[u8],
+    file_bytes: u64,
+    pace: &mut Pace<'_>,
+) -> io::Result<()> {
     let direct = OpenOptions::new()
         .write(true)
         .custom_flags(OFlags::DIRECT.bits().cast_signed())
         .open(temporary)?;
-    fill_with(&direct, header, file_bytes)
+    fill_with(&direct, header, file_bytes, pace)
 }
 
 /// Writes the header page and zeros, from memory that starts on a page as `O_DIRECT` demands.
-fn fill_with(file: &File, header: &[u8], file_bytes: u64) -> io::Result<()> {
+fn fill_with(file: &File, header: &[u8], file_bytes: u64, pace: &mut Pace<'_>) -> io::Result<()> {
     let mut memory = vec![0u8; (PIECE_BYTES + PAGE_BYTES) as usize];
     let skip = memory.as_ptr().align_offset(PAGE_BYTES as usize);
     let chunk = memory
@@ -207,7 +214,7 @@ fn fill_with(file: &File, header: &[u8], file_bytes: u64) -> io::Result<()> {
     let mut at = 0;
     while at < file_bytes {
         let len = (file_bytes - at).min(PIECE_BYTES) as usize;
-        file.write_all_at(&chunk[..len], at)?;
+        pace.piece(|| file.write_all_at(&chunk[..len], at))?;
         if at == 0 {
             chunk[..header.len()].fill(0);
         }
@@ -328,12 +335,12 @@ pub(crate) fn ask_ahead(file: &File, file_bytes: u64) {
 /// Reads a file from `from` to `file_bytes` into memory, in folios of one page, before it is written
 /// through a mapping. Populating alone would read one page at a time, as the mapping is advised:
 /// here 64 MiB of zeros took 2.9 s and 16,384 reads that way. A failure costs time only.
-pub(crate) fn warm(file: &File, from: u64, file_bytes: u64) {
+pub(crate) fn warm(file: &File, from: u64, file_bytes: u64, pace: &mut Pace<'_>) {
     in_pages(file);
     let mut piece = vec![0; PIECE_BYTES as usize];
     for at in (from..file_bytes).step_by(piece.len()) {
         let len = (file_bytes - at).min(PIECE_BYTES) as usize;
-        if let Err(error) = file.read_exact_at(&mut piece[..len], at) {
+        if let Err(error) = pace.piece(|| file.read_exact_at(&mut piece[..len], at)) {
             tracing::debug!(%error, "a segment could not be read ahead");
             return;
         }

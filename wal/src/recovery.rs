@@ -23,6 +23,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kanjo_disk::Pace;
 use kanjo_format::control::{Control, Role};
 use kanjo_format::limits::{BATCH_HEADER_BYTES, PAGE_BYTES};
 use kanjo_format::segment::SegmentForm;
@@ -396,7 +397,13 @@ impl Walk<'_> {
                 continue;
             }
             let device = devices
-                .open(number, open_file(&path)?, file_bytes, PAGE_BYTES, true)
+                .open(
+                    number,
+                    open_file(&path)?,
+                    file_bytes,
+                    PAGE_BYTES,
+                    Some(&mut Pace::at_once()),
+                )
                 .map_err(LogError::io(&path, 0, "map the file"))?;
             let generation = 0;
             prepared.insert(
@@ -444,13 +451,14 @@ pub(crate) fn open_raw(
     let path = raw_path(log, number);
     let file = open_file(&path)?;
     let is_current = frontier < geometry.raw_file_bytes();
+    let mut pace = Pace::at_once();
     let device = devices
         .open(
             number,
             file,
             geometry.raw_file_bytes(),
             frontier,
-            is_current,
+            is_current.then_some(&mut pace),
         )
         .map_err(LogError::io(&path, 0, "map the file"))?;
     Ok(RawSegment {

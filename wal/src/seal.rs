@@ -68,7 +68,7 @@ impl Sealer {
         let segment = shared.sealable(number)?;
         let path = sealed_path(&shared.log_path, number);
         let temporary = path.with_extension("sealed.tmp");
-        let hurry = || shared.is_waited_for();
+        let hurry = |_| shared.is_waited_for();
         let pace = self.pace.clone().unless(&hurry);
         let made = write_sealed(&temporary, &shared.geometry, &segment, level, pace)
             .and_then(|()| compare(&temporary, &shared.geometry, &segment));
@@ -120,11 +120,8 @@ impl Log {
         let shared = Arc::clone(&self.shared);
         shared.check_open()?;
         let geometry = shared.geometry;
-        let mut preparing = shared
-            .preparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let _files = shared.lock_files();
+        let mut preparing = shared.lock_soon(&shared.preparing);
+        let _files = shared.lock_soon(&shared.files);
         let _syncing = shared
             .syncing
             .lock()

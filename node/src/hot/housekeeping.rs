@@ -17,6 +17,11 @@ use crate::threads::{ControlChange, Job, JobDone};
 
 /// With so many more full segments than the one that is next, sealing no longer yields.
 const UNSEALED_MAX: usize = 3;
+/// A large segment is made ahead with rests of so many times each piece while the log does not need
+/// it sooner.
+const RESTS_AHEAD: u32 = 15;
+/// Bytes from which a segment is large: smaller ones take the disk for too short to be felt.
+const RESTS_AHEAD_FROM_BYTES: u64 = 16 << 20;
 /// The durable mark is written this often while the log grows.
 const MARK_WHILE_APPENDING: Duration = Duration::from_secs(1);
 /// And this soon after it stopped growing.
@@ -115,7 +120,13 @@ impl Hot {
         let room = self.free_disk_bytes > self.store.segment_bytes();
         if !enough && !self.preparing && room {
             self.preparing = true;
-            self.jobs.submit(Job::Prepare(self.store.log.preparer()));
+            // ORDER: small ones at once. A log of small segments outran the rests, and commits waited.
+            let pace = match self.store.segment_bytes() {
+                RESTS_AHEAD_FROM_BYTES.. => self.jobs.pace(Pace::resting(RESTS_AHEAD)),
+                _ => Pace::at_once(),
+            };
+            let preparer = self.store.log.preparer().at_pace(pace);
+            self.jobs.submit(Job::Prepare(preparer));
         }
     }
 
@@ -129,7 +140,7 @@ impl Hot {
             self.sealing = true;
             // Others wait for their turn.
             let pace = match count {
-                1 => self.jobs.gentle(),
+                1 => self.jobs.pace(Pace::gentle()),
                 _ => Pace::at_once(),
             };
             let sealer = self.store.log.sealer().at_pace(pace);
@@ -148,7 +159,7 @@ impl Hot {
         if self.disk_rests() {
             return;
         }
-        let pace = self.jobs.gentle();
+        let pace = self.jobs.pace(Pace::gentle());
         let store = &mut self.store;
         match store.indexing.next(&store.reader, pace) {
             Some((job, false)) => self.jobs.submit(Job::Index(job)),
@@ -167,7 +178,7 @@ impl Hot {
         if let Some((snapshot, lsn)) = self.checkpoint.take_if(|(_, lsn)| *lsn <= committed) {
             self.checkpointing = true;
             self.last_checkpoint = lsn;
-            let (dir, pace) = (Arc::clone(&self.store.dir), self.jobs.gentle());
+            let (dir, pace) = (Arc::clone(&self.store.dir), self.jobs.pace(Pace::gentle()));
             self.jobs.submit(Job::Checkpoint(snapshot, lsn, dir, pace));
         }
     }

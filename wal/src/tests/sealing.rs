@@ -77,7 +77,7 @@ fn a_seal_is_told_while_a_cut_waits_for_it() {
     assert!(!shared.is_waited_for());
     let waits = std::thread::spawn({
         let shared = Arc::clone(&shared);
-        move || drop(shared.lock_files())
+        move || drop(shared.lock_soon(&shared.files))
     });
     while !shared.is_waited_for() {
         std::thread::yield_now();

@@ -166,6 +166,37 @@ fn prepared_segments_are_used_in_order_and_found_again() {
 }
 
 #[test]
+fn a_segment_is_made_ahead_as_fast_as_the_one_before_it_is_used_up() {
+    let home = Home::new();
+    let (mut log, _) = home.open();
+    let geometry = log.shared.geometry;
+    // Each piece is written, and read.
+    let pieces = 2 * geometry.raw_file_bytes().div_ceil(crate::raw::PIECE_BYTES);
+    let begun = put(&mut log, b"the first").lsn;
+    assert!(!log.shared.hurries(1, begun, 0), "nothing is used since");
+    put(&mut log, b"the second");
+    assert!(log.shared.hurries(1, begun, 0), "nothing is made since");
+    assert!(!log.shared.hurries(1, begun, pieces), "it is made");
+    fill_to(&mut log, 1);
+    for made in 0..pieces {
+        assert!(log.shared.hurries(1, begun, made), "the log is there");
+    }
+    let begun = log.tail().lsn;
+    let shared = std::sync::Arc::clone(&log.shared);
+    let making = shared.preparing.lock().unwrap();
+    let waits = std::thread::spawn({
+        let shared = std::sync::Arc::clone(&shared);
+        move || drop(shared.lock_soon(&shared.preparing))
+    });
+    while !shared.hurries(9, begun, 0) {
+        std::thread::yield_now();
+    }
+    drop(making);
+    waits.join().unwrap();
+    assert!(!shared.hurries(9, begun, 0), "nobody waits any more");
+}
+
+#[test]
 fn a_late_segment_that_the_log_made_itself_is_dropped() {
     let home = Home::new();
     let (mut log, _) = home.open();
