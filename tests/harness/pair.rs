@@ -252,7 +252,7 @@ pub(crate) fn expect_verified(dir: &Path) {
     );
 }
 
-/// The ports of one pair, all on a loopback address that nothing else has: a port that was free
+/// The ports of one pair, all on a loopback address that none of many others has: a port that was free
 /// there a moment ago still is, since the kernel takes ports for outgoing connections on
 /// 127.0.0.1 and each link listens on an address of its own.
 struct Addresses {
@@ -290,7 +290,9 @@ impl Addresses {
 fn own_loopback() -> Ipv4Addr {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let number = std::process::id().wrapping_mul(64).wrapping_add(call % 64);
+    let number = std::process::id()
+        .wrapping_mul(256)
+        .wrapping_add(call % 256);
     let (d, c, b) = (
         1 + number % 250,
         number / 250 % 256,

@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) log_path: PathBuf,
     pub(crate) geometry: Geometry,
     pub(crate) devices: Devices,
-    /// The number of the segment that is made next. Taken with [`Shared::lock_soon`], as `files`, by
-    /// whoever does neither make one ahead nor seal one.
+    /// The number of the segment that is made next. This lock and `files` are taken with
+    /// [`Shared::lock_soon`], but by what makes a segment ahead or seals one.
     pub(crate) preparing: Mutex<u64>,
     /// How many wait for what makes a segment ahead, or seals one.
     pub(crate) waiting: AtomicU64,
@@ -298,8 +298,8 @@ impl Shared {
         *self.tail.write().unwrap_or_else(PoisonError::into_inner) = tail;
     }
 
-    /// Takes a lock that a long job may have, on the commit path: while this waits the job takes
-    /// no rest.
+    /// Takes a lock that a long job may have, for the thread that owns the log: while this waits
+    /// neither a seal nor a segment made ahead takes a rest.
     pub(crate) fn lock_soon<'a, T>(&self, lock: &'a Mutex<T>) -> MutexGuard<'a, T> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -307,7 +307,7 @@ impl Shared {
         guard
     }
 
-    /// Whether the commit path waits for a job that makes a segment ahead or seals one.
+    /// Whether the owner of the log waits for a job that makes a segment ahead or seals one.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }

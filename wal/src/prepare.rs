@@ -1,4 +1,5 @@
-//! Segments made ahead of the tail, off the commit path; at a pace, no faster than they are used up.
+//! Segments made ahead of the tail, off the commit path; at a pace, unless the log would need them
+//! sooner.
 //!
 //! A prepared segment is a zeroed file under its final name; it survives restarts. A cut deletes
 //! all of them, and those that were on their way to the log are then out of date and dropped.

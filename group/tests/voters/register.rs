@@ -278,7 +278,16 @@ async fn the_first_failed_write_ends_the_voter_and_only_it() {
     cluster.led(3).await;
     // In the way of the temporary file.
     let obstacle = cluster.dir(4).join("register.tmp");
-    std::fs::create_dir(&obstacle).unwrap();
+    let in_the_way = async {
+        // While the voter writes, its file is there; it goes with the end of the write.
+        while let Err(error) = std::fs::create_dir(&obstacle) {
+            assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, in_the_way)
+        .await
+        .expect("a write ends");
     let outcome = apply(&cluster.port(3), Site::Two, cluster.claim(1, 1)).await;
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     let error = end_of(cluster.voter(4)).await;

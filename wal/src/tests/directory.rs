@@ -1,5 +1,4 @@
 use std::io::Write;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -22,7 +21,7 @@ fn a_second_opener_is_refused_and_told_who_holds_the_directory() {
 fn a_directory_is_known_to_be_in_use_while_other_locks_come_and_go() {
     let home = Home::new();
     let directory = home.dir();
-    let over = AtomicBool::new(false);
+    let (many, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let seen = std::thread::scope(|threads| {
         threads.spawn(|| {
             // As many as do not fit into one part of the kernel's list.
@@ -32,10 +31,14 @@ fn a_directory_is_known_to_be_in_use_while_other_locks_come_and_go() {
                 kanjo_disk::hold(&file).unwrap();
                 others.push_back(file);
                 if others.len() > 200 {
+                    many.store(true, Ordering::Relaxed);
                     others.pop_front();
                 }
             }
         });
+        while !many.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         let seen = (0..4_000).filter(|_| is_in_use(&home.path())).count();
         over.store(true, Ordering::Relaxed);
         seen

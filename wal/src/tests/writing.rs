@@ -166,7 +166,7 @@ fn prepared_segments_are_used_in_order_and_found_again() {
 }
 
 #[test]
-fn a_segment_is_made_ahead_as_fast_as_the_one_before_it_is_used_up() {
+fn a_segment_is_ready_by_the_time_that_half_of_what_was_left_before_it_is_used_up() {
     let home = Home::new();
     let (mut log, _) = home.open();
     let geometry = log.shared.geometry;
@@ -275,7 +275,8 @@ fn a_commit_writes_its_own_pages_and_no_others_also_after_a_restart() {
             log.syncer().sync_to(tail.lsn).unwrap();
         }
         let (written, taken) = (dirtied() - before, log.tail().lsn.since(lsn));
-        // The page of the disk in which the file's inode stands, if it was clean before the first.
+        // And the page of the disk in which the file's inode stands, if that was clean before: it
+        // is counted here too, and is no page of the file.
         let bound = taken + PAGE_BYTES;
         assert!(written <= bound, "{written} bytes for {taken}");
         if written == 0 {
